@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,28 +10,11 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from ..registry import Registry
+from ..structures.features import STRIDES, Features
 
 __all__ = ["BACKBONES", "STRIDES", "Backbone", "Features", "crop_pyramid", "pad_to_multiple"]
 
-STRIDES = (4, 8, 16, 32)
 MIN_SIDE = 32
-
-
-@dataclass
-class Features:
-    """Output of a backbone for images (B, 3, H, W).
-
-    Attributes:
-        pyramid: Maps (B, D_s, ceil(H/s), ceil(W/s)) for the strides s = 4, 8, 16, 32.
-        token: One vector per image, (B, D).
-        aux: Auxiliary losses or logged scalars by name.
-        extras: Anything more, such as the routing statistics of a mixture of experts.
-    """
-
-    pyramid: dict[int, Tensor]
-    token: Tensor
-    aux: dict[str, Tensor] = field(default_factory=dict)
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
 BACKBONES: Registry[Any] = Registry(

@@ -1,0 +1,16 @@
+"""Backbones: images to Features."""
+
+from .conv_stem import ConvStem, ConvStemConfig
+from .protocol import BACKBONES, STRIDES, Backbone, Features
+from .timm_features import TimmBackbone, TimmBackboneConfig
+
+__all__ = [
+    "BACKBONES",
+    "STRIDES",
+    "Backbone",
+    "ConvStem",
+    "ConvStemConfig",
+    "Features",
+    "TimmBackbone",
+    "TimmBackboneConfig",
+]

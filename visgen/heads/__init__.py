@@ -1,0 +1,9 @@
+"""Heads: Features to logits. The same class serves every backbone."""
+
+from .classification import ClassificationHead
+from .depth import DepthHead
+from .protocol import HEADS, Head
+from .pyramid_decoder import PyramidDecoder
+from .segmentation import SegmentationHead
+
+__all__ = ["HEADS", "ClassificationHead", "DepthHead", "Head", "PyramidDecoder", "SegmentationHead"]
