@@ -1,0 +1,205 @@
+"""One model of several tasks: a backbone and named heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones import BACKBONES
+from ..errors import ConfigError, DataError, UnknownName, nearest
+from ..heads import HEADS
+from ..options import build_options
+from .protocol import TASK_KEYS, TASKS, HeadSpec
+
+__all__ = ["ModelConfig", "MultiTaskModel", "build_model"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything needed to build a MultiTaskModel.
+
+    Attributes:
+        backbone: {"name": registry key, other keys: options of the backbone}.
+        heads: Head name -> HeadSpec or its fields. A head is called by its task, or "<task>.<label set>".
+        default_heads: Task -> head that answers when only the task is asked; the first head of the task if absent.
+        max_side: Longer side in pixels to which the pipeline shrinks larger photographs; the size trained at.
+    """
+
+    backbone: Mapping[str, Any]
+    heads: Mapping[str, Any]
+    default_heads: Mapping[str, str] = field(default_factory=dict)
+    max_side: int = 320
+
+
+class MultiTaskModel(nn.Module):
+    """Backbone and heads; every head sees the features of its own task.
+
+    Attributes:
+        specs: Head name -> HeadSpec.
+        default_heads: Task key -> head name.
+        max_side: Longer side that the pipeline shrinks photographs to.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        specs: Mapping[str, HeadSpec],
+        default_heads: Mapping[str, str] | None = None,
+        max_side: int = 320,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.specs = dict(specs)
+        self.max_side = max_side
+        self._config = dict(config or {})
+        self.default_heads = {s.task: name for name, s in reversed(self.specs.items())}
+        for task, name in (default_heads or {}).items():
+            if name not in self.specs or self.specs[name].task != task:
+                raise ConfigError(
+                    f"default head of '{task}' is '{name}', which is no head of that task{nearest(name, self.specs)}"
+                )
+            self.default_heads[task] = name
+        self.heads = nn.ModuleDict()
+        for name, spec in self.specs.items():
+            if name.split(".")[0] != spec.task:
+                raise ConfigError(f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
+            task = TASKS.get(spec.task)
+            self.heads[_module_name(name)] = HEADS.get(spec.head or task.head)(
+                channels=dict(backbone.channels),
+                token_dim=backbone.token_dim,
+                outputs=task.outputs(spec.classes),
+                **dict(spec.options),
+            )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Task keys that the model has, in the order used everywhere."""
+        present = {s.task for s in self.specs.values()}
+        return tuple(k for k in TASK_KEYS if k in present)
+
+    def config(self) -> dict[str, Any]:
+        """The configuration as plain values, enough for `build_model` and without any path of stem weights."""
+        return self._config
+
+    def resolve(self, name: str) -> str:
+        """Give the head that a task key or head name means; raises UnknownName with the nearest name."""
+        if name in self.specs:
+            return name
+        if name in self.default_heads:
+            return self.default_heads[name]
+        known = [*self.default_heads, *self.specs]
+        if name in TASK_KEYS:
+            raise UnknownName(f"task '{name}' is not in this model; it has {', '.join(self.tasks)}.")
+        raise UnknownName(f"'{name}' is neither a task nor a head of this model{nearest(name, known)} It has {known}.")
+
+    def head(self, name: str) -> nn.Module:
+        """The head module called `name`."""
+        return self.heads[_module_name(name)]
+
+    def forward(self, images: Tensor, head: str, features: Any = None) -> tuple[Tensor, Any]:
+        """Give the logits of one head and the Features they came from.
+
+        Args:
+            images: (B, 3, H, W) float32 RGB in [0, 1].
+            head: Head name.
+            features: Features of the same task for these images, when they are at hand.
+        """
+        if head not in self.specs:
+            raise UnknownName(f"head '{head}' is not in this model{nearest(head, self.specs)} It has {list(self.specs)}.")
+        features = features or self.backbone(images, self.specs[head].task)
+        return self.head(head)(features), features
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Tensor,
+        heads: Sequence[str] | None = None,
+        valid: Sequence[tuple[int, int]] | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> dict[str, list[Any]]:
+        """Answer for a batch, computing the task-independent prefix once and each task's features once.
+
+        Args:
+            images: (B, 3, H, W) float32 RGB in [0, 1].
+            heads: Task keys or head names; all heads when None.
+            valid: (H, W) of each image inside the batch, the rest being padding right and below; all of it when None.
+            sizes: (H, W) that each answer shall have; `valid` when None.
+        Returns:
+            Head name -> one typed value per image, on the device of the images.
+        """
+        names = [self.resolve(n) for n in heads] if heads is not None else list(self.specs)
+        full = (int(images.shape[-2]), int(images.shape[-1]))
+        valid = list(valid) if valid is not None else [full] * len(images)
+        sizes = list(sizes) if sizes is not None else valid
+        if len(valid) != len(images) or len(sizes) != len(images):
+            raise DataError(f"{len(images)} images came with {len(valid)} valid and {len(sizes)} output sizes.")
+        was_training = self.training
+        self.eval()
+        try:
+            state = self.backbone.prefix(images)
+            features: dict[str, Any] = {}
+            answers = {}
+            for name in dict.fromkeys(names):
+                spec = self.specs[name]
+                if spec.task not in features:
+                    features[spec.task] = self.backbone.suffix(state, spec.task)
+                logits = self.head(name)(features[spec.task])
+                answers[name] = TASKS.get(spec.task).decode(logits, spec.classes, valid, sizes)
+        finally:
+            self.train(was_training)
+        return answers
+
+
+def _module_name(head: str) -> str:
+    return head.replace(".", "__")  # a dot would nest the state dict
+
+
+def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = True) -> MultiTaskModel:
+    """Build a model from its configuration.
+
+    Args:
+        config: A ModelConfig or its fields.
+        load_weights: Read the stem weights that the configuration names; false when a checkpoint follows.
+    Raises:
+        ConfigError, UnknownName: A key, registry name or value that does not fit.
+    """
+    if not isinstance(config, ModelConfig):
+        config = build_options(ModelConfig, config, "model")
+    specs = {
+        name: spec if isinstance(spec, HeadSpec) else build_options(HeadSpec, spec, f"head '{name}'")
+        for name, spec in config.heads.items()
+    }
+    if not specs:
+        raise ConfigError("the model has no heads; name at least one under `heads`.")
+    for name, spec in specs.items():
+        TASKS.get(spec.task)
+        if spec.task != "depth" and not spec.classes:
+            raise ConfigError(f"head '{name}' has no classes; list them, or let a data source of the run supply them.")
+    options = dict(config.backbone)
+    key = options.pop("name", None)
+    if key is None:
+        raise ConfigError(f"the backbone has no name; use one of {', '.join(BACKBONES.names())}.")
+    present = {s.task for s in specs.values()}
+    backbone = BACKBONES.get(key)
+    if key.startswith("vit_moe"):
+        options.setdefault("tasks", tuple(k for k in TASK_KEYS if k in present))
+    built = backbone(load_weights=load_weights, **options)
+    plain = {
+        "backbone": _without_weights({"name": key, **options}),
+        "heads": {name: asdict(spec) for name, spec in specs.items()},
+        "default_heads": dict(config.default_heads),
+        "max_side": config.max_side,
+    }
+    return MultiTaskModel(built, specs, config.default_heads, config.max_side, plain)
+
+
+def _without_weights(value: Any) -> Any:
+    """Copy plain options, dropping paths of weights: a saved model carries its own."""
+    if isinstance(value, Mapping):
+        return {k: None if k == "weights" else False if k == "pretrained" else _without_weights(v) for k, v in value.items()}
+    return [_without_weights(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,103 @@
+"""What a task is: its target, head, loss, decoding and metric in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..registry import Registry
+
+__all__ = ["TASKS", "TASK_KEYS", "HeadSpec", "Task", "resize_logits"]
+
+# The same order everywhere: in results, tables and routers.
+TASK_KEYS = ("classification", "detection", "segmentation", "depth", "ood", "scene_graph")
+
+TASKS: Registry[Any] = Registry("task", "A Task instance: loss, decode and metric agree on one typed target.")
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """One named head of a model.
+
+    Attributes:
+        task: Task key; heads of one task share its router.
+        classes: Class names in the order of the logits; empty where the task has none.
+        head: Registry key of the head class; null takes the task's own.
+        options: Options of the head class.
+        loss: Options of the task's loss.
+    """
+
+    task: str
+    classes: tuple[str, ...] = ()
+    head: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task:
+    """Base of all tasks; members of TASKS are instances and hold no state."""
+
+    key: ClassVar[str]
+    head: ClassVar[str]
+
+    def outputs(self, classes: Sequence[str]) -> int:
+        """Number of outputs that the head needs for these classes."""
+        return len(classes)
+
+    def class_counts(self, targets: Sequence[Any], classes: Sequence[str]) -> Tensor | None:
+        """How often each class occurs in `targets` (K,), for class weights; None where there are no classes."""
+        return None
+
+    def loss(
+        self, logits: Tensor, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
+    ) -> Tensor:
+        """Mean loss of a batch: a scalar, zero with a gradient when no target is usable.
+
+        Args:
+            logits: What the head gave for the batch.
+            targets: One typed value per image.
+            options: The head's loss options; an unknown one is a ConfigError.
+            weights: Class weights (K,), or None.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define loss.")
+
+    def decode(
+        self,
+        logits: Tensor,
+        classes: Sequence[str],
+        valid: Sequence[tuple[int, int]],
+        sizes: Sequence[tuple[int, int]],
+    ) -> list[Any]:
+        """Turn logits into one typed value per image.
+
+        Args:
+            logits: What the head gave for a batch of images.
+            classes: Class names of the head.
+            valid: (H, W) of each image inside the batch; what lies right of and below it is padding.
+            sizes: (H, W) that each answer shall have, usually that of the original photograph.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define decode.")
+
+    def metric(self, classes: Sequence[str], **options: Any) -> Any:
+        """A metric object with `update(predictions, targets)` and `compute() -> {name: float}`."""
+        raise NotImplementedError(f"{type(self).__name__} must define metric.")
+
+
+def resize_logits(logits: Tensor, valid: tuple[int, int], size: tuple[int, int], stride: int = 4) -> Tensor:
+    """Bring one image's map (C, h, w) at `stride` to (C, H, W) of `size`, leaving the padding out.
+
+    The map covers h * stride x w * stride pixels, of which the top left `valid` ones are image. When `size` is
+    `valid`, each output pixel sits where it sat in the input.
+    """
+    rows, columns = -(-valid[0] // stride), -(-valid[1] // stride)
+    full = F.interpolate(
+        logits[None, :, :rows, :columns].to(torch.float32), scale_factor=stride, mode="bilinear", align_corners=False
+    )[..., : valid[0], : valid[1]]
+    if tuple(valid) != tuple(size):
+        full = F.interpolate(full, size=tuple(size), mode="bilinear", align_corners=False)
+    return full[0]

@@ -1,0 +1,104 @@
+"""Semantic segmentation: one class per pixel, with several label sets as named heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..losses import segmentation_loss
+from ..metrics import SegmentationMetric
+from ..options import build_options
+from ..structures import SemanticMap
+from .protocol import TASKS, Task, resize_logits
+
+__all__ = ["SegmentationLossOptions", "SegmentationTask"]
+
+# Above this many logits one answer is taken at the working size and its ids are enlarged by nearest neighbour.
+MAX_FULL_LOGITS = 2**27
+
+
+@dataclass(frozen=True)
+class SegmentationLossOptions:
+    """Options of the segmentation loss.
+
+    Attributes:
+        stride: The loss looks at every `stride`-th pixel (1, 2 or 4); logits are resized to that grid.
+        label_smoothing, dice, lovasz: As in `visgen.losses.segmentation_loss`.
+    """
+
+    stride: int = 1
+    label_smoothing: float = 0.0
+    dice: float = 0.0
+    lovasz: float = 0.0
+
+
+class SegmentationTask(Task):
+    """Targets and answers are SemanticMap; the loss is cross entropy with optional region terms."""
+
+    key = "segmentation"
+    head = "segmentation"
+
+    def class_counts(self, targets: Sequence[SemanticMap], classes: Sequence[str]) -> Tensor:
+        total = torch.zeros(len(classes), dtype=torch.float64)
+        for target in targets:
+            total += torch.bincount(target.ids.flatten(), minlength=256)[: len(classes)]
+        return total
+
+    def loss(
+        self, logits: Tensor, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
+    ) -> Tensor:
+        chosen = build_options(SegmentationLossOptions, options, "segmentation loss")
+        ids = torch.stack([t.ids for t in targets]).to(logits.device)
+        dense, ids = align_to_grid(logits, ids, chosen.stride)
+        return segmentation_loss(
+            dense,
+            ids,
+            class_weights=weights,
+            label_smoothing=chosen.label_smoothing,
+            dice=chosen.dice,
+            lovasz=chosen.lovasz,
+        )
+
+    def decode(
+        self,
+        logits: Tensor,
+        classes: Sequence[str],
+        valid: Sequence[tuple[int, int]],
+        sizes: Sequence[tuple[int, int]],
+    ) -> list[SemanticMap]:
+        answers = []
+        for one, inside, size in zip(logits, valid, sizes, strict=True):
+            is_large = one.shape[0] * size[0] * size[1] > MAX_FULL_LOGITS
+            ids = resize_logits(one, inside, inside if is_large else size).argmax(dim=0)
+            if tuple(ids.shape) != tuple(size):
+                ids = F.interpolate(ids[None, None].to(torch.float32), size=tuple(size), mode="nearest-exact")[0, 0]
+            answers.append(SemanticMap(ids.to(torch.int64), tuple(classes)))
+        return answers
+
+    def metric(self, classes: Sequence[str], **options: Any) -> SegmentationMetric:
+        return SegmentationMetric(tuple(classes), **options)
+
+
+def align_to_grid(logits: Tensor, target: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Resize logits (B, K, ceil(H/4), ceil(W/4)) and pick target pixels so that both lie on one grid.
+
+    Args:
+        stride: 1, 2 or 4. The target (B, H, W) is read at pixel centres of the grid's cells, never averaged.
+    Returns:
+        Logits (B, K, ceil(H/stride), ceil(W/stride)) and the target on the same grid.
+    """
+    height, width = target.shape[-2:]
+    if stride < 4:
+        logits = F.interpolate(logits, scale_factor=4 // stride, mode="bilinear", align_corners=False)
+    rows, columns = -(-height // stride), -(-width // stride)
+    picked = target[:, stride // 2 :: stride, stride // 2 :: stride]
+    rows, columns = min(rows, picked.shape[1]), min(columns, picked.shape[2])
+    return logits[..., :rows, :columns], picked[:, :rows, :columns]
+
+
+TASKS.register("segmentation")(SegmentationTask())
