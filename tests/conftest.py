@@ -1,0 +1,19 @@
+"""Fixtures that every test folder may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data sets: the environment variable VISGEN_DATA, else `../shared/data` beside the checkout."""
+    root = Path(os.environ.get("VISGEN_DATA") or CHECKOUT.parent / "shared" / "data")
+    if not root.is_dir():
+        pytest.skip(f"no real data at {root}; set VISGEN_DATA to a folder of data sets to run this test")
+    return root

@@ -1,0 +1,44 @@
+"""Typed values of one image: what a task answers or is taught, with its conventions, JSON form and drawing."""
+
+from __future__ import annotations
+
+from .boxes import (
+    Boxes,
+    box_area,
+    cxcywh_to_xyxy,
+    denormalise,
+    normalise,
+    pairwise_iou,
+    xywh_to_xyxy,
+    xyxy_to_cxcywh,
+    xyxy_to_xywh,
+)
+from .classification import Classification, ClassLabel
+from .depth import DepthMap
+from .masks import Masks, mask_to_rle, rle_to_mask
+from .segmentation import IGNORE, SemanticMap
+from .value import VALUES, Value, register_value, value_from_dict
+
+__all__ = [
+    "IGNORE",
+    "VALUES",
+    "Boxes",
+    "ClassLabel",
+    "Classification",
+    "DepthMap",
+    "Masks",
+    "SemanticMap",
+    "Value",
+    "box_area",
+    "cxcywh_to_xyxy",
+    "denormalise",
+    "mask_to_rle",
+    "normalise",
+    "pairwise_iou",
+    "register_value",
+    "rle_to_mask",
+    "value_from_dict",
+    "xywh_to_xyxy",
+    "xyxy_to_cxcywh",
+    "xyxy_to_xywh",
+]
