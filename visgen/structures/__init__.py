@@ -15,6 +15,7 @@ from .boxes import (
 )
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
+from .image import load_image, picture_of
 from .masks import Masks, mask_to_rle, rle_to_mask
 from .segmentation import IGNORE, SemanticMap
 from .value import VALUES, Value, register_value, value_from_dict
@@ -32,9 +33,11 @@ __all__ = [
     "box_area",
     "cxcywh_to_xyxy",
     "denormalise",
+    "load_image",
     "mask_to_rle",
     "normalise",
     "pairwise_iou",
+    "picture_of",
     "register_value",
     "rle_to_mask",
     "value_from_dict",

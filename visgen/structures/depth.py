@@ -88,8 +88,8 @@ class DepthMap:
         return DepthMap(self.metres.to(device), self.kind)
 
     def fits_png(self) -> bool:
-        """Tell whether 16-bit millimetres can hold the map: it is metric and ends by 65.535 m."""
-        return self.kind == "metric_m" and float(self.metres.max()) <= MAX_PNG_METRES
+        """Tell whether 16-bit millimetres can hold the map: it is metric and, in whole millimetres, ends by 65.535 m."""
+        return self.kind == "metric_m" and round(float(self.metres.max()) * 1000) <= 65535
 
     def to_png(self, beyond: str = "error") -> bytes:
         """Give 16-bit PNG bytes in millimetres, 0 = missing.
