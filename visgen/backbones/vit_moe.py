@@ -1,0 +1,383 @@
+"""The mixture-of-experts vision transformer: one bank of experts, one router per task, a task-independent prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConfigError, UnknownName, nearest
+from ..nn.attention import Attention
+from ..nn.block import NORM_EPS, Block
+from ..nn.mlp import Mlp
+from ..nn.moe import MoEMlp
+from ..nn.moe_attention import MoEAttention
+from ..nn.pos_embed import ConvPosition, LearnedPosition, SinCosPosition
+from ..nn.routing import Router, check_gates, select_tasks, task_names
+from ..nn.simple_pyramid import SimplePyramid, halve
+from .conv_stem import ConvStem, ConvStemConfig
+from .protocol import BACKBONES, Backbone, Features, crop_pyramid, pad_to_multiple
+
+__all__ = ["LAYOUTS", "PrefixState", "RoutedLayer", "ViTMoE", "ViTMoEConfig"]
+
+STRIDE = 16
+LAYOUTS = ("twice", "all_mlp", "odd_mlp", "dense")
+POSITIONS = ("conv", "sincos", "learned", "none")
+TOKENS = ("mean", "mean_norm", "class")
+
+
+@dataclass(frozen=True)
+class ViTMoEConfig:
+    """Shape of a ViTMoE; `ViTMoEConfig.named("tiny", tasks=...)` gives the published sizes.
+
+    Attributes:
+        tasks: Routed tasks, in the order that integer task indices mean. Named heads share the router of their task.
+        width, depth, heads: D, number of blocks, and heads H of dense attention, which is also the number of experts
+            that a token visits in routed attention.
+        head_dim: d; width / heads when null.
+        mlp_ratio: Hidden width of a dense MLP in units of D.
+        num_experts, top_k: Bank and active experts of a routed MLP.
+        expert_hidden: Width inside one expert; mlp_ratio * width / top_k when null, so that the active parameters
+            equal those of the dense MLP.
+        attention_experts: Bank of a routed attention.
+        layout: Which parts of the blocks after the prefix are routed. "twice": attention in blocks 0, 2, ... and MLP
+            in blocks 1, 3, ...; "all_mlp": every MLP; "odd_mlp": the MLP of blocks 1, 3, ...; "dense": none, with
+            parts as large as the active parameters of `twin_of`.
+        twin_of: The layout that "dense" matches.
+        prefix_depth: The first blocks, always dense, that all tasks share on one image.
+        gate_norm, noise, noise_std, router_hidden: See `visgen.nn.routing.Router`.
+        task_embedding: Add a learned vector per task to all tokens where the suffix starts.
+        drop_path: Stochastic depth of the last block; it grows linearly from 0.
+        stem: Options of `ConvStemConfig` for a convolutional stem, or null for a patch embedding of 16 px.
+        stem_context: Add the projected stride-32 map of the stem to the tokens.
+        stem_token: Append the mean of the stride-32 map of the stem to the image vector.
+        position: "conv", "sincos", "learned" (table of `grid`, resampled) or "none".
+        grid: Reference grid (h, w) of learned positions.
+        class_token: Prepend a learned token.
+        token: The image vector: "mean" of normalised patch tokens, "mean_norm" norm of their mean, or the "class"
+            token.
+        qkv_bias, layer_scale: Options of the blocks.
+        mean, std: Statistics for RGB in [0, 1], used by the patch embedding; a stem brings its own.
+    """
+
+    tasks: tuple[str, ...] = ()
+    width: int = 192
+    depth: int = 12
+    heads: int = 3
+    head_dim: int | None = None
+    mlp_ratio: float = 4.0
+    num_experts: int = 16
+    top_k: int = 4
+    expert_hidden: int | None = None
+    attention_experts: int = 12
+    layout: str = "twice"
+    twin_of: str = "twice"
+    prefix_depth: int = 0
+    gate_norm: str = "topk"
+    noise: str = "none"
+    noise_std: float | None = None
+    router_hidden: int = 0
+    task_embedding: bool = True
+    drop_path: float = 0.0
+    stem: dict[str, Any] | None = None
+    stem_context: bool = True
+    stem_token: bool = False
+    position: str = "conv"
+    grid: tuple[int, int] = (14, 14)
+    class_token: bool = False
+    token: str = "mean"
+    qkv_bias: bool = True
+    layer_scale: float | None = None
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "grid", "mean", "std"):  # YAML brings lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        task_names(self.tasks)
+        for name, known in (
+            ("layout", LAYOUTS),
+            ("twin_of", LAYOUTS[:-1]),
+            ("position", POSITIONS),
+            ("token", TOKENS),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(f"{name} '{value}' is unknown{nearest(value, known) or ';'} use {', '.join(known)}.")
+        if not 0 <= self.prefix_depth <= self.depth:
+            raise ConfigError(f"prefix_depth is {self.prefix_depth} but depth is {self.depth}; use 0..{self.depth}.")
+        if self.head_dim is None and self.width % self.heads:
+            raise ConfigError(f"width {self.width} is not a multiple of heads {self.heads}; set head_dim.")
+        if self.token == "class" and not self.class_token:
+            raise ConfigError("token is 'class' but class_token is false; set class_token to true or token to 'mean'.")
+        if self.stem is None and self.stem_token:
+            raise ConfigError("stem_token is true but there is no stem; set stem, or stem_token to false.")
+        if self.routed_layout == "twice":
+            check_gates(self.attention_experts, self.heads, self.gate_norm)
+        check_gates(self.num_experts, self.top_k, self.gate_norm)
+
+    @classmethod
+    def named(cls, size: str, tasks: tuple[str, ...], **changes: Any) -> ViTMoEConfig:
+        """Give the configuration called "tiny", "small" or "base" for `tasks`, with `changes` applied."""
+        if size not in SIZES:
+            raise UnknownName(f"ViTMoE size '{size}' is unknown{nearest(size, SIZES) or ';'} use {', '.join(SIZES)}.")
+        return cls(**{**SIZES[size], "tasks": tuple(tasks), **changes})
+
+    @property
+    def routed_layout(self) -> str:
+        """The layout, or the one that a dense twin stands for."""
+        return self.twin_of if self.layout == "dense" else self.layout
+
+    @property
+    def attention_dim(self) -> int:
+        """Width d of one attention head."""
+        return self.width // self.heads if self.head_dim is None else self.head_dim
+
+    @property
+    def hidden(self) -> int:
+        """Width inside one expert."""
+        return round(self.mlp_ratio * self.width / self.top_k) if self.expert_hidden is None else self.expert_hidden
+
+    def dense_twin(self, **changes: Any) -> ViTMoEConfig:
+        """The same network with dense parts of equal active parameters."""
+        return replace(self, **{"layout": "dense", "twin_of": self.routed_layout, **changes})
+
+
+# Mod-Squad, arXiv:2212.08066; routed attention of "tiny" is ours. Width of a head is 2 D / H in small and base.
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"width": 192, "heads": 3, "head_dim": 64, "attention_experts": 12},
+    "small": {"width": 384, "heads": 6, "head_dim": 128, "attention_experts": 15},
+    "base": {"width": 768, "heads": 12, "head_dim": 128, "attention_experts": 24},
+}
+
+
+@dataclass
+class PrefixState:
+    """What the prefix hands to the suffixes of all tasks.
+
+    Attributes:
+        tokens: (B, N, D), N = h * w cells that hold picture, after the class token if there is one.
+        maps: Maps of the stem at strides 4 and 8 (padded size), empty for a patch embedding.
+        context: Mean of the stem's stride-32 map (B, C), or None.
+        grid: (h, w) at stride 16.
+        size: (H, W) of the images in pixels.
+    """
+
+    tokens: Tensor
+    maps: dict[int, Tensor]
+    context: Tensor | None
+    grid: tuple[int, int]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RoutedLayer:
+    """One routed part, in the order of `Features.extras["routing"]`: module path, "attention" or "mlp", bank, active."""
+
+    name: str
+    kind: str
+    num_experts: int
+    top_k: int
+
+
+@BACKBONES.register("vit_moe")
+class ViTMoE(Backbone):
+    """Features for images (B, 3, H, W) in [0, 1], any H and W >= 32, through the experts of a task.
+
+    Tokens exist only where there is picture: images are padded to a multiple of 32 for the stem and the token grid is
+    cut to ceil(H/16) x ceil(W/16) before the blocks. While gradients are on, or with `collect`, the features carry
+    `extras["routing"]`: one dict of `visgen.nn.routing.routing_statistics` per routed layer.
+
+    Args:
+        config: Shape; or give its fields as keyword options.
+        load_weights: Let the stem read the weights that its options name.
+    Source: Chen et al. 2023 (Mod-Squad), arXiv:2212.08066; prefix, pyramid and gates differ, see the fields of
+        ViTMoEConfig.
+    """
+
+    def __init__(self, config: ViTMoEConfig | None = None, load_weights: bool = True, **options: Any) -> None:
+        super().__init__()
+        if config is not None and options:
+            raise ConfigError(f"options {sorted(options)} were given beside a config; use dataclasses.replace on it.")
+        config = config or ViTMoEConfig(**options)
+        self.config = config
+        self.tasks = config.tasks
+        width = config.width
+        self.stem: ConvStem | None = None
+        self.pyramid: SimplePyramid | None = None
+        self.token_dim = width
+        if config.stem is None:
+            self.patch_embed = nn.Conv2d(3, width, STRIDE, stride=STRIDE)
+            self.pyramid = SimplePyramid(width)
+            self.channels = dict(self.pyramid.channels)
+            self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        else:
+            self.stem = ConvStem(ConvStemConfig(**config.stem), load_weights)
+            channels = self.stem.channels
+            self.stem_proj = nn.Conv2d(channels[16], width, 1)
+            self.context_proj = nn.Conv2d(channels[32], width, 1) if config.stem_context else None
+            self.channels = {4: channels[4], 8: channels[8], 16: width, 32: width}
+            self.token_dim += channels[32] if config.stem_token else 0
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if config.class_token else None
+        self.position = _position(config)
+        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
+        self.blocks = nn.ModuleList(_block(config, i, rates[i]) for i in range(config.depth))
+        self.task_embedding = (
+            nn.ParameterDict({t: nn.Parameter(0.02 * torch.randn(width)) for t in self.tasks})
+            if config.task_embedding
+            else None
+        )
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+
+    @property
+    def routed_layers(self) -> tuple[RoutedLayer, ...]:
+        """The routed parts, in the order of the routing statistics."""
+        found = []
+        for i, block in enumerate(self.blocks):
+            for name, kind in (("attn", "attention"), ("mlp", "mlp")):
+                router = getattr(getattr(block, name), "router", None)
+                if router is not None:
+                    found.append(RoutedLayer(f"blocks.{i}.{name}", kind, router.num_experts, router.top_k))
+        return tuple(found)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters with two or more axes that are no matrices, such as biases (E, h) of experts."""
+        small = ("cls_token", "position.table", ".b1", ".b2")
+        return {n for n, _ in self.named_parameters() if n.endswith(small) or n.startswith("task_embedding.")}
+
+    def prefix(self, images: Tensor) -> PrefixState:
+        padded, size = pad_to_multiple(images)
+        grid = (-(-size[0] // STRIDE), -(-size[1] // STRIDE))
+        maps: dict[int, Tensor] = {}
+        context = None
+        if self.stem is None:
+            x = self.patch_embed((padded - self.mean) / self.std)
+        else:
+            levels = self.stem(padded)
+            x = self.stem_proj(levels[16])
+            if self.context_proj is not None:
+                coarse = self.context_proj(levels[32])
+                x = x + F.interpolate(coarse, size=x.shape[-2:], mode="bilinear", align_corners=False)
+            maps = {4: levels[4], 8: levels[8]}
+            if self.config.stem_token:
+                context = crop_pyramid({32: levels[32]}, size)[32].mean((2, 3))
+        tokens = x[..., : grid[0], : grid[1]].flatten(2).transpose(1, 2)  # (B, h * w, D)
+        if self.position is not None:
+            tokens = self.position(tokens, grid)
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+        for block in self.blocks[: self.config.prefix_depth]:
+            tokens, _ = block(tokens)
+        return PrefixState(tokens, maps, context, grid, size)
+
+    def suffix(
+        self,
+        state: PrefixState,
+        task: str | Tensor | None = None,
+        *,
+        collect: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Features:
+        """Finish the features of `task` from a prefix.
+
+        Args:
+            state: From `prefix`; it is not changed, so several tasks can follow one prefix.
+            task: A task name for all images, int64 indices (B,) into `tasks`, or None with one task.
+            collect: Record the experts of every token, also without gradients.
+            generator: Source of routing noise in training; the global one when None.
+        """
+        x = state.tokens
+        tasks = select_tasks(task, self.tasks, len(x), x.device)
+        if self.task_embedding is not None:
+            embedding = torch.stack([self.task_embedding[name] for name in tasks.names])
+            embedding = embedding if tasks.rows is None else embedding[tasks.rows]
+            x = x + embedding.unsqueeze(1).to(x.dtype)
+        record = collect or torch.is_grad_enabled()
+        routing: list[dict[str, Tensor]] = []
+        for block in self.blocks[self.config.prefix_depth :]:
+            x, statistics = block(x, tasks, record, collect, generator)
+            routing += statistics
+        patches = x if self.cls_token is None else x[:, 1:]
+        normed = self.norm(patches)
+        if self.config.token == "class":
+            token = self.norm(x[:, 0])
+        else:
+            token = normed.mean(1) if self.config.token == "mean" else self.norm(patches.mean(1))
+        if state.context is not None:
+            token = torch.cat([token, state.context.to(token.dtype)], dim=1)
+        image = normed.transpose(1, 2).reshape(len(x), -1, *state.grid)
+        pyramid = {**state.maps, 16: image, 32: halve(image)} if self.pyramid is None else self.pyramid(image)
+        return Features(crop_pyramid(pyramid, state.size), token, extras={"routing": routing})
+
+    def forward(
+        self,
+        images: Tensor,
+        task: str | Tensor | None = None,
+        text: Any = None,
+        *,
+        collect: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Features:
+        """Give the Features of `images` for `task`; see `suffix`. `text` is not read."""
+        return self.suffix(self.prefix(images), task, collect=collect, generator=generator)
+
+
+def _position(config: ViTMoEConfig) -> nn.Module | None:
+    if config.position == "conv":
+        return ConvPosition(config.width)
+    if config.position == "sincos":
+        return SinCosPosition(config.width)
+    return LearnedPosition(config.width, config.grid) if config.position == "learned" else None
+
+
+def _block(config: ViTMoEConfig, index: int, drop_path: float) -> Block:
+    """Build block `index`: dense in the prefix, routed as the layout says after it."""
+    width, heads, dim = config.width, config.heads, config.attention_dim
+    local = index - config.prefix_depth
+    routes_attention = local >= 0 and config.routed_layout == "twice" and local % 2 == 0
+    routes_mlp = local >= 0 and (config.routed_layout == "all_mlp" or local % 2 == 1)
+    dense_hidden = round(config.mlp_ratio * width)
+
+    def router(experts: int, k: int) -> Router:
+        return Router(
+            width,
+            experts,
+            k,
+            config.tasks,
+            gate_norm=config.gate_norm,
+            noise=config.noise,
+            noise_std=config.noise_std,
+            hidden=config.router_hidden,
+        )
+
+    attn: nn.Module
+    mlp: nn.Module
+    if not routes_attention:
+        attn = Attention(width, heads, dim, config.qkv_bias)
+    elif config.layout != "dense":
+        attn = MoEAttention(width, dim, router(config.attention_experts, heads))
+    else:
+        active = heads * 2 * dim * width + (width + 1) * 2 * dim + _router_size(config, config.attention_experts)
+        per_dim = heads * (4 * width + 3 * config.qkv_bias)
+        attn = Attention(width, heads, round((active - width) / per_dim), config.qkv_bias)
+    if not routes_mlp:
+        mlp = Mlp(width, dense_hidden)
+    elif config.layout != "dense":
+        mlp = MoEMlp(width, config.hidden, router(config.num_experts, config.top_k))
+    else:
+        expert = 2 * width * config.hidden + config.hidden + width
+        active = config.top_k * expert + _router_size(config, config.num_experts)
+        mlp = Mlp(width, round((active - width) / (2 * width + 1)))
+    return Block(width, attn, mlp, config.layer_scale, drop_path)
+
+
+def _router_size(config: ViTMoEConfig, experts: int) -> int:
+    """Parameters of one task's router."""
+    outputs = 2 * experts if config.noise == "learned" else experts
+    if not config.router_hidden:
+        return outputs * config.width
+    return (config.width + 1) * config.router_hidden + outputs * (config.router_hidden + 1)
