@@ -1,0 +1,68 @@
+"""Metric depth from list files: lines "IMAGE DEPTH", the depth a 16-bit PNG."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...errors import ConfigError, DataError
+from ...structures import DepthMap
+from ..sample import Sample
+from ..source import READERS
+from .files import read_ids, read_list, read_pixels, require_folder
+
+__all__ = ["DepthPairs"]
+
+
+class DepthPairs:
+    """Images with the distance along the optical axis for each pixel, 0 where it was not measured.
+
+    Args:
+        path: The set's folder; the paths in the list are relative to it.
+        split: Name of the list file SPLIT.txt with lines "IMAGE DEPTH".
+        name: Name of the source; the head is "depth" for every set, since all hold metres.
+        scale: PNG counts per metre: 1000 for millimetres, 256 for KITTI's own files, 5000 for TUM RGB-D.
+        max_depth: Readings beyond so many metres count as missing.
+    Raises:
+        ConfigError: A scale or limit that is not above 0.
+        DataError: Missing folders or files, or a line that is not a pair.
+    """
+
+    def __init__(
+        self, path: str | Path, split: str = "train", *, name: str = "", scale: float = 1000.0, max_depth: float = math.inf
+    ) -> None:
+        if not scale > 0 or not max_depth > 0:
+            raise ConfigError(f"depth: scale is {scale} and max_depth {max_depth}; both must be above 0.")
+        self.base = require_folder(path, "depth")
+        self.name = name or self.base.name
+        self.heads, self.classes = {"depth": "depth"}, {"depth": ()}
+        self.scale, self.max_depth = float(scale), float(max_depth)
+        self.pairs: list[tuple[str, str]] = []
+        for line in read_list(self.base / f"{split}.txt", f"depth set {self.base}"):
+            parts = line.split()
+            # KITTI's own lists carry the focal length as a third column.
+            if len(parts) not in (2, 3):
+                raise DataError(f"depth list {self.base / f'{split}.txt'} has the line '{line}'; write 'IMAGE DEPTH' per line.")
+            self.pairs.append((parts[0], parts[1]))
+        for image, depth in self.pairs:
+            for file in (image, depth):
+                if not (self.base / file).is_file():
+                    raise DataError(f"depth set {self.base}: split '{split}' names {file}, which is missing; add it or drop the line.")
+        if not self.pairs:
+            raise DataError(f"depth set {self.base} has 0 pairs in split '{split}'; its list names none.")
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, depth = self.pairs[index]
+        metres = read_ids(self.base / depth).astype(np.float32) / self.scale
+        metres[metres > self.max_depth] = 0.0
+        target = DepthMap(torch.from_numpy(metres))
+        return Sample(read_pixels(self.base / image), {"depth": target}, {"id": Path(image).stem, "path": str(self.base / image)})
+
+
+READERS.register("depth")(DepthPairs)

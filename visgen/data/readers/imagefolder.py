@@ -1,0 +1,61 @@
+"""Classification from folders: PATH/SPLIT/CLASS/*.jpg, or PATH/CLASS/*.jpg for a set without splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...errors import DataError, nearest
+from ...structures import ClassLabel
+from ..sample import Sample
+from ..source import READERS
+from .files import IMAGE_SUFFIXES, check_names, read_pixels, require_folder
+
+__all__ = ["ImageFolder"]
+
+
+class ImageFolder:
+    """Images whose folder is their class.
+
+    Args:
+        path: The set's folder.
+        split: Its folder inside the path; "" or "all" for a set without splits.
+        classes: Fixed class names in their order; a class without a folder has no image. By default the sorted folders.
+        name: Label set; the head is "classification.NAME". By default the name of the set's folder.
+    Raises:
+        DataError: A missing folder, no image, or a folder that is not one of the fixed classes.
+    """
+
+    def __init__(self, path: str | Path, split: str = "train", *, classes: Sequence[str] | None = None, name: str = "") -> None:
+        base = require_folder(path, "imagefolder")
+        folder = base if split in ("", "all") else base / split
+        if not folder.is_dir():
+            there = ", ".join(sorted(p.name for p in base.iterdir() if p.is_dir())[:20])
+            raise DataError(f"imagefolder {base} has no split '{split}'; folders there: {there or 'none'} (split='' reads them as classes).")
+        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        names = check_names(found if classes is None else classes, str(folder))
+        for other in found:
+            if other not in names:
+                raise DataError(f"folder {folder / other} is not one of the {len(names)} fixed classes{nearest(other, names)}")
+        self.name = name or base.name
+        self.heads = {"classification": f"classification.{self.name}"}
+        self.classes = {"classification": names}
+        self.items: list[tuple[str, int]] = []
+        for label, own in enumerate(names):
+            if (folder / own).is_dir():
+                files = (p for p in (folder / own).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+                self.items.extend((p.relative_to(folder).as_posix(), label) for p in sorted(files))
+        if not self.items:
+            raise DataError(f"imagefolder {folder} holds no image in its class folders; images end in {', '.join(IMAGE_SUFFIXES)}.")
+        self.folder = folder
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        file, label = self.items[index]
+        target = ClassLabel(label, self.classes["classification"])
+        return Sample(read_pixels(self.folder / file), {"classification": target}, {"id": file, "path": str(self.folder / file)})
+
+
+READERS.register("imagefolder")(ImageFolder)

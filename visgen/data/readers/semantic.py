@@ -1,0 +1,95 @@
+"""Semantic segmentation from PNG maps: images/STEM.jpg, semantic/STEM.png, classes.txt and SPLIT.txt with the stems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import DataError
+from ...structures import IGNORE, SemanticMap
+from ..sample import Sample
+from ..source import READERS
+from .files import IMAGE_SUFFIXES, read_classes, read_ids, read_list, read_pixels, require_folder
+
+__all__ = ["SemanticFolder", "read_semantic_ids"]
+
+
+def read_semantic_ids(path: Path, classes: Sequence[str], zero_is_ignored: bool = False) -> Tensor:
+    """Read a map of class ids (H, W) int64 in which 255 is ignored.
+
+    Args:
+        path: Grey or palette PNG.
+        classes: Their number bounds the ids.
+        zero_is_ignored: Ids start at 1 and 0 is unlabelled (ADE20K): subtract 1 and turn 0 into 255.
+    Raises:
+        DataError: The file cannot be read, or holds an id outside the classes; the message names both.
+    """
+    ids = read_ids(path)
+    if zero_is_ignored:
+        ids = np.where((ids == 0) | (ids == IGNORE), IGNORE, ids - 1)
+    wrong = ids[((ids < 0) | (ids >= len(classes))) & (ids != IGNORE)]
+    if wrong.size:
+        raise DataError(
+            f"map {path} holds id {int(wrong.flat[0])}, but its {len(classes)} classes are 0..{len(classes) - 1} and 255 is "
+            "ignored; fix the map or classes.txt (zero_is_ignored=true for sets whose ids start at 1)."
+        )
+    return torch.from_numpy(ids.astype(np.int64))
+
+
+class SemanticFolder:
+    """Images with a class for every pixel.
+
+    Args:
+        path: The set's folder.
+        split: Name of the list file SPLIT.txt with one stem per line; "all" takes every map in the folder.
+        name: Label set; the head is "segmentation.NAME". By default the name of the set's folder.
+        maps: Folder of the maps ("semantic", or such as "semantic_stuff").
+        class_file: File of the class names, one per line, line number = id.
+        zero_is_ignored: Ids start at 1 and 0 is unlabelled (ADE20K).
+    Raises:
+        DataError: Missing folders or files, or a stem in the list without image or map.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str = "train",
+        *,
+        name: str = "",
+        maps: str = "semantic",
+        class_file: str = "classes.txt",
+        zero_is_ignored: bool = False,
+    ) -> None:
+        base = require_folder(path, "semantic")
+        self.name = name or base.name
+        self.heads = {"segmentation": f"segmentation.{self.name}"}
+        self.classes = {"segmentation": read_classes(base / class_file)}
+        self.zero_is_ignored = zero_is_ignored
+        self.base, self.maps = base, require_folder(base / maps, "semantic")
+        images = {p.stem: p.name for p in require_folder(base / "images", "semantic").iterdir() if p.suffix.lower() in IMAGE_SUFFIXES}
+        labelled = {p.stem for p in self.maps.glob("*.png")}
+        self.stems = sorted(labelled) if split == "all" else read_list(base / f"{split}.txt", f"semantic set {base}")
+        for stem in self.stems:
+            if stem not in images or stem not in labelled:
+                place = "image in images/" if stem not in images else f"map in {maps}/"
+                raise DataError(f"semantic set {base}: '{stem}' of split '{split}' has no {place}; add the file or drop the line.")
+        if not self.stems:
+            raise DataError(f"semantic set {base} has 0 images in split '{split}'; its list names none.")
+        self.images = [images[stem] for stem in self.stems]
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    def __getitem__(self, index: int) -> Sample:
+        stem, path = self.stems[index], self.base / "images" / self.images[index]
+        names = self.classes["segmentation"]
+        ids = read_semantic_ids(self.maps / f"{stem}.png", names, self.zero_is_ignored)
+        target = SemanticMap(ids, names, name=self.name)
+        return Sample(read_pixels(path), {"segmentation": target}, {"id": stem, "path": str(path)})
+
+
+READERS.register("semantic")(SemanticFolder)

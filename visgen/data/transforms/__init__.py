@@ -1,0 +1,33 @@
+"""Augmentation and resizing, joint over the image and its typed targets; every random choice comes from a generator."""
+
+from .base import TRANSFORMS, Compose, Transform, build_transform
+from .geometry import Window, apply_window, resample_nearest, scale_depth, tight_boxes, window_value
+from .photometric import ColorJitter, GaussianBlur, GaussianNoise, Grayscale, RandomErasing
+from .rotate import Rotate
+from .spatial import CenterCrop, HorizontalFlip, Pad, RandomCrop, RandomResizedCrop, Rescale, Resize
+
+__all__ = [
+    "TRANSFORMS",
+    "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "GaussianBlur",
+    "GaussianNoise",
+    "Grayscale",
+    "HorizontalFlip",
+    "Pad",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "Rescale",
+    "Resize",
+    "Rotate",
+    "Transform",
+    "Window",
+    "apply_window",
+    "build_transform",
+    "resample_nearest",
+    "scale_depth",
+    "tight_boxes",
+    "window_value",
+]
