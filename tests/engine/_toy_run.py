@@ -1,0 +1,118 @@
+"""A small real run used by the engine's tests, also started as a script in a process of its own.
+
+A network with dropout, batch norm, a shared trunk and two heads; batches are a pure function of (step, rank).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from visgen.config import OptimConfig, TrainConfig
+from visgen.engine import Trainer
+from visgen.task.objective import Phase
+
+
+@dataclass
+class ToyBatch:
+    images: Tensor
+    labels: Tensor
+    heads: dict[str, str]
+
+    def to(self, device):
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+
+class ToyMixture:
+    """Two heads in turn: rank r at step s draws head (s + r) % 2; `world` > 1 folds several ranks into one."""
+
+    def __init__(self, seed: int = 0, fold: int = 1, bad_steps: tuple[int, ...] = ()) -> None:
+        self.seed, self.fold, self.bad_steps = seed, fold, bad_steps
+
+    def batches(self, step: int, rank: int = 0) -> list[ToyBatch]:
+        return [self._batch(step, rank * self.fold + part) for part in range(self.fold)]
+
+    def _batch(self, step: int, rank: int) -> ToyBatch:
+        generator = torch.Generator().manual_seed(1000 * step + 10 * rank + self.seed)
+        images = torch.rand(4, 3, 8, 8, generator=generator)
+        labels = (images.mean(dim=(1, 2, 3)) > 0.5).long()
+        if step in self.bad_steps:
+            images = images * float("nan")
+        return ToyBatch(images, labels, {"classification": "ab"[(step + rank) % 2]})
+
+    def state_dict(self) -> dict:
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state: dict) -> None:
+        if state != self.state_dict():
+            raise ValueError(f"mixture differs: {state}")
+
+
+class ToyNet(nn.Module):
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.GELU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(dropout)
+        )
+        self.heads = nn.ModuleDict({"a": nn.Linear(32, 2), "b": nn.Linear(32, 2)})
+
+    def forward(self, images: Tensor, head: str) -> Tensor:
+        return self.heads[head](self.trunk(images))
+
+
+class ToyObjective:
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.applied: list[int] = []
+        self.phases = (Phase("main", self._groups, self._loss),)
+
+    def _groups(self):
+        return [{"params": self.module.trunk.parameters(), "lr_scale": 0.5}, {"params": self.module.heads.parameters()}]
+
+    def _loss(self, batch: ToyBatch) -> dict[str, Tensor]:
+        head = batch.heads["classification"]
+        loss = nn.functional.cross_entropy(self.module(batch.images, head), batch.labels)
+        return {"loss": loss, f"loss/{head}": loss.detach()}
+
+    def before_step(self, step: int) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        self.applied.append(step)
+
+
+def accuracy(module: nn.Module, limit: int | None = None) -> dict[str, float]:
+    batch = ToyMixture(seed=5).batches(10**6)[0]
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        right = (module(batch.images, "a").argmax(1) == batch.labels).float().mean()
+    module.train(was_training)
+    return {"top1": float(right)}
+
+
+def make_trainer(out: Path, *, steps=12, seed=0, mixture=None, dropout=0.2, evaluators=None, optim=None, **train) -> Trainer:
+    settings = {"steps": steps, "accumulate": 2, "threads": 1, "workers": 0, "device": "cpu", "progress": "none"}
+    settings.update({"ema_decay": 0.9, "save_every": 3, "eval_every": 4}, **train)
+    torch.manual_seed(seed)
+    return Trainer(
+        ToyObjective(ToyNet(dropout)),
+        mixture or ToyMixture(),
+        optim or OptimConfig(lr=1e-2, warmup_steps=3),
+        TrainConfig(**settings),
+        out,
+        seed=seed,
+        evaluators={"val": accuracy} if evaluators is None else evaluators,
+    )
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    out, resume = arguments.pop("out"), arguments.pop("resume", False)
+    fold = arguments.pop("fold", 1)
+    summary = make_trainer(Path(out), mixture=ToyMixture(fold=fold), **arguments).fit(resume=resume)
+    print(json.dumps({"steps": summary.steps, "reason": summary.reason}))
