@@ -1,15 +1,15 @@
 """Loss functions: pure functions of tensors, one file per task."""
 
-from visgen.losses.class_weights import class_weight_vector
-from visgen.losses.classification import classification_loss
-from visgen.losses.depth import (
+from .class_weights import class_weight_vector
+from .classification import classification_loss
+from .depth import (
     berhu_loss,
     depth_loss,
     gradient_matching_loss,
     log_l1_loss,
     scale_invariant_log_loss,
 )
-from visgen.losses.segmentation import (
+from .segmentation import (
     dice_loss,
     lovasz_softmax_loss,
     segmentation_cross_entropy,

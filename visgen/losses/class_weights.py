@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from visgen.errors import ConfigError, UnknownName, nearest
+from ..errors import ConfigError, UnknownName, nearest
 
 __all__ = ["class_weight_vector"]
 
@@ -20,7 +20,7 @@ _LOWEST, _HIGHEST = 0.1, 10.0
 def class_weight_vector(
     counts: Tensor | Sequence[float] | None,
     classes: Sequence[str],
-    spec: None | str | Mapping[str, float],
+    spec: str | Mapping[str, float] | None,
 ) -> Tensor | None:
     """Turn the setting `class_weights` into a loss weight for each class.
 
@@ -38,7 +38,7 @@ def class_weight_vector(
     Raises:
         ConfigError: An unknown word, a negative or infinite weight, only zeros, or "auto" without usable counts.
         UnknownName: The mapping names a class that is not in `classes`.
-    Source: the square root of median-frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734, section 6.3.2, which
+    Source: the square root of median-frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734, which
         uses median / frequency without root or limits); the scaling to an expected weight of 1 is ours.
     """
     if spec is None:

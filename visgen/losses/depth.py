@@ -1,7 +1,7 @@
 """Losses for metric depth on the pixels that were measured: log scale-invariant, log L1, berHu, gradient matching.
 
-Every loss takes metres, counts only pixels whose target is finite and above 0, averages within each image, then over the
-images that have such pixels, and gives 0 with a gradient (never NaN) when there is none.
+Every loss takes metres, counts only pixels whose target is finite and above 0, averages within each image, then over
+the images that have such pixels, and gives 0 with a gradient (never NaN) when there is none.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def scale_invariant_log_loss(prediction: Tensor, target: Tensor, *, lam: float =
         A scalar >= 0.
     Raises:
         ValueError: Shapes that differ, or lam outside [0, 1].
-    Source: Eigen et al. 2014, arXiv:1406.2283, equation 4 and section 3.2 (lambda 0.5 there and here).
+    Source: Eigen et al. 2014, arXiv:1406.2283, section 3.3 (lambda 0.5 there and here).
     """
     if not 0.0 <= lam <= 1.0:
         raise ValueError(f"lam is {lam}; it must be in [0, 1].")
@@ -111,7 +111,7 @@ def berhu_loss(prediction: Tensor, target: Tensor) -> Tensor:
         A scalar in metres. c is a fifth of the largest error in the batch, taken as a constant in the gradient.
     Raises:
         ValueError: Shapes that differ.
-    Source: Laina et al. 2016, arXiv:1606.00373, section 3.2; there c may pass gradients, here not.
+    Source: Laina et al. 2016, arXiv:1606.00373; there c may pass gradients, here not.
     """
     valid = _valid(prediction, target)
     zero = torch.zeros((), device=prediction.device)
@@ -136,8 +136,8 @@ def gradient_matching_loss(prediction: Tensor, target: Tensor, *, scales: int = 
         A scalar: mean over the pairs of a scale, then over the scales that have pairs, then over images that have any.
     Raises:
         ValueError: Shapes that differ, or scales < 1.
-    Source: Li and Snavely 2018 (MegaDepth), arXiv:1804.00607, equation 4; Ranftl et al. 2020 (MiDaS), arXiv:1907.01341,
-        equation 11. Both divide by the number of valid pixels and sum the scales; a mean over pairs keeps
+    Source: Li and Snavely 2018 (MegaDepth), arXiv:1804.00607; Ranftl et al. 2020 (MiDaS), arXiv:1907.01341.
+        Both divide by the number of valid pixels and sum the scales; a mean over pairs keeps
         sparse maps (lidar) on the same footing as dense ones.
     """
     if scales < 1:

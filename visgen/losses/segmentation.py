@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["IGNORE", "dice_loss", "lovasz_softmax_loss", "segmentation_cross_entropy", "segmentation_loss"]
+from ..structures import IGNORE
 
-IGNORE = 255  # the label of a pixel that nobody annotated, everywhere in visgen
+__all__ = ["dice_loss", "lovasz_softmax_loss", "segmentation_cross_entropy", "segmentation_loss"]
 
 
 def segmentation_loss(
@@ -92,7 +92,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> Tensor:
         A scalar in [0, 1]; 0 with a gradient when no pixel is labelled.
     Raises:
         ValueError: Shapes or labels that do not fit, or smooth <= 0.
-    Source: Milletari et al. 2016, arXiv:1606.04797, section 3, with plain instead of squared sums in the denominator.
+    Source: Milletari et al. 2016, arXiv:1606.04797, with plain instead of squared sums in the denominator.
     """
     if smooth <= 0:
         raise ValueError(f"smooth is {smooth}; it must be > 0.")
@@ -115,7 +115,7 @@ def lovasz_softmax_loss(logits: Tensor, target: Tensor) -> Tensor:
         mean IoU over the classes of the target.
     Raises:
         ValueError: Shapes or labels that do not fit.
-    Source: Berman et al. 2018, arXiv:1705.08790, equations 8 to 10; the whole batch is one set of pixels.
+    Source: Berman et al. 2018, arXiv:1705.08790; the whole batch is one set of pixels.
     """
     p, y = _labelled_rows(logits, target)
     present = torch.unique(y)

@@ -1,0 +1,24 @@
+"""Figures of a data set: stateful metrics of each task, routing statistics, and the records behind figures."""
+
+from __future__ import annotations
+
+from .classification import ClassificationMetric
+from .depth import ALIGNMENTS, DepthMetric, align_depth
+from .protocol import Metric
+from .record import read_record, summarise, write_record
+from .routing import RoutingSummary, routing_summary
+from .segmentation import SegmentationMetric
+
+__all__ = [
+    "ALIGNMENTS",
+    "ClassificationMetric",
+    "DepthMetric",
+    "Metric",
+    "RoutingSummary",
+    "SegmentationMetric",
+    "align_depth",
+    "read_record",
+    "routing_summary",
+    "summarise",
+    "write_record",
+]
