@@ -21,8 +21,8 @@ __all__ = ["Cached"]
 class Cached:
     """A source that decodes each sample once and then hands it out from memory.
 
-    Images stay as uint8, ids as one byte and masks as one bit per pixel, depth as float32; the samples handed out are equal to
-    those of the source (bit for bit where its images are uint8, as all readers give).
+    Images stay as uint8, ids as one byte and masks as one bit per pixel, depth as float32; the samples handed out are
+    equal to those of the source (bit for bit where its images are uint8, as all readers give).
 
     Args:
         source: Any source whose samples fit into memory; `nbytes` tells how much they take so far.
@@ -90,7 +90,9 @@ def _pack(value: Any) -> Any:
     if isinstance(value, SemanticMap) and value.confidence is None:
         return _PackedIds(value.ids.to(torch.uint8), value.classes, value.name)
     if isinstance(value, Masks):
-        return _PackedMasks(np.packbits(value.masks.numpy()), tuple(value.masks.shape), value.labels, value.classes, value.scores)
+        return _PackedMasks(
+            np.packbits(value.masks.numpy()), tuple(value.masks.shape), value.labels, value.classes, value.scores
+        )
     return value
 
 

@@ -41,17 +41,15 @@ class Batch:
         """Give the batch with images and targets on a device."""
         if self.images.device == torch.device(device):
             return self
-        moved = {
-            key: [v.to(device) if hasattr(v, "to") else v for v in values] for key, values in self.targets.items()
-        }
+        moved = {key: [v.to(device) if hasattr(v, "to") else v for v in values] for key, values in self.targets.items()}
         return replace(self, images=self.images.to(device, non_blocking=True), targets=moved)
 
 
 def collate(samples: Sequence[Sample], heads: Mapping[str, str], source: str) -> Batch:
     """Stack samples.
 
-    Where sizes differ, each is padded at the right and the bottom to the largest height and width: image black, semantic ids
-    255, depth 0, masks empty; box coordinates stay.
+    Where sizes differ, each is padded at the right and the bottom to the largest height and width: image black,
+    semantic ids 255, depth 0, masks empty; box coordinates stay.
 
     Args:
         samples: At least one.

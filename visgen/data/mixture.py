@@ -45,7 +45,9 @@ class MixturePart:
         if not self.name:
             object.__setattr__(self, "name", self.source.name)
         if not (math.isfinite(self.weight) and self.weight > 0):
-            raise ConfigError(f"mixture part '{self.name}' has weight {self.weight}; it must be > 0: leave the part out instead.")
+            raise ConfigError(
+                f"mixture part '{self.name}' has weight {self.weight}; it must be > 0: leave the part out instead."
+            )
         if self.batch_size < 1:
             raise ConfigError(f"mixture part '{self.name}' has batch_size {self.batch_size}; it must be at least 1.")
         if len(self.source) == 0:
@@ -73,9 +75,10 @@ def _generator(*key: Any) -> torch.Generator:
 class Mixture:
     """Map from step and rank to batches; each part goes through its samples without replacement, epoch by epoch.
 
-    Modes: "per_rank" draws one part per rank and step by weight, ranks independently; "same_task" draws one part per step
-    for all ranks; "round_robin" gives every rank one batch of every part at every step. What a part has handed out before
-    is counted over all ranks, so together the ranks walk through one permutation per epoch; a batch may straddle two.
+    Modes: "per_rank" draws one part per rank and step by weight, ranks independently; "same_task" draws one part per
+    step for all ranks; "round_robin" gives every rank one batch of every part at every step. What a part has handed out
+    before is counted over all ranks, so together the ranks walk through one permutation per epoch; a batch may straddle
+    two.
 
     Args:
         parts: The sources with their weights and batch sizes; names must differ.
@@ -93,9 +96,13 @@ class Mixture:
         names = [part.name for part in parts]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ConfigError(f"mixture part '{twice[0]}' is there {names.count(twice[0])} times; give each its own name.")
+            raise ConfigError(
+                f"mixture part '{twice[0]}' is there {names.count(twice[0])} times; give each its own name."
+            )
         if mode not in MODES:
-            raise ConfigError(f"mixture mode '{mode}' is not known{nearest(mode, MODES)} Use one of {', '.join(MODES)}.")
+            raise ConfigError(
+                f"mixture mode '{mode}' is not known{nearest(mode, MODES)} Use one of {', '.join(MODES)}."
+            )
         if world < 1:
             raise ConfigError(f"the mixture's world is {world}; it must be at least 1 rank.")
         self.parts = list(parts)
@@ -115,12 +122,15 @@ class Mixture:
         Args:
             loss_weights: Part name to loss weight; 1 where not given.
         Returns:
-            Part name to (probability that a rank draws it at a step) x (loss weight); in "round_robin" the probability is 1.
+            Part name to (probability that a rank draws it at a step) x (loss weight); in "round_robin" the probability
+            is 1.
         """
         weights = dict(loss_weights or {})
         for name in weights:
             if name not in {p.name for p in self.parts}:
-                raise ConfigError(f"loss weight for '{name}': no such part{nearest(name, [p.name for p in self.parts])}")
+                raise ConfigError(
+                    f"loss weight for '{name}': no such part{nearest(name, [p.name for p in self.parts])}"
+                )
         chances = [1.0] * len(self.parts) if self.mode == "round_robin" else self.probabilities
         return {p.name: c * weights.get(p.name, 1.0) for p, c in zip(self.parts, chances, strict=True)}
 
@@ -137,7 +147,11 @@ class Mixture:
         block, offset = divmod(step, _BLOCK)
         drawn = self._draws(block)
         part = int(drawn[offset, rank])
-        before = int(self._start(block)[part]) + int((drawn[:offset] == part).sum()) + int((drawn[offset, :rank] == part).sum())
+        before = (
+            int(self._start(block)[part])
+            + int((drawn[:offset] == part).sum())
+            + int((drawn[offset, :rank] == part).sum())
+        )
         return [self._planned(part, before)]
 
     def batches(self, step: int, rank: int = 0) -> list[Batch]:

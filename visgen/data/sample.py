@@ -16,8 +16,8 @@ __all__ = ["Sample"]
 class Sample:
     """An image with its typed targets and a little history.
 
-    Sources may hold the image as bytes per channel (uint8), which a transform resizes and crops several times faster than
-    floats; `image` always reads as float32 in [0, 1], whatever is held in `pixels`.
+    Sources may hold the image as bytes per channel (uint8), which a transform resizes and crops several times faster
+    than floats; `image` always reads as float32 in [0, 1], whatever is held in `pixels`.
 
     Args:
         image: RGB (3, H, W), float32 in [0, 1] or uint8 in 0..255.

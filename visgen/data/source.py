@@ -55,7 +55,9 @@ def split_spec(spec: str) -> tuple[str, str]:
         raise UnknownName(f"data format '{form}' is not known{nearest(form, known)} Known: {', '.join(known)}.")
     path = os.path.expanduser(os.path.expandvars(path))
     if "$" in path:
-        raise ConfigError(f"data path '{path}' names an environment variable that is not set; set it or write the path.")
+        raise ConfigError(
+            f"data path '{path}' names an environment variable that is not set; set it or write the path."
+        )
     return form, path
 
 
@@ -121,7 +123,9 @@ class Subset(_Wrapper):
         self.indices = [int(i) for i in indices]
         for i in self.indices:
             if not 0 <= i < len(source):
-                raise DataError(f"index {i} is outside source '{source.name}' of {len(source)}; use 0..{len(source) - 1}.")
+                raise DataError(
+                    f"index {i} is outside source '{source.name}' of {len(source)}; use 0..{len(source) - 1}."
+                )
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -155,8 +159,8 @@ class Concat:
         for other in sources[1:]:
             if dict(other.heads) != dict(first.heads) or dict(other.classes) != dict(first.classes):
                 raise DataError(
-                    f"sources '{first.name}' (heads {dict(first.heads)}) and '{other.name}' (heads {dict(other.heads)}) "
-                    "differ in heads or classes; a Concat needs them equal: put them into a Mixture instead."
+                    f"sources '{first.name}' (heads {dict(first.heads)}) and '{other.name}' (heads {dict(other.heads)})"
+                    " differ in heads or classes; a Concat needs them equal: put them into a Mixture instead."
                 )
         self.sources = list(sources)
         self.name = name or "+".join(s.name for s in sources)

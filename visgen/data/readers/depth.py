@@ -32,7 +32,13 @@ class DepthPairs:
     """
 
     def __init__(
-        self, path: str | Path, split: str = "train", *, name: str = "", scale: float = 1000.0, max_depth: float = math.inf
+        self,
+        path: str | Path,
+        split: str = "train",
+        *,
+        name: str = "",
+        scale: float = 1000.0,
+        max_depth: float = math.inf,
     ) -> None:
         if not scale > 0 or not max_depth > 0:
             raise ConfigError(f"depth: scale is {scale} and max_depth {max_depth}; both must be above 0.")
@@ -45,12 +51,17 @@ class DepthPairs:
             parts = line.split()
             # KITTI's own lists carry the focal length as a third column.
             if len(parts) not in (2, 3):
-                raise DataError(f"depth list {self.base / f'{split}.txt'} has the line '{line}'; write 'IMAGE DEPTH' per line.")
+                raise DataError(
+                    f"depth list {self.base / f'{split}.txt'} has the line '{line}'; write 'IMAGE DEPTH' per line."
+                )
             self.pairs.append((parts[0], parts[1]))
         for image, depth in self.pairs:
             for file in (image, depth):
                 if not (self.base / file).is_file():
-                    raise DataError(f"depth set {self.base}: split '{split}' names {file}, which is missing; add it or drop the line.")
+                    raise DataError(
+                        f"depth set {self.base}: split '{split}' names {file}, which is missing; "
+                        "add it or drop the line."
+                    )
         if not self.pairs:
             raise DataError(f"depth set {self.base} has 0 pairs in split '{split}'; its list names none.")
 
@@ -62,7 +73,9 @@ class DepthPairs:
         metres = read_ids(self.base / depth).astype(np.float32) / self.scale
         metres[metres > self.max_depth] = 0.0
         target = DepthMap(torch.from_numpy(metres))
-        return Sample(read_pixels(self.base / image), {"depth": target}, {"id": Path(image).stem, "path": str(self.base / image)})
+        return Sample(
+            read_pixels(self.base / image), {"depth": target}, {"id": Path(image).stem, "path": str(self.base / image)}
+        )
 
 
 READERS.register("depth")(DepthPairs)

@@ -37,16 +37,23 @@ def read_pixels(source: str | Path | bytes, name: str = "") -> Tensor:
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
                 if picture.width * picture.height > _MAX_PIXELS:
                     raise ImageError(
-                        f"image {name} has {picture.width} x {picture.height} pixels; at most {_MAX_PIXELS:,} are read: shrink it."
+                        f"image {name} has {picture.width} x {picture.height} pixels; at most {_MAX_PIXELS:,} "
+                        "are read: shrink it."
                     )
                 plain = picture.mode in ("RGB", "L") and "transparency" not in picture.info
                 if plain:
-                    upright = picture if picture.getexif().get(_EXIF_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(picture)
+                    upright = (
+                        picture
+                        if picture.getexif().get(_EXIF_ORIENTATION, 1) == 1
+                        else ImageOps.exif_transpose(picture)
+                    )
                     pixels = np.asarray(upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"image {name} cannot be read: {error}; replace the file or take it out of the set.") from error
+        raise ImageError(
+            f"image {name} cannot be read: {error}; replace the file or take it out of the set."
+        ) from error
     if not plain:
         from ...structures import load_image
 
@@ -80,7 +87,9 @@ def require_folder(path: str | Path, what: str) -> Path:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise DataError(f"{what} needs the folder {folder}, which does not exist; check the path (relative to {Path.cwd()}).")
+        raise DataError(
+            f"{what} needs the folder {folder}, which does not exist; check the path (relative to {Path.cwd()})."
+        )
     return folder
 
 
@@ -92,7 +101,9 @@ def read_list(path: Path, what: str) -> list[str]:
     """
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.txt") if p.stem != "classes")
-        raise DataError(f"{what} has no split '{path.stem}' ({path} is missing); splits there: {', '.join(there) or 'none'}.")
+        raise DataError(
+            f"{what} has no split '{path.stem}' ({path} is missing); splits there: {', '.join(there) or 'none'}."
+        )
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -115,5 +126,7 @@ def check_names(names: Iterable[str], where: str) -> tuple[str, ...]:
     out = tuple(str(n) for n in names)
     twice = sorted({n for n in out if out.count(n) > 1})
     if not out or twice:
-        raise DataError(f"class names of {where} are {'empty' if not out else f'not unique: {twice[0]!r} comes twice'}; fix them.")
+        raise DataError(
+            f"class names of {where} are {'empty' if not out else f'not unique: {twice[0]!r} comes twice'}; fix them."
+        )
     return out

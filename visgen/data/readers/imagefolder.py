@@ -26,17 +26,24 @@ class ImageFolder:
         DataError: A missing folder, no image, or a folder that is not one of the fixed classes.
     """
 
-    def __init__(self, path: str | Path, split: str = "train", *, classes: Sequence[str] | None = None, name: str = "") -> None:
+    def __init__(
+        self, path: str | Path, split: str = "train", *, classes: Sequence[str] | None = None, name: str = ""
+    ) -> None:
         base = require_folder(path, "imagefolder")
         folder = base if split in ("", "all") else base / split
         if not folder.is_dir():
             there = ", ".join(sorted(p.name for p in base.iterdir() if p.is_dir())[:20])
-            raise DataError(f"imagefolder {base} has no split '{split}'; folders there: {there or 'none'} (split='' reads them as classes).")
+            raise DataError(
+                f"imagefolder {base} has no split '{split}'; folders there: {there or 'none'} "
+                "(split='' reads them as classes)."
+            )
         found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
         names = check_names(found if classes is None else classes, str(folder))
         for other in found:
             if other not in names:
-                raise DataError(f"folder {folder / other} is not one of the {len(names)} fixed classes{nearest(other, names)}")
+                raise DataError(
+                    f"folder {folder / other} is not one of the {len(names)} fixed classes{nearest(other, names)}"
+                )
         self.name = name or base.name
         self.heads = {"classification": f"classification.{self.name}"}
         self.classes = {"classification": names}
@@ -46,7 +53,9 @@ class ImageFolder:
                 files = (p for p in (folder / own).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
                 self.items.extend((p.relative_to(folder).as_posix(), label) for p in sorted(files))
         if not self.items:
-            raise DataError(f"imagefolder {folder} holds no image in its class folders; images end in {', '.join(IMAGE_SUFFIXES)}.")
+            raise DataError(
+                f"imagefolder {folder} holds no image in its class folders; images end in {', '.join(IMAGE_SUFFIXES)}."
+            )
         self.folder = folder
 
     def __len__(self) -> int:
@@ -55,7 +64,9 @@ class ImageFolder:
     def __getitem__(self, index: int) -> Sample:
         file, label = self.items[index]
         target = ClassLabel(label, self.classes["classification"])
-        return Sample(read_pixels(self.folder / file), {"classification": target}, {"id": file, "path": str(self.folder / file)})
+        return Sample(
+            read_pixels(self.folder / file), {"classification": target}, {"id": file, "path": str(self.folder / file)}
+        )
 
 
 READERS.register("imagefolder")(ImageFolder)

@@ -34,8 +34,8 @@ def read_semantic_ids(path: Path, classes: Sequence[str], zero_is_ignored: bool 
     wrong = ids[((ids < 0) | (ids >= len(classes))) & (ids != IGNORE)]
     if wrong.size:
         raise DataError(
-            f"map {path} holds id {int(wrong.flat[0])}, but its {len(classes)} classes are 0..{len(classes) - 1} and 255 is "
-            "ignored; fix the map or classes.txt (zero_is_ignored=true for sets whose ids start at 1)."
+            f"map {path} holds id {int(wrong.flat[0])}, but its {len(classes)} classes are 0..{len(classes) - 1} and 255 "
+            "is ignored; fix the map or classes.txt (zero_is_ignored=true for sets whose ids start at 1)."
         )
     return torch.from_numpy(ids.astype(np.int64))
 
@@ -70,13 +70,19 @@ class SemanticFolder:
         self.classes = {"segmentation": read_classes(base / class_file)}
         self.zero_is_ignored = zero_is_ignored
         self.base, self.maps = base, require_folder(base / maps, "semantic")
-        images = {p.stem: p.name for p in require_folder(base / "images", "semantic").iterdir() if p.suffix.lower() in IMAGE_SUFFIXES}
+        images = {
+            p.stem: p.name
+            for p in require_folder(base / "images", "semantic").iterdir()
+            if p.suffix.lower() in IMAGE_SUFFIXES
+        }
         labelled = {p.stem for p in self.maps.glob("*.png")}
         self.stems = sorted(labelled) if split == "all" else read_list(base / f"{split}.txt", f"semantic set {base}")
         for stem in self.stems:
             if stem not in images or stem not in labelled:
                 place = "image in images/" if stem not in images else f"map in {maps}/"
-                raise DataError(f"semantic set {base}: '{stem}' of split '{split}' has no {place}; add the file or drop the line.")
+                raise DataError(
+                    f"semantic set {base}: '{stem}' of split '{split}' has no {place}; add the file or drop the line."
+                )
         if not self.stems:
             raise DataError(f"semantic set {base} has 0 images in split '{split}'; its list names none.")
         self.images = [images[stem] for stem in self.stems]

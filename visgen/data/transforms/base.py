@@ -62,7 +62,8 @@ def build_transform(items: Sequence[Mapping[str, Any] | str]) -> Compose:
         for key in options:
             if key not in fields:
                 raise ConfigError(
-                    f"transform '{name}' has no option '{key}'{nearest(key, fields)} It has: {', '.join(fields) or 'none'}."
+                    f"transform '{name}' has no option '{key}'{nearest(key, fields)} "
+                    f"It has: {', '.join(fields) or 'none'}."
                 )
         try:
             steps.append(kind(**options))

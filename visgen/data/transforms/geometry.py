@@ -20,7 +20,8 @@ __all__ = ["Window", "apply_window", "resample_nearest", "scale_depth", "tight_b
 class Window:
     """A rectangle of the input, its size in the output, and whether it is mirrored.
 
-    The rectangle may reach beyond the image: what lies outside is black, ignored (255), without depth (0) and in no mask.
+    The rectangle may reach beyond the image: what lies outside is black, ignored (255), without depth (0) and in no
+    mask.
 
     Args:
         top, left: Upper left corner in input pixels.
@@ -53,16 +54,18 @@ class Window:
 
     def covers(self, size: tuple[int, int]) -> bool:
         """Whether no part of an image of `size` (H, W) is cut away."""
-        return self.top <= 0 and self.left <= 0 and self.top + self.height >= size[0] and self.left + self.width >= size[1]
+        return (
+            self.top <= 0 and self.left <= 0 and self.top + self.height >= size[0] and self.left + self.width >= size[1]
+        )
 
 
 def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sample:
     """Cut, pad, resize and mirror a sample with all its targets.
 
-    Images are resampled bilinearly with antialiasing; masks, ids and depth take the nearest input pixel, so no new id, no
-    mixed depth and no mask border appear. Depth values stay as they are (see `scale_depth`). Boxes are clipped. A box that
-    the window cuts is tightened to its own mask where "masks" has one, and dropped, with its mask and label, when less than a
-    pixel or less than `min_visible` of its area is left.
+    Images are resampled bilinearly with antialiasing; masks, ids and depth take the nearest input pixel, so no new id,
+    no mixed depth and no mask border appear. Depth values stay as they are (see `scale_depth`). Boxes are clipped. A
+    box that the window cuts is tightened to its own mask where "masks" has one, and dropped, with its mask and label,
+    when less than a pixel or less than `min_visible` of its area is left.
 
     Args:
         sample: Its "masks", if any, are in step with its "detection".
@@ -74,22 +77,23 @@ def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sa
     size = sample.size
     targets: dict[str, Any] = {}
     boxes, masks = sample.targets.get("detection"), sample.targets.get("masks")
-    together = isinstance(boxes, Boxes) and isinstance(masks, Masks)
+    pair = (boxes, masks) if isinstance(boxes, Boxes) and isinstance(masks, Masks) else None
     for key, value in sample.targets.items():
-        if together and key in ("detection", "masks"):
+        if pair is not None and key in ("detection", "masks"):
             continue
         _check_size(key, value, size)
         if isinstance(value, Boxes):
             targets[key], _ = _window_boxes(value, None, window, min_visible)
         else:
             targets[key] = window_value(value, window)
-    if together:
+    if pair is not None:
+        boxes, masks = pair
         _check_size("detection", boxes, size)
         _check_size("masks", masks, size)
         if len(boxes.labels) != len(masks.labels):
             raise DataError(
-                f"the sample has {len(boxes.labels)} boxes but {len(masks.labels)} masks; they must be in step: leave the "
-                "masks out where some boxes have none."
+                f"the sample has {len(boxes.labels)} boxes but {len(masks.labels)} masks; they must be in step: leave "
+                "the masks out where some boxes have none."
             )
         cropped = _extract(masks.masks, window, 0)
         targets["detection"], keep = _window_boxes(boxes, cropped, window, min_visible)
@@ -162,9 +166,8 @@ def scale_depth(sample: Sample, zoom: float) -> Sample:
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
-    """Give the smallest boxes (Q, 4) float32 xyxy, pixel edges, that hold each mask (Q, H, W); empty masks give zeros."""
-    boxes = torch.zeros(len(masks), 4)
-    if masks.numel() == 0:
+    """Give the smallest boxes (Q, 4) float32 xyxy, pixel edges, that hold each mask (Q, H, W); empty masks give
+    zeros.""" boxes = torch.zeros(len(masks), 4) if masks.numel() == 0:
         return boxes
     for axis, (low, high) in ((1, (0, 2)), (2, (1, 3))):
         line = masks.any(axis).to(torch.uint8)  # (Q, W) over rows for x, (Q, H) over columns for y
@@ -241,6 +244,6 @@ def _check_size(key: str, value: Any, size: tuple[int, int]) -> None:
     found = tuple(getattr(value, "size", size))
     if found != size:
         raise DataError(
-            f"target '{key}' is made for {found[0]} x {found[1]} pixels but its image has {size[0]} x {size[1]}; check the "
-            "data set with `visgen data check`."
+            f"target '{key}' is made for {found[0]} x {found[1]} pixels but its image has {size[0]} x {size[1]}; check "
+            "the data set with `visgen data check`."
         )

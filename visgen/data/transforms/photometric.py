@@ -45,9 +45,10 @@ def _affine(pixels: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
 class ColorJitter:
     """Change brightness, contrast, saturation and hue at random, as one linear map of the colours.
 
-    Brightness, contrast and saturation are drawn from [1 - x, 1 + x] and mean what they mean in torchvision; hue is drawn from
-    [-x, x] of a full turn. They are applied in this order, clamped once at the end, and hue turns the chroma plane of YIQ,
-    whereas torchvision clamps after each, shuffles the order and turns HSV: about ten times the cost for the same purpose.
+    Brightness, contrast and saturation are drawn from [1 - x, 1 + x] and mean what they mean in torchvision; hue is
+    drawn from [-x, x] of a full turn. They are applied in this order, clamped once at the end, and hue turns the chroma
+    plane of YIQ, whereas torchvision clamps after each, shuffles the order and turns HSV: about ten times the cost for
+    the same purpose.
 
     Args:
         brightness, contrast, saturation: Half-width of the range around 1, 0..1.

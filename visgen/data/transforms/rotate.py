@@ -26,9 +26,9 @@ __all__ = ["Rotate", "rotate_value"]
 class Rotate:
     """Turn the image about its centre, keeping its size; the corners become black, ignored and without depth.
 
-    A box becomes the tight box of its turned mask where "masks" has one, else the box around its four turned corners, clipped;
-    boxes of which less than a pixel is left are dropped with their masks. Depth stays as it is: a roll of the camera about its
-    axis keeps z.
+    A box becomes the tight box of its turned mask where "masks" has one, else the box around its four turned corners,
+    clipped; boxes of which less than a pixel is left are dropped with their masks. Depth stays as it is: a roll of the
+    camera about its axis keeps z.
 
     Args:
         degrees: Largest angle either way, 0..45; drawn evenly, anticlockwise positive.

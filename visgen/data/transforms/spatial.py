@@ -28,7 +28,7 @@ def _pair(what: str, size: int | Sequence[int]) -> tuple[int, int]:
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(s, int) and s >= 1 for s in pair):
         raise ConfigError(f"{what} is {size}; it must be one whole number or [height, width], each at least 1.")
-    return pair  # type: ignore[return-value]
+    return pair
 
 
 def _check_share(what: str, value: float) -> None:
@@ -52,7 +52,9 @@ class Resize:
     def __post_init__(self) -> None:
         _pair("resize: size", self.size)
         if self.max_size is not None and not isinstance(self.size, int):
-            raise ConfigError(f"resize: max_size {self.max_size} goes with a short side, but size is {self.size}; drop one.")
+            raise ConfigError(
+                f"resize: max_size {self.max_size} goes with a short side, but size is {self.size}; drop one."
+            )
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         height, width = sample.size
@@ -76,8 +78,9 @@ class RandomResizedCrop:
         scale: Range of the crop's share of the image area.
         ratio: Range of the crop's aspect (width / height) relative to that of `size`: 1 does not distort. (torchvision
             gives the aspect itself; for a square output the two are the same.)
-        depth_scale: Divide metric depth by the zoom sqrt(image area / crop area), as a camera of the same field of view would
-            see it from nearer. A crop of the whole image has zoom 1, so metres agree with those of a plain `resize`.
+        depth_scale: Divide metric depth by the zoom sqrt(image area / crop area), as a camera of the same field of view
+            would see it from nearer. A crop of the whole image has zoom 1, so metres agree with those of a plain
+            `resize`.
         min_visible: Drop boxes of which less than this share of the area is left.
     """
 
@@ -100,7 +103,9 @@ class RandomResizedCrop:
         result = apply_window(sample, Window(top, left, h, w, *out), self.min_visible)
         return scale_depth(result, math.sqrt(height * width / (h * w))) if self.depth_scale else result
 
-    def _rectangle(self, height: int, width: int, aspect: float, generator: torch.Generator) -> tuple[int, int, int, int]:
+    def _rectangle(
+        self, height: int, width: int, aspect: float, generator: torch.Generator
+    ) -> tuple[int, int, int, int]:
         for _ in range(10):
             area = height * width * uniform(generator, *self.scale)
             ratio = aspect * math.exp(uniform(generator, math.log(self.ratio[0]), math.log(self.ratio[1])))
@@ -108,7 +113,11 @@ class RandomResizedCrop:
             if 1 <= w <= width and 1 <= h <= height:
                 return integer(generator, 0, height - h), integer(generator, 0, width - w), h, w
         # Too extreme for this image: the largest centred part of the output's aspect.
-        w, h = (width, max(1, round(width / aspect))) if width / height < aspect else (max(1, round(height * aspect)), height)
+        w, h = (
+            (width, max(1, round(width / aspect)))
+            if width / height < aspect
+            else (max(1, round(height * aspect)), height)
+        )
         return (height - h) // 2, (width - w) // 2, h, w
 
 
@@ -181,7 +190,10 @@ class Pad:
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         low = _pair("size", self.size)
-        h, w = (math.ceil(max(have, need) / self.multiple) * self.multiple for have, need in zip(sample.size, low, strict=True))
+        h, w = (
+            math.ceil(max(have, need) / self.multiple) * self.multiple
+            for have, need in zip(sample.size, low, strict=True)
+        )
         return sample if (h, w) == sample.size else apply_window(sample, Window.crop(0, 0, h, w))
 
 
@@ -213,8 +225,8 @@ class Rescale:
 
     Args:
         scale: Range of the factor, drawn evenly in its logarithm.
-        depth_scale: Divide metric depth by the factor: with the focal length in pixels held fixed, an image enlarged twice is
-            the same scene from half as far.
+        depth_scale: Divide metric depth by the factor: with the focal length in pixels held fixed, an image enlarged
+            twice is the same scene from half as far.
     """
 
     scale: Sequence[float] = (0.5, 2.0)
