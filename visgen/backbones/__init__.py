@@ -3,6 +3,7 @@
 from .conv_stem import ConvStem, ConvStemConfig
 from .protocol import BACKBONES, STRIDES, Backbone, Features
 from .timm_features import TimmBackbone, TimmBackboneConfig
+from .vit_moe import ViTMoE, ViTMoEConfig
 
 __all__ = [
     "BACKBONES",
@@ -13,4 +14,6 @@ __all__ = [
     "Features",
     "TimmBackbone",
     "TimmBackboneConfig",
+    "ViTMoE",
+    "ViTMoEConfig",
 ]

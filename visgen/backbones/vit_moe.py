@@ -18,6 +18,7 @@ from ..nn.moe_attention import MoEAttention
 from ..nn.pos_embed import ConvPosition, LearnedPosition, SinCosPosition
 from ..nn.routing import Router, check_gates, select_tasks, task_names
 from ..nn.simple_pyramid import SimplePyramid, halve
+from ..options import build_options
 from .conv_stem import ConvStem, ConvStemConfig
 from .protocol import BACKBONES, Backbone, Features, crop_pyramid, pad_to_multiple
 
@@ -122,9 +123,7 @@ class ViTMoEConfig:
     @classmethod
     def named(cls, size: str, tasks: tuple[str, ...], **changes: Any) -> ViTMoEConfig:
         """Give the configuration called "tiny", "small" or "base" for `tasks`, with `changes` applied."""
-        if size not in SIZES:
-            raise UnknownName(f"ViTMoE size '{size}' is unknown{nearest(size, SIZES) or ';'} use {', '.join(SIZES)}.")
-        return cls(**{**SIZES[size], "tasks": tuple(tasks), **changes})
+        return cls(**{**named_size(size), "tasks": tuple(tasks), **changes})
 
     @property
     def routed_layout(self) -> str:
@@ -152,6 +151,13 @@ SIZES: dict[str, dict[str, Any]] = {
     "small": {"width": 384, "heads": 6, "head_dim": 128, "attention_experts": 15},
     "base": {"width": 768, "heads": 12, "head_dim": 128, "attention_experts": 24},
 }
+
+
+def named_size(size: str) -> dict[str, Any]:
+    """The fields that make up the named size "tiny", "small" or "base"."""
+    if size not in SIZES:
+        raise UnknownName(f"ViTMoE size '{size}' is unknown{nearest(size, SIZES) or ';'} use {', '.join(SIZES)}.")
+    return SIZES[size]
 
 
 @dataclass
@@ -192,17 +198,21 @@ class ViTMoE(Backbone):
     `extras["routing"]`: one dict of `visgen.nn.routing.routing_statistics` per routed layer.
 
     Args:
-        config: Shape; or give its fields as keyword options.
+        config: Shape; or give its fields as keyword options, on top of those of a named `size`.
         load_weights: Let the stem read the weights that its options name.
     Source: Chen et al. 2023 (Mod-Squad), arXiv:2212.08066; prefix, pyramid and gates differ, see the fields of
         ViTMoEConfig.
     """
 
-    def __init__(self, config: ViTMoEConfig | None = None, load_weights: bool = True, **options: Any) -> None:
+    def __init__(
+        self, config: ViTMoEConfig | None = None, load_weights: bool = True, *, size: str | None = None, **options: Any
+    ) -> None:
         super().__init__()
-        if config is not None and options:
+        if config is not None and (options or size):
             raise ConfigError(f"options {sorted(options)} were given beside a config; use dataclasses.replace on it.")
-        config = config or ViTMoEConfig(**options)
+        if config is None:
+            preset = {} if size is None else named_size(size)
+            config = build_options(ViTMoEConfig, {**preset, **options}, "backbone vit_moe")
         self.config = config
         self.tasks = config.tasks
         width = config.width
@@ -216,7 +226,7 @@ class ViTMoE(Backbone):
             self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
             self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
         else:
-            self.stem = ConvStem(ConvStemConfig(**config.stem), load_weights)
+            self.stem = ConvStem(build_options(ConvStemConfig, config.stem, "stem of vit_moe"), load_weights)
             channels = self.stem.channels
             self.stem_proj = nn.Conv2d(channels[16], width, 1)
             self.context_proj = nn.Conv2d(channels[32], width, 1) if config.stem_context else None
