@@ -1,0 +1,27 @@
+"""Tasks: target, head, loss, decoding and metric of each in one file, and the model that joins them."""
+
+from .classification import ClassificationTask
+from .depth import DepthTask
+from .model import ModelConfig, MultiTaskModel, build_model
+from .multitask import MultiTaskObjective, count_classes
+from .objective import Objective, ParameterGroup, Phase
+from .protocol import TASK_KEYS, TASKS, HeadSpec, Task
+from .segmentation import SegmentationTask
+
+__all__ = [
+    "TASKS",
+    "TASK_KEYS",
+    "ClassificationTask",
+    "DepthTask",
+    "HeadSpec",
+    "ModelConfig",
+    "MultiTaskModel",
+    "MultiTaskObjective",
+    "Objective",
+    "ParameterGroup",
+    "Phase",
+    "SegmentationTask",
+    "Task",
+    "build_model",
+    "count_classes",
+]

@@ -1,0 +1,120 @@
+"""Training of a MultiTaskModel as the engine sees it: one phase whose loss sums the heads that a batch feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..data import Batch
+from ..errors import ConfigError, nearest
+from ..losses.routing import RoutingLoss, RoutingLossConfig, merge_routing
+from .model import MultiTaskModel
+from .objective import Phase
+from .protocol import TASKS
+
+__all__ = ["MultiTaskObjective", "count_classes"]
+
+
+class MultiTaskObjective:
+    """Weighted task losses of a batch plus the routing losses of a mixture-of-experts backbone.
+
+    A batch may feed one head (heterogeneous training) or several (multi-label data): the task-independent prefix of
+    the backbone then runs once. Parameters of heads and routers that a batch does not feed keep gradient None.
+
+    Args:
+        model: The model to train.
+        loss_weights: Head name -> weight; 1 where a head is not named.
+        class_weights: Head name -> class weights (K,).
+        loss_options: Head name -> options of the task's loss, over those of the head's own `loss`.
+        routing: Weights of the routing losses; ignored by a backbone without routers.
+    Raises:
+        ConfigError: A head is named that the model lacks.
+    """
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        loss_weights: Mapping[str, float] | None = None,
+        class_weights: Mapping[str, Tensor] | None = None,
+        loss_options: Mapping[str, Mapping[str, Any]] | None = None,
+        routing: RoutingLossConfig | None = None,
+    ) -> None:
+        for name in [*(loss_weights or {}), *(class_weights or {}), *(loss_options or {})]:
+            if name not in model.specs:
+                raise ConfigError(
+                    f"the objective names head '{name}', which the model lacks{nearest(name, model.specs)} "
+                    f"It has {', '.join(model.specs)}."
+                )
+        self.model = model
+        self.loss_weights = dict(loss_weights or {})
+        self.loss_options = {
+            name: {**spec.loss, **(loss_options or {}).get(name, {})} for name, spec in model.specs.items()
+        }
+        banks = [layer.num_experts for layer in getattr(model.backbone, "routed_layers", ())]
+        self.routing = RoutingLoss(banks, len(model.backbone.tasks), routing) if banks else None  # type: ignore[arg-type]
+        self.module = nn.ModuleDict({"model": model})
+        if self.routing is not None:
+            self.module["routing"] = self.routing
+        self._class_weights = nn.ParameterDict()
+        for name, weights in (class_weights or {}).items():
+            self._class_weights[name.replace(".", "__")] = nn.Parameter(weights, requires_grad=False)
+        self.phases = (Phase("train", lambda: [{"params": [p for p in model.parameters()]}], self.loss),)
+
+    def before_step(self, step: int) -> None:
+        """Forget the routing sums of a step that was not applied."""
+        if self.routing is not None:
+            self.routing.discard()
+
+    def after_step(self, step: int) -> None:
+        """Update the running joint of tasks and experts."""
+        if self.routing is not None:
+            self.routing.step()
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Give {"loss": ..., "<head>": its loss, routing terms} for one batch.
+
+        Raises:
+            ConfigError: The batch feeds a head that the model lacks.
+        """
+        state = self.model.backbone.prefix(batch.images)
+        logs: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        statistics: list[list[dict[str, Any]]] = []
+        for task, head in batch.heads.items():
+            if head not in self.model.specs:
+                raise ConfigError(
+                    f"source '{batch.source}' feeds head '{head}', which the model lacks; add it under model.heads, or "
+                    "rename the source's head."
+                )
+            features = self.model.backbone.suffix(state, task)
+            if features.extras.get("routing"):
+                statistics.append(features.extras["routing"])
+            logits, _ = self.model(batch.images, head, features)
+            weights = self._class_weights[head.replace(".", "__")] if self._has_weights(head) else None
+            value = TASKS.get(task).loss(
+                logits,
+                batch.targets[task],
+                self.loss_options[head],
+                weights.to(logits.device) if weights is not None else None,
+            )
+            logs[head] = value.detach()
+            weighted = self.loss_weights.get(head, 1.0) * value
+            total = weighted if total is None else total + weighted
+        assert total is not None, "collate refuses a batch without heads"
+        if self.routing is not None and statistics:
+            terms = self.routing(merge_routing(statistics))
+            total = total + terms.pop("loss")
+            logs.update({f"routing/{name}": value.detach() for name, value in terms.items()})
+        return {"loss": total, **logs}
+
+    def _has_weights(self, head: str) -> bool:
+        return head.replace(".", "__") in self._class_weights
+
+
+def count_classes(model: MultiTaskModel, head: str, targets: Any) -> Tensor | None:
+    """Count the classes of one head over training targets, for automatic class weights."""
+    spec = model.specs[head]
+    return TASKS.get(spec.task).class_counts(list(targets), spec.classes)
+
