@@ -166,8 +166,9 @@ def scale_depth(sample: Sample, zoom: float) -> Sample:
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
-    """Give the smallest boxes (Q, 4) float32 xyxy, pixel edges, that hold each mask (Q, H, W); empty masks give
-    zeros.""" boxes = torch.zeros(len(masks), 4) if masks.numel() == 0:
+    """Give the smallest boxes (Q, 4) xyxy, pixel edges, that hold each mask (Q, H, W); empty masks give zeros."""
+    boxes = torch.zeros(len(masks), 4)
+    if masks.numel() == 0:
         return boxes
     for axis, (low, high) in ((1, (0, 2)), (2, (1, 3))):
         line = masks.any(axis).to(torch.uint8)  # (Q, W) over rows for x, (Q, H) over columns for y
