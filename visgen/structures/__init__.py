@@ -17,6 +17,8 @@ from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .image import load_image, picture_of
 from .masks import Masks, mask_to_rle, rle_to_mask
+from .palette import class_palette, depth_colours
+from .result import Result
 from .segmentation import IGNORE, SemanticMap
 from .value import VALUES, Value, register_value, value_from_dict
 
@@ -28,11 +30,14 @@ __all__ = [
     "Classification",
     "DepthMap",
     "Masks",
+    "Result",
     "SemanticMap",
     "Value",
     "box_area",
+    "class_palette",
     "cxcywh_to_xyxy",
     "denormalise",
+    "depth_colours",
     "load_image",
     "mask_to_rle",
     "normalise",

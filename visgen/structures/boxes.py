@@ -235,11 +235,11 @@ class Boxes:
         """Keep the boxes of the class called `name`; raises DataError for an unknown class."""
         return self.select(self.labels == label_id(name, self.classes))
 
-    def draw(self, image: Any) -> Image.Image:
+    def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
         """Draw each box with its name and score over the photograph, and list the classes with their counts below."""
         from .drawing import draw_boxes
 
-        return draw_boxes(image, self)
+        return draw_boxes(image, self, long_side)
 
 
 def coco_category(label: int, classes: tuple[str, ...], category_ids: Mapping[str, int] | None) -> int:

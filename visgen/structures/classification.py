@@ -64,11 +64,11 @@ class ClassLabel:
         """Rebuild what `to_dict` wrote; raises DataError when a key is missing."""
         return cls(dict_entry("ClassLabel", data, "label_id"), tuple(dict_entry("ClassLabel", data, "classes")))
 
-    def draw(self, image: Any) -> Image.Image:
+    def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
         """Draw the photograph with the class name below it."""
         from .drawing import draw_bars
 
-        return draw_bars(image, [(self.name, None)])
+        return draw_bars(image, [(self.name, None)], long_side)
 
 
 @register_value
@@ -145,8 +145,8 @@ class Classification:
         values = torch.tensor(dict_entry("Classification", data, "probabilities"), dtype=torch.float32)
         return cls(values, tuple(dict_entry("Classification", data, "classes")))
 
-    def draw(self, image: Any) -> Image.Image:
+    def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
         """Draw the photograph with the five most probable classes as bars below it."""
         from .drawing import draw_bars
 
-        return draw_bars(image, list(self.top(5)))
+        return draw_bars(image, list(self.top(5)), long_side)

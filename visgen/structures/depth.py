@@ -131,11 +131,15 @@ class DepthMap:
         """Read a 16-bit PNG in millimetres, 0 = missing; raises DataError for another format, OSError for no file."""
         return cls.from_png(Path(path).read_bytes(), str(path))
 
-    def save_npz(self, path: str | os.PathLike[str]) -> Path:
-        """Write the float32 values and the kind to an npz file, exactly and without a limit."""
+    def to_npz(self) -> bytes:
+        """Give the float32 values ("depth") and the kind ("kind") as the bytes of an npz file."""
         stream = io.BytesIO()
         np.savez_compressed(stream, depth=self.metres.cpu().numpy(), kind=np.array(self.kind))
-        return write_atomically(Path(path), stream.getvalue())
+        return stream.getvalue()
+
+    def save_npz(self, path: str | os.PathLike[str]) -> Path:
+        """Write the float32 values and the kind to an npz file, exactly and without a limit."""
+        return write_atomically(Path(path), self.to_npz())
 
     @classmethod
     def load_npz(cls, path: str | os.PathLike[str]) -> DepthMap:
@@ -186,11 +190,11 @@ class DepthMap:
             raise DataError(f"data of DepthMap do not hold {height} x {width} float32 values: {error}.") from error
         return cls(torch.from_numpy(values.astype(np.float32)), dict_entry("DepthMap", data, "kind"))
 
-    def draw(self, image: Any = None) -> Image.Image:
+    def draw(self, image: Any = None, long_side: int | None = None) -> Image.Image:
         """Draw depth in colours (near is bright) with a scale in metres and the median below.
 
         Missing pixels show the darkened photograph, or grey without one; where few pixels are known, each is drawn larger.
         """
         from .drawing import draw_depth
 
-        return draw_depth(image, self)
+        return draw_depth(image, self, long_side)

@@ -197,8 +197,8 @@ class Masks:
             rows.append(row)
         return rows
 
-    def draw(self, image: Any) -> Image.Image:
+    def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
         """Draw each mask half transparent with its name over the photograph, and list the classes below."""
         from .drawing import draw_masks
 
-        return draw_masks(image, self)
+        return draw_masks(image, self, long_side)

@@ -148,8 +148,8 @@ class SemanticMap:
             rows.append(row)
         return rows
 
-    def draw(self, image: Any) -> Image.Image:
+    def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
         """Draw the classes half transparent over the photograph, their borders, and a legend with shares below."""
         from .drawing import draw_semantic
 
-        return draw_semantic(image, self)
+        return draw_semantic(image, self, long_side)

@@ -20,8 +20,20 @@ class Value(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Give a JSON-able dictionary whose "type" is the value's name in `VALUES`."""
 
-    def draw(self, image: Any) -> Image.Image:
-        """Draw the value over its photograph."""
+    def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
+        """Draw the value over its photograph, with its legend below.
+
+        Args:
+            image: The photograph the value belongs to: uint8 (H, W, 3), or anything that `load_image` reads. None draws on
+                plain grey (a classification: the bars alone).
+            long_side: At most this many pixels for the longer side of the photograph; None means 2048. Photographs under 512
+                pixels are enlarged by a whole number, so that text stays readable.
+        Returns:
+            An RGB picture; `numpy.asarray` gives uint8 (h, w, 3).
+        Raises:
+            DataError: The photograph has another size than the value.
+            ImageError: The photograph cannot be read.
+        """
 
 
 VALUES: Registry[Any] = Registry(

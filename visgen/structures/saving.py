@@ -1,0 +1,97 @@
+"""A result as files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from PIL import Image
+
+from ..errors import DataError
+from .depth import DepthMap
+from .png import write_atomically
+from .segmentation import SemanticMap
+
+if TYPE_CHECKING:
+    from .result import Result
+
+__all__ = ["save_result", "stem_of"]
+
+LONGEST_STEM = 80  # leaves room for the endings under the 255 bytes that file systems allow
+
+
+def stem_of(source: str | None) -> str:
+    """Give a file stem for a source: the name without folder and ending, with anything unusual turned to "_"."""
+    if not source:
+        return "image"
+    path = unquote(urlsplit(source).path) if "://" in source else source
+    name = re.split(r"[\\/]", path.rstrip("\\/"))[-1]
+    stem = name.rsplit(".", 1)[0] if "." in name[1:] else name
+    frame = name[len(stem) :].partition("#")[2]  # "walk.mp4#12" is frame 12 of a video
+    clean = re.sub(r"[^\w.-]+", "_", f"{stem}_{frame}" if frame else stem).strip("._-")
+    return clean[:LONGEST_STEM] or "image"
+
+
+def save_result(result: Result, folder: Path) -> list[Path]:
+    """Write the files that `Result.save` describes."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"'{folder}' is a file; Result.save needs a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    photo = result.picture()
+    files: dict[str, bytes] = {}
+    if photo is not None or result.answers():
+        files["overview.png"] = _png(result.plot(photo))
+    for task, label_set, value in result.answers():
+        name = f"{task}-{stem_of(label_set)}" if label_set else task
+        files[f"{name}.png"] = _png(value.draw(photo))
+        if isinstance(value, SemanticMap):
+            files[f"{name}-ids.png"] = value.to_png()
+        if isinstance(value, DepthMap):
+            exact = value.fits_png()
+            files[f"{name}-mm.png" if exact else f"{name}.npz"] = value.to_png() if exact else value.to_npz()
+    key = _key(result.source)
+    stem = _free_stem(folder, stem_of(result.source), [*files, "result.json"], key)
+    written = [write_atomically(folder / f"{stem}-{ending}", data) for ending, data in files.items()]
+    record = {**result.to_dict(), "saved": {"source_key": key, "files": [path.name for path in written]}}
+    text = json.dumps(record, allow_nan=False)
+    return [*written, write_atomically(folder / f"{stem}-result.json", text.encode("utf-8"))]
+
+
+def _free_stem(folder: Path, stem: str, endings: list[str], key: str | None) -> str:
+    """Give the first of stem, stem-1, stem-2, ... that is free or belongs to the same source."""
+    number, candidate = 0, stem
+    while True:
+        record = folder / f"{candidate}-result.json"
+        if record.is_file():
+            if key is not None and _key_in(record) == key:
+                return candidate
+        elif not any((folder / f"{candidate}-{ending}").exists() for ending in endings):
+            return candidate
+        number += 1
+        candidate = f"{stem}-{number}"
+
+
+def _key(source: str | None) -> str | None:
+    """Give what tells sources apart: a digest of the absolute path or the address; None when the source has no name."""
+    if not source:
+        return None
+    whole = source if "://" in source else str(Path(source).absolute())
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _key_in(record: Path) -> str | None:
+    try:
+        return str(json.loads(record.read_bytes())["saved"]["source_key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not written by save_result, so not ours to replace
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    return stream.getvalue()
