@@ -48,13 +48,21 @@ class ModelConfig:
         backbone: Key in the BACKBONES registry.
         options: Keywords of that backbone; its own config dataclass checks them.
         heads: Head name ("segmentation.camvid") to its settings; empty takes one head per head name in the data.
-        weights: A safetensors file or a folder written by `save_pretrained` to start from; None starts fresh.
+        default_heads: Task key to the head that answers when only the task is asked; the first of the task otherwise.
+        max_side: Longer side, in pixels, to which larger photographs are shrunk when the model is used.
+        weights: A safetensors file of a whole model, or a folder that holds `model.safetensors`, to start from; heads
+            that are new or have other classes start fresh. None starts from the backbone's own weights.
     """
 
     backbone: str = "vit_moe"
     options: dict[str, Any] = field(default_factory=dict)
     heads: dict[str, HeadConfig] = field(default_factory=dict)
+    default_heads: dict[str, str] = field(default_factory=dict)
+    max_side: int = 320
     weights: str | None = None
+
+    def __post_init__(self) -> None:
+        _positive("model", max_side=self.max_side)
 
 
 @dataclass(frozen=True)
@@ -63,21 +71,37 @@ class PartConfig:
 
     Args:
         source: "format:PATH", such as "imagefolder:${data_root}/caltech101".
-        options: Keywords of the reader (split, fold, ...).
+        split: Part of the data set; empty takes "train" for a training part and "val" for an evaluation.
+        options: Further keywords of the reader.
+        shrink: Transforms without chance, applied first; their result is what `cache` keeps.
+        cache: Keep decoded samples in memory, so that epochs after the first cost no decoding.
         transforms: Registered transforms in order, each {name: ..., its options}.
         weight: Relative probability of a draw; a training part only.
         batch_size: Images per batch.
-        head: Head name; empty takes the name that the source gives.
-        limit: Read at most so many samples; an evaluation part only; None reads all.
+        head: Head to feed or to measure; empty takes every head that the source names (an evaluation needs one).
+        limit: Use so many samples, evenly spaced; None uses all.
+        max_side: Evaluation only: shrink images to this longer side; answers are scored at the original size.
+        metric: Evaluation only: keywords of the task's metric.
     """
 
     source: str
+    split: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    shrink: tuple[dict[str, Any], ...] = ()
+    cache: bool = False
     transforms: tuple[dict[str, Any], ...] = ()
     weight: float = 1.0
     batch_size: int = 1
     head: str = ""
     limit: int | None = None
+    max_side: int | None = None
+    metric: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _positive(f"part '{self.source}'", weight=self.weight, batch_size=self.batch_size)
+        for name in ("limit", "max_side"):
+            if getattr(self, name) is not None:
+                _positive(f"part '{self.source}'", **{name: getattr(self, name)})
 
 
 @dataclass(frozen=True)
@@ -104,13 +128,13 @@ class ObjectiveConfig:
         loss_weights: Head name to weight; a head that is not named has weight 1.
         class_weights: Head name to "auto" or {class name: weight}; a head that is not named has none.
         routing: Weights of the routing losses of the mixture of experts, by their names.
-        options: Head name to keywords of its task's loss.
+        loss_options: Head name to keywords of its task's loss.
     """
 
     loss_weights: dict[str, float] = field(default_factory=dict)
     class_weights: dict[str, Any] = field(default_factory=dict)
     routing: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    loss_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,8 +150,8 @@ class OptimConfig:
         warmup_steps: Steps of the warm-up; 0 for none.
         min_lr_ratio: Last learning rate over the peak, 0..1.
         clip_norm: Largest global gradient norm per phase; None clips nothing.
-        lr_scales: Prefix of parameter names in the model to a factor on `lr`, such as {backbone.stem: 0.1}; the
-            longest prefix that fits wins.
+        lr_scales: Dotted part of parameter names to a factor on `lr`, such as {backbone.stem: 0.1}; the longest part
+            that fits a name wins.
     """
 
     lr: float = 1e-3

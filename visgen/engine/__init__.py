@@ -3,16 +3,23 @@
 from .checkpoint import Checkpoint, load_checkpoint, load_newest, save_checkpoint
 from .distributed import Workers
 from .ema import MovingAverage
+from .evaluate import EvaluationReport, evaluate
+from .run import BuiltRun, build_run, train_from_config
 from .train import Diverged, RunSummary, Trainer
 
 __all__ = [
+    "BuiltRun",
     "Checkpoint",
     "Diverged",
+    "EvaluationReport",
     "MovingAverage",
     "RunSummary",
     "Trainer",
     "Workers",
+    "build_run",
+    "evaluate",
     "load_checkpoint",
     "load_newest",
     "save_checkpoint",
+    "train_from_config",
 ]

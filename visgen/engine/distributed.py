@@ -15,21 +15,20 @@ from ..errors import ConfigError
 __all__ = ["Workers", "choose_device"]
 
 
-def choose_device(name: str) -> torch.device:
-    """Give the device called `name`; "auto" takes cuda, then mps, then the CPU.
+def choose_device(name: str = "auto") -> torch.device:
+    """Give the device called `name`; "auto" takes the accelerator that torch finds, else the CPU.
 
     Raises:
         ConfigError: The name is no device, or the device is absent here.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device is '{name}', which torch does not know; use auto, cpu, cuda or mps.") from error
-    present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type)
-    if present is not None and not present():
-        raise ConfigError(f"device is '{name}' but torch sees none here; use auto or cpu.")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"device '{name}' cannot be used here ({reason}); use auto or cpu.") from error
     return device
 
 

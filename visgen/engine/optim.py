@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import OptimConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
 from ..task.objective import ParameterGroup
 
 __all__ = ["build_optimiser", "clip_gradients", "learning_rate_factor", "set_learning_rate"]
@@ -20,7 +20,8 @@ def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config:
 
     A parameter decays when it has two or more axes, its own name holds no "bias", it is not part of a norm layer and
     `module.no_weight_decay()` (as in timm, optional) does not name it; a group's own `weight_decay` overrules that.
-    Its learning rate is `config.lr` times the group's `lr_scale` times the longest prefix in `config.lr_scales`.
+    Its learning rate is `config.lr` times the group's `lr_scale` times the factor in `config.lr_scales` whose dotted
+    key is the longest that stands, whole words, in the parameter's name.
 
     Args:
         module: Owner of the parameters.
@@ -29,16 +30,17 @@ def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config:
     Returns:
         The optimiser; each of its groups carries `lr_scale` and `names` besides AdamW's own keys.
     Raises:
-        ConfigError: A parameter is given twice or is not the module's, no parameter is left to train, or a prefix in
+        ConfigError: A parameter is given twice or is not the module's, no parameter is left to train, or a key of
             `lr_scales` fits nothing.
     """
     names = {id(p): name for name, p in module.named_parameters()}
     kept = _undecayed(module)
-    for prefix in config.lr_scales:
-        if not any(_has_prefix(name, prefix) for name in names.values()):
+    for key in config.lr_scales:
+        if not any(_holds(name, key) for name in names.values()):
+            parts = {".".join(n.split(".")[i : i + key.count(".") + 1]) for n in names.values() for i in range(4)}
             raise ConfigError(
-                f"optim.lr_scales names '{prefix}', which begins no parameter of the model; parameters begin with "
-                f"{', '.join(sorted({n.split('.')[0] for n in names.values()}))}."
+                f"optim.lr_scales names '{key}', which stands in no parameter name of the model{nearest(key, parts)} "
+                f"A name looks like '{next(iter(names.values()))}'."
             )
     seen: set[str] = set()
     collected: dict[tuple[float, float], dict[str, nn.Parameter]] = {}
@@ -58,7 +60,7 @@ def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config:
             decay = group.get("weight_decay")
             if decay is None:
                 decay = 0.0 if name in kept or parameter.ndim < 2 else config.weight_decay
-            fitting = [prefix for prefix in config.lr_scales if _has_prefix(name, prefix)]
+            fitting = [key for key in config.lr_scales if _holds(name, key)]
             scale = float(group.get("lr_scale", 1.0))
             if fitting:
                 scale *= config.lr_scales[max(fitting, key=len)]
@@ -126,5 +128,5 @@ def _undecayed(module: nn.Module) -> set[str]:
     return kept
 
 
-def _has_prefix(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(prefix + ".")
+def _holds(name: str, key: str) -> bool:
+    return f".{key}." in f".{name}."

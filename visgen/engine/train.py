@@ -159,12 +159,12 @@ class Trainer:
             CheckpointError: The checkpoint does not fit the objective, or the last save failed.
             Diverged: `train.max_skipped` steps in a row were not finite.
         """
-        threads, cuda = torch.get_num_threads(), self.workers.device.type == "cuda"
+        threads = torch.get_num_threads()
         if self.config.threads is not None:
             torch.set_num_threads(self.config.threads)
         try:
             with (
-                torch.random.fork_rng(devices=[self.workers.device.index or 0] if cuda else []),
+                torch.random.fork_rng(devices=[]),
                 StopRequest(self.config.time_limit) as stop,
             ):
                 return self._fit(resume, stop)

@@ -1,0 +1,243 @@
+"""Measure one head of a model on labelled data: streaming, in bounded memory, without display thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import Sample, Source
+from ..errors import ConfigError, DataError
+from ..task import TASKS
+from .distributed import choose_device
+from .prefetch import prefetch
+
+__all__ = ["EvaluationReport", "evaluate", "evenly_spaced"]
+
+_PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Figures with how they were measured.
+
+    Args:
+        task: Task key.
+        model: What the caller calls the model.
+        data: What the caller calls the data.
+        metrics: Metric name to value.
+        protocol: Head, number of images, input size, where answers are scored, precision, metric options.
+    """
+
+    task: str
+    model: str
+    data: str
+    metrics: dict[str, float]
+    protocol: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON-able object that `visgen evaluate --json` prints."""
+        return asdict(self)
+
+
+def evaluate(
+    model: nn.Module,
+    source: Source,
+    head: str | None = None,
+    *,
+    batch_size: int = 1,
+    max_side: int | None = None,
+    transform: Callable[[Sample, torch.Generator], Sample] | None = None,
+    limit: int | None = None,
+    device: str | torch.device = "cpu",
+    dtype: str = "float32",
+    metric: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    name: str = "",
+    data: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> EvaluationReport:
+    """Measure a head over a source.
+
+    Images of one size are batched together, up to `batch_size`, so nothing is padded; at most 4 * batch_size images
+    are held. The result does not depend on `batch_size` beyond rounding.
+
+    Args:
+        model: Offers `predict(images, heads, sizes=...)`, `specs` and `resolve`; moved to `device`.
+        source: Labelled samples.
+        head: Head or task; None takes the only head that source and model share.
+        batch_size: Images per forward pass.
+        max_side: Shrink each image to this longer side, as `visgen predict` does; answers are still given and scored
+            at the size of the labels. None feeds images as they are.
+        transform: Joint transform of image and labels before that (a fixed crop, say); labels are then scored as
+            transformed. Its generator is seeded with the sample's position.
+        limit: Use so many samples, evenly spaced over the source; None uses all.
+        dtype: "float32", or "bfloat16" or "float16" for autocast.
+        metric: Keywords of the task's metric.
+        workers: Processes that read samples ahead.
+        name, data: Shown in the report.
+        progress: Called with (samples read, samples in all).
+    Raises:
+        ConfigError: No head fits, a value is out of range, or the label sets of model and source differ.
+        DataError: No sample has a target of the task.
+    """
+    if batch_size < 1 or (limit is not None and limit < 1) or (max_side is not None and max_side < 1):
+        raise ConfigError(f"batch_size {batch_size}, limit {limit}, max_side {max_side}: each must be 1 or more.")
+    if dtype not in _PRECISIONS:
+        raise ConfigError(f"dtype is '{dtype}'; use one of {', '.join(_PRECISIONS)}.")
+    head = _choose_head(model, source, head)
+    spec = model.specs[head]  # type: ignore[operator, index]
+    _check_classes(head, spec.classes, source, spec.task)
+    target_device = choose_device(device) if isinstance(device, str) else device
+    model.to(target_device)
+    measured = TASKS.get(spec.task).metric(spec.classes, **dict(metric or {}))
+    indices = evenly_spaced(len(source), limit)
+    precision = _PRECISIONS[dtype]
+    used = 0
+    for group in _groups(_samples(source, indices, transform, workers, progress), spec.task, batch_size, max_side):
+        images = torch.stack([image for image, _ in group]).to(target_device)
+        targets = [target for _, target in group]
+        sizes = [size for size in (_size(target) for target in targets) if size is not None]
+        context = nullcontext() if precision is None else torch.autocast(target_device.type, dtype=precision)
+        with torch.no_grad(), context:
+            answers = model.predict(images, [head], **({"sizes": sizes} if sizes else {}))[head]  # type: ignore[operator]
+        measured.update([answer.to("cpu") if hasattr(answer, "to") else answer for answer in answers], targets)
+        used += len(group)
+    if used == 0:
+        raise DataError(
+            f"none of the {len(indices)} samples read from '{source.name}' has a target for '{spec.task}'; choose a "
+            "split with labels."
+        )
+    protocol = {
+        "head": head,
+        "images": used,
+        "images_without_target": len(indices) - used,
+        "images_in_source": len(source),
+        "input": "as stored" if max_side is None else f"longer side at most {max_side}",
+        "scored_at": "size of the labels",
+        "transform": None if transform is None else repr(transform),
+        "batch_size": batch_size,
+        "dtype": dtype,
+        "metric": dict(metric or {}),
+    }
+    figures = {key: float(value) for key, value in measured.compute().items()}
+    return EvaluationReport(spec.task, name or type(model).__name__, data or source.name, figures, protocol)
+
+
+def evenly_spaced(total: int, limit: int | None) -> list[int]:
+    """Give all positions 0..total-1, or `limit` of them evenly spaced, the first one included."""
+    if limit is None or limit >= total:
+        return list(range(total))
+    return [i * total // limit for i in range(limit)]
+
+
+class _Reader:
+    """One transformed sample per step, as `prefetch` wants it."""
+
+    def __init__(self, source: Source, indices: list[int], transform: Any) -> None:
+        self.source, self.indices, self.transform = source, indices, transform
+
+    def batches(self, step: int, rank: int = 0) -> list[Sample]:
+        index = self.indices[step]
+        sample = self.source[index]
+        if self.transform is not None:
+            sample = self.transform(sample, torch.Generator().manual_seed(index))
+        return [sample]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _samples(
+    source: Source, indices: list[int], transform: Any, workers: int, progress: Callable[[int, int], None] | None
+) -> Iterator[Sample]:
+    reader = _Reader(source, indices, transform)
+    for count, (sample,) in enumerate(prefetch(reader, 0, len(indices), 0, workers), start=1):
+        yield sample
+        if progress is not None:
+            progress(count, len(indices))
+
+
+def _groups(
+    samples: Iterator[Sample], task: str, batch_size: int, max_side: int | None
+) -> Iterator[list[tuple[Tensor, Any]]]:
+    """Collect images of one size, with their targets, into groups of at most `batch_size`."""
+    waiting: dict[tuple[int, ...], list[tuple[Tensor, Any]]] = {}
+    for sample in samples:
+        target = sample.targets.get(task)
+        if target is None:
+            continue
+        image = _shrink(sample.image, max_side)
+        key = (*image.shape, *(_size(target) or ()))
+        group = waiting.setdefault(key, [])
+        group.append((image, target))
+        if len(group) == batch_size:
+            yield waiting.pop(key)
+        elif sum(map(len, waiting.values())) >= 4 * batch_size:
+            yield waiting.pop(max(waiting, key=lambda k: len(waiting[k])))
+    yield from waiting.values()
+
+
+def _shrink(image: Tensor, max_side: int | None) -> Tensor:
+    """Shrink an image to a longer side, no side below the 32 pixels that a backbone needs."""
+    if max_side is None:
+        return image
+    height, width = image.shape[-2:]
+    scale = min(1.0, max_side / max(height, width))
+    size = (max(32, round(height * scale)), max(32, round(width * scale)))
+    if size == (height, width):
+        return image
+    return F.interpolate(image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0].clamp_(0, 1)
+
+
+def _size(target: Any) -> tuple[int, int] | None:
+    """Height and width that an answer must have to be compared with a target; None where answers have no size."""
+    for name in ("ids", "metres", "masks"):
+        if hasattr(target, name):
+            height, width = getattr(target, name).shape[-2:]
+            return int(height), int(width)
+    size = getattr(target, "size", None)
+    return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) else None
+
+
+def _choose_head(model: Any, source: Source, head: str | None) -> str:
+    if head is not None:
+        name = model.resolve(head) if hasattr(model, "resolve") else head
+        task = model.specs[name].task
+        if task not in source.heads:
+            raise ConfigError(
+                f"head '{name}' needs labels for '{task}', but source '{source.name}' has labels for "
+                f"{', '.join(source.heads) or 'nothing'}; choose another head or source."
+            )
+        # A task alone means the head of this very label set, when the model has it.
+        return source.heads[task] if head == task and source.heads[task] in model.specs else name
+    shared = [name for name in source.heads.values() if name in model.specs]
+    if len(shared) != 1:
+        raise ConfigError(
+            f"source '{source.name}' has heads {', '.join(source.heads.values())} and the model has "
+            f"{', '.join(model.specs)}; {len(shared)} are shared, so name the head to measure."
+        )
+    return shared[0]
+
+
+def _check_classes(head: str, classes: tuple[str, ...], source: Source, task: str) -> None:
+    theirs = tuple(source.classes.get(task, ()))
+    if tuple(classes) == theirs:
+        return
+    if len(classes) == len(theirs):
+        at = next(i for i, (a, b) in enumerate(zip(classes, theirs, strict=True)) if a != b)
+        what = f"class {at} is '{classes[at]}' in the model and '{theirs[at]}' in the data"
+    else:
+        what = f"the model has {len(classes)} classes and the data {len(theirs)}"
+    raise ConfigError(
+        f"head '{head}' and source '{source.name}' have different label sets: {what}; measure on data with the head's "
+        "own classes, in the same order."
+    )

@@ -1,0 +1,359 @@
+"""From a run file to a trained model: build what it names, train, evaluate, save."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..config import PartConfig, RunConfig, load_run, to_mapping, to_yaml
+from ..data import Cached, Mapped, Mixture, MixturePart, Source, Subset, build_source, build_transform
+from ..errors import CheckpointError, ConfigError, nearest
+from ..losses import class_weight_vector
+from ..losses.routing import RoutingLossConfig
+from ..options import build_options
+from ..task import TASKS, MultiTaskModel, MultiTaskObjective, build_model
+from .checkpoint import list_checkpoints, load_newest
+from .distributed import Workers
+from .evaluate import evaluate, evenly_spaced
+from .train import RunSummary, Trainer
+
+__all__ = ["BuiltRun", "build_run", "start_from", "train_from_config"]
+
+# Automatic class weights look at this many samples of a part: enough for a median, and minutes less on large sets.
+_COUNTED = 5000
+_DRY_RUN_SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class BuiltRun:
+    """What a run file describes, ready to train."""
+
+    objective: MultiTaskObjective
+    mixture: Mixture
+    evaluators: dict[str, ModelEvaluator]
+
+    @property
+    def model(self) -> MultiTaskModel:
+        """The model inside the objective."""
+        return self.objective.model
+
+
+@dataclass(frozen=True)
+class ModelEvaluator:
+    """Measures one head of the model inside an objective's module on one source."""
+
+    source: Source
+    part: PartConfig
+    device: torch.device
+
+    def __call__(self, module: nn.Module, limit: int | None = None) -> dict[str, float]:
+        """Give the metrics of the head; `limit` cuts the number of samples."""
+        part = self.part
+        report = evaluate(
+            inner_model(module),
+            self.source,
+            part.head or None,
+            batch_size=part.batch_size,
+            max_side=part.max_side,
+            transform=build_transform(part.transforms) if part.transforms else None,
+            limit=limit,
+            device=self.device,
+            metric=part.metric,
+        )
+        return report.metrics
+
+
+def inner_model(module: nn.Module) -> nn.Module:
+    """Give the model inside an objective's module (or inside the average of one)."""
+    return module["model"] if isinstance(module, nn.ModuleDict) else module
+
+
+def build_run(config: RunConfig, workers: Workers | None = None) -> BuiltRun:
+    """Build the model, objective, mixture and evaluators that a run file describes.
+
+    Raises:
+        ConfigError, UnknownName, DataError, CheckpointError: What the file names does not exist or does not fit.
+    """
+    workers = workers or Workers(config.train.device)
+    if not config.data.train:
+        raise ConfigError("data.train has no parts; name at least one data set to train on.")
+    sources = {name: _open(part, "train", f"data.train.{name}") for name, part in config.data.train.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build_model(_model_mapping(config, sources))
+    if config.model.weights is not None:
+        start_from(model, Path(config.model.weights))
+    objective = MultiTaskObjective(
+        model,
+        config.objective.loss_weights,
+        _class_weights(config, model, sources),
+        config.objective.loss_options,
+        build_options(RoutingLossConfig, config.objective.routing, "objective.routing"),
+    )
+    mixture = Mixture(
+        [
+            MixturePart(
+                sources[name],
+                build_transform(part.transforms) if part.transforms else None,
+                part.weight,
+                part.batch_size,
+                name,
+            )
+            for name, part in config.data.train.items()
+        ],
+        config.seed,
+        config.data.mode,
+        workers.world,
+    )
+    evaluators = {
+        name: ModelEvaluator(_open(part, "val", f"data.val.{name}"), part, workers.device)
+        for name, part in config.data.val.items()
+    }
+    return BuiltRun(objective, mixture, evaluators)
+
+
+def train_from_config(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    time_limit: float | None = None,
+    data_root: str | Path | None = None,
+    export: Callable[[MultiTaskModel, Path], object] | None = None,
+) -> RunSummary:
+    """Train what a run file describes.
+
+    Args:
+        path: The run file (see visgen.config.RunConfig).
+        overrides: "a.b=value" strings.
+        resume: Go on from the newest checkpoint in `out`; start afresh when there is none.
+        dry_run: One training step, one small evaluation and one save in a temporary folder that is removed again;
+            `out` is not touched.
+        time_limit: Minutes, in place of `train.time_limit`.
+        data_root: Folder that `${data_root}` stands for.
+        export: Writes a model to a path, such as `save_pretrained`; called for `out/last` and `out/best`. None writes
+            the state dict to `last.safetensors` and `best.safetensors`.
+    Returns:
+        How the run ended.
+    """
+    config = load_run(path, overrides, data_root)
+    if time_limit is not None:
+        config = replace(config, train=replace(config.train, time_limit=time_limit))
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="visgen-dry-run-") as folder:
+            summary = _train(_shortened(config, folder), False, export, _DRY_RUN_SAMPLES)
+            if load_newest(Path(folder) / "checkpoints") is None:
+                raise CheckpointError(f"the dry run saved no readable checkpoint under {folder}; see the warnings.")
+        return replace(summary, reason="dry run", out=config.out)
+    return _train(config, resume, export, None)
+
+
+def start_from(model: MultiTaskModel, path: Path) -> list[str]:
+    """Fill a model with the weights of another; heads that are new or of another size keep their fresh values.
+
+    Args:
+        path: A safetensors file of a state dict, or a folder that holds `model.safetensors`.
+    Returns:
+        Names of the tensors that stayed fresh.
+    Raises:
+        CheckpointError: The file cannot be read, or the backbone in it is not this one.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    try:
+        found = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"model.weights is '{path}', which cannot be read: {error}; give a safetensors file or a folder with "
+            "model.safetensors."
+        ) from error
+    # A training state holds the model under this name.
+    found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
+    own = model.state_dict()
+    fits = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
+    fresh = [name for name in own if name not in fits]
+    wrong = [name for name in fresh if not name.startswith("heads.")]
+    if wrong:
+        theirs = f"of shape {tuple(found[wrong[0]].shape)}" if wrong[0] in found else "absent"
+        raise CheckpointError(
+            f"model.weights '{path}' does not fit the backbone: {len(wrong)} tensors differ, such as '{wrong[0]}', "
+            f"{tuple(own[wrong[0]].shape)} here and {theirs} there; use the backbone options of that model."
+        )
+    model.load_state_dict({name: t.to(own[name].dtype) for name, t in fits.items()}, strict=False)
+    return fresh
+
+
+def _train(
+    config: RunConfig, resume: bool, export: Callable[[MultiTaskModel, Path], object] | None, limit: int | None
+) -> RunSummary:
+    workers = Workers(config.train.device)
+    out = Path(config.out)
+    if not resume and list_checkpoints(out / "checkpoints"):
+        raise ConfigError(
+            f"'{out}' already holds the checkpoints of a run; resume it (--resume) or choose another folder "
+            "(--set out=...)."
+        )
+    built = build_run(config, workers)
+    if workers.is_main:
+        _record(config, out, resume)
+    trainer = Trainer(
+        built.objective,
+        built.mixture,
+        config.optim,
+        config.train,
+        out,
+        seed=config.seed,
+        evaluators=built.evaluators,
+        export=None if export is None else lambda module, path: export(inner_model(module), path),
+        evaluation_limit=limit,
+        workers=workers,
+    )
+    return trainer.fit(resume)
+
+
+def _record(config: RunConfig, out: Path, resume: bool) -> None:
+    """Save the resolved configuration with the run; at a resume, warn of keys that have changed."""
+    file = out / "config.yaml"
+    if resume and file.exists():
+        before, now = _flat(yaml.safe_load(file.read_text(encoding="utf-8"))), _flat(to_mapping(config))
+        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if changed:
+            shown = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed[:10])
+            warnings.warn(f"the resumed run has other settings than before ({shown}); {file} is rewritten", stacklevel=2)
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".yaml.tmp")
+    temporary.write_text(to_yaml(config), encoding="utf-8")
+    temporary.replace(file)
+
+
+def _flat(value: Any, where: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping) and value:
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{where}.{key}" if where else key).items()}
+    return {where: value}
+
+
+def _shortened(config: RunConfig, folder: str) -> RunConfig:
+    train = replace(
+        config.train, steps=1, accumulate=1, eval_every=1, save_every=1, patience=0, workers=0, max_skipped=1
+    )
+    return replace(config, train=replace(train, progress="none", tensorboard=False), out=folder)
+
+
+def _open(part: PartConfig, split: str, where: str) -> Source:
+    """Open a part's source: its head chosen, shrunk, cached and cut to `limit`."""
+    source = build_source(part.source, part.split or split, **part.options)
+    if part.limit is not None:
+        source = Subset(source, evenly_spaced(len(source), part.limit))
+    if part.shrink:
+        source = Mapped(source, _Fixed(build_transform(part.shrink)))
+    if part.cache:
+        source = Cached(source)
+    if part.head:
+        task = part.head.split(".", 1)[0]
+        if task not in source.heads:
+            raise ConfigError(
+                f"{where}.head is '{part.head}', but source '{source.name}' has labels for "
+                f"{', '.join(source.heads) or 'nothing'}{nearest(task, source.heads)} Choose a head of one of these."
+            )
+        source = _OneHead(source, task, part.head)
+    return source
+
+
+class _Fixed:
+    """A transform without chance as a function of the sample alone."""
+
+    def __init__(self, transform: Callable[[Any, torch.Generator], Any]) -> None:
+        self.transform = transform
+
+    def __call__(self, sample: Any) -> Any:
+        return self.transform(sample, torch.Generator().manual_seed(0))
+
+
+class _OneHead:
+    """A source that feeds one head, under the name that the run gives it."""
+
+    def __init__(self, source: Source, task: str, head: str) -> None:
+        self.source, self.name = source, source.name
+        self.heads = {task: head}
+        self.classes = {task: tuple(source.classes.get(task, ()))}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.source[index]
+
+
+def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str, Any]:
+    """Complete the heads with the classes of the data."""
+    classes: dict[str, tuple[str, ...]] = {}
+    origin: dict[str, str] = {}
+    for part, source in sources.items():
+        for task, head in source.heads.items():
+            names = tuple(source.classes.get(task, ()))
+            if head in classes and classes[head] != names:
+                raise ConfigError(
+                    f"parts '{origin[head]}' and '{part}' both feed head '{head}' but have {len(classes[head])} and "
+                    f"{len(names)} classes, or others; give one of them a head of its own (data.train.{part}.head)."
+                )
+            classes[head], origin[head] = names, part
+    heads: dict[str, Any] = {}
+    for head in config.model.heads or classes:
+        given = config.model.heads.get(head)
+        spec: dict[str, Any] = {"task": head.split(".", 1)[0], "classes": classes.get(head, ())}
+        if given is not None:
+            spec["options"] = dict(given.options)
+            spec.update({k: v for k, v in (("task", given.task), ("head", given.head), ("classes", given.classes)) if v})
+        heads[head] = spec
+    for head, part in origin.items():
+        if head not in heads:
+            raise ConfigError(
+                f"part '{part}' feeds head '{head}', which model.heads lacks{nearest(head, heads)} Add it there, or "
+                f"set data.train.{part}.head to one of {', '.join(heads)}."
+            )
+    return {
+        "backbone": {"name": config.model.backbone, **config.model.options},
+        "heads": heads,
+        "default_heads": config.model.default_heads,
+        "max_side": config.model.max_side,
+    }
+
+
+def _class_weights(config: RunConfig, model: MultiTaskModel, sources: Mapping[str, Source]) -> dict[str, Tensor]:
+    """Turn `objective.class_weights` into a vector per head, counting labels where it says "auto"."""
+    weights = {}
+    for head, spec in config.objective.class_weights.items():
+        if head not in model.specs:
+            raise ConfigError(
+                f"objective.class_weights names head '{head}', which the model lacks{nearest(head, model.specs)} "
+                f"It has {', '.join(model.specs)}."
+            )
+        counts = _count(model, head, sources) if spec == "auto" else None
+        vector = class_weight_vector(counts, model.specs[head].classes, spec)
+        if vector is not None:
+            weights[head] = vector
+    return weights
+
+
+def _count(model: MultiTaskModel, head: str, sources: Mapping[str, Source]) -> Tensor | None:
+    task = TASKS.get(model.specs[head].task)
+    total: Tensor | None = None
+    for source in sources.values():
+        if source.heads.get(task.key) != head:
+            continue
+        for index in evenly_spaced(len(source), _COUNTED):
+            target = source[index].targets.get(task.key)
+            counts = None if target is None else task.class_counts([target], model.specs[head].classes)
+            if counts is not None:
+                total = counts if total is None else total + counts
+    return total
