@@ -1,0 +1,205 @@
+"""Every registered reader gives a Source that keeps the contract: deterministic, picklable, typed, and trainable."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from visgen.data import FORMATS, READERS, Mixture, MixturePart, Sample, Source, build_source, collate
+from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+
+NAMES = ("cat", "dog")
+COUNT = 4
+SIZES = [(48, 64), (40, 56), (64, 48), (48, 64)]
+TYPES = {
+    "classification": ClassLabel,
+    "detection": Boxes,
+    "masks": Masks,
+    "segmentation": SemanticMap,
+    "depth": DepthMap,
+}
+
+
+def photograph(index: int) -> Image.Image:
+    height, width = SIZES[index]
+    pixels = np.random.default_rng(index).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((width, height))
+
+
+def jpeg(index: int, folder: Path) -> bytes:
+    path = folder / f"{index}.jpg"
+    photograph(index).save(path, quality=90)
+    return path.read_bytes()
+
+
+def write_imagefolder(folder: Path) -> str:
+    for index in range(COUNT):
+        place = folder / "train" / NAMES[index % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        photograph(index).save(place / f"{index}.jpg")
+    return f"imagefolder:{folder}"
+
+
+def write_semantic(folder: Path) -> str:
+    (folder / "images").mkdir()
+    (folder / "semantic").mkdir()
+    for index in range(COUNT):
+        photograph(index).save(folder / "images" / f"{index}.jpg")
+        ids = np.full(SIZES[index], index % 2, dtype=np.uint8)
+        ids[:4] = 255
+        Image.fromarray(ids).save(folder / "semantic" / f"{index}.png")
+    (folder / "classes.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+    (folder / "train.txt").write_text("\n".join(str(i) for i in range(COUNT)) + "\n", encoding="utf-8")
+    return f"semantic:{folder}"
+
+
+def write_depth(folder: Path) -> str:
+    lines = []
+    for index in range(COUNT):
+        photograph(index).save(folder / f"{index}.jpg")
+        millimetres = np.full(SIZES[index], 1000 * (index + 1), dtype=np.uint16)
+        millimetres[:4] = 0
+        Image.fromarray(millimetres).save(folder / f"{index}.png")
+        lines.append(f"{index}.jpg {index}.png")
+    (folder / "train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return f"depth:{folder}"
+
+
+def write_coco(folder: Path) -> str:
+    (folder / "images").mkdir()
+    images, annotations = [], []
+    for index in range(COUNT):
+        height, width = SIZES[index]
+        photograph(index).save(folder / "images" / f"{index}.jpg")
+        images.append({"id": index + 10, "file_name": f"{index}.jpg", "height": height, "width": width})
+        polygon = [4, 4, 20, 4, 20, 30, 4, 30]
+        row = {"id": index + 1, "image_id": index + 10, "category_id": (3, 7)[index % 2], "iscrowd": 0}
+        annotations.append({**row, "bbox": [4, 4, 16, 26], "area": 416, "segmentation": [polygon]})
+    categories = [{"id": 3, "name": NAMES[0]}, {"id": 7, "name": NAMES[1]}]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "train.json").write_text(json.dumps(data), encoding="utf-8")
+    return f"coco:{folder}"
+
+
+def write_npz(folder: Path) -> str:
+    encoded = [jpeg(i, folder) for i in range(COUNT)]
+    offsets = np.cumsum([0, *(len(e) for e in encoded)])
+    blob = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    labels = np.arange(COUNT) % 2
+    np.savez(folder / "train.npz", blob=blob, offsets=offsets, labels=labels, classes=np.array(NAMES))
+    return f"npz:{folder}"
+
+
+def write_parquet(folder: Path) -> str:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    rows = [{"image": {"bytes": jpeg(i, folder), "path": f"{i}.jpg"}, "label": i % 2} for i in range(COUNT)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "train.parquet")
+    (folder / "classes.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+    return f"parquet:{folder}"
+
+
+def write_town(folder: Path) -> str:
+    return "town:street"
+
+
+WRITERS: dict[str, Callable[[Path], str]] = {
+    "imagefolder": write_imagefolder,
+    "semantic": write_semantic,
+    "depth": write_depth,
+    "coco": write_coco,
+    "npz": write_npz,
+    "parquet": write_parquet,
+    "town": write_town,
+}
+OPTIONS: dict[str, dict[str, object]] = {"town": {"length": COUNT, "size": (48, 64)}}
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Source:
+    folder = tmp_path_factory.mktemp(request.param)
+    options = dict(OPTIONS.get(request.param, {}))
+    if request.param == "parquet":
+        options["cache"] = str(tmp_path_factory.mktemp("cache"))
+    return build_source(WRITERS[request.param](folder), "train", **options)
+
+
+def same(a: Sample, b: Sample) -> bool:
+    """True when the images are equal bit for bit and the targets have equal contents."""
+    targets = {k: v.to_dict() for k, v in a.targets.items() if hasattr(v, "to_dict")}
+    return torch.equal(a.image, b.image) and targets == {
+        k: v.to_dict() for k, v in b.targets.items() if hasattr(v, "to_dict")
+    }
+
+
+def test_every_format_has_a_case() -> None:
+    assert set(WRITERS) == set(FORMATS)
+    assert set(READERS.names()) <= set(FORMATS)
+
+
+def test_it_is_a_source(source: Source) -> None:
+    assert isinstance(source, Source)
+    assert len(source) == COUNT
+    assert source.heads and set(source.heads) == set(source.classes)
+    for task, head in source.heads.items():
+        assert head == task or head.startswith(f"{task}.")
+        assert isinstance(source.classes[task], tuple)
+
+
+def test_samples_are_typed_and_fit_their_image(source: Source) -> None:
+    for index in range(len(source)):
+        sample = source[index]
+        assert sample.image.dtype == torch.float32 and sample.image.shape[0] == 3
+        assert 0 <= float(sample.image.min()) <= float(sample.image.max()) <= 1
+        assert set(source.heads) <= set(sample.targets)
+        for task in source.heads:
+            target = sample.targets[task]
+            assert type(target) is TYPES[task]
+            if hasattr(target, "size"):
+                assert tuple(target.size) == sample.size
+            if hasattr(target, "classes"):
+                assert target.classes == source.classes[task]
+        assert "id" in sample.meta
+
+
+def test_the_same_index_gives_the_same_sample(source: Source) -> None:
+    assert all(same(source[i], source[i]) for i in range(len(source)))
+    assert not same(source[0], source[1])
+
+
+def test_a_pickled_copy_gives_the_same_samples(source: Source) -> None:
+    copy = pickle.loads(pickle.dumps(source))
+    assert len(copy) == len(source)
+    assert same(copy[1], source[1])
+
+
+def test_samples_collate_and_unequal_sizes_are_padded(source: Source) -> None:
+    samples = [source[i] for i in range(len(source))]
+    batch = collate(samples, source.heads, source.name)
+    height, width = max(s.size[0] for s in samples), max(s.size[1] for s in samples)
+    assert tuple(batch.images.shape) == (COUNT, 3, height, width)
+    assert [meta["size"] for meta in batch.meta] == [s.size for s in samples]
+    for i, sample in enumerate(samples):
+        h, w = sample.size
+        assert torch.equal(batch.images[i, :, :h, :w], sample.image)
+        assert not batch.images[i, :, h:].any() and not batch.images[i, :, :, w:].any()
+
+
+def test_a_mixture_draws_from_it(source: Source) -> None:
+    mixture = Mixture([MixturePart(source, batch_size=2)], seed=3)
+    (batch,) = mixture.batches(0)
+    assert len(batch) == 2 and batch.heads == source.heads
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_unknown_option_is_refused(form: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no_such_option"):
+        build_source(WRITERS[form](tmp_path), "train", no_such_option=1)

@@ -1,0 +1,170 @@
+"""Every registered task keeps the Task contract: loss, decoding, metric and JSON agree on one typed target."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from visgen.backbones import BACKBONES
+from visgen.errors import VisgenError
+from visgen.metrics import Metric
+from visgen.structures import Classification, ClassLabel, DepthMap, SemanticMap, value_from_dict
+from visgen.task import TASK_KEYS, TASKS, HeadSpec, MultiTaskModel
+
+CLASSES = ("cat", "dog", "tree")
+SIZE = (64, 96)
+
+
+def class_labels() -> list[ClassLabel]:
+    return [ClassLabel(i, CLASSES) for i in (0, 2)]
+
+
+def semantic_maps() -> list[SemanticMap]:
+    ids = torch.zeros(SIZE, dtype=torch.int64)
+    ids[:, 40:] = 1
+    ids[32:, 60:] = 2
+    ids[:5] = 255
+    return [SemanticMap(ids, CLASSES), SemanticMap(ids.flip(1), CLASSES)]
+
+
+def depth_maps() -> list[DepthMap]:
+    metres = torch.linspace(1, 6, SIZE[1]).expand(SIZE).clone()
+    metres[:5] = 0
+    return [DepthMap(metres), DepthMap(metres.flip(1))]
+
+
+def certain(target: ClassLabel) -> Classification:
+    return Classification(torch.eye(len(CLASSES))[target.label], CLASSES)
+
+
+# Task key -> (classes, targets of a batch of two, type of an answer, target -> the perfect answer).
+CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[[Any], Any]]] = {
+    "classification": (CLASSES, class_labels, Classification, certain),
+    "segmentation": (CLASSES, semantic_maps, SemanticMap, lambda target: target),
+    "depth": ((), depth_maps, DepthMap, lambda target: target),
+}
+PERFECT = {
+    "classification": {"top1": 1.0},
+    "segmentation": {"mIoU": 1.0, "pixel_accuracy": 1.0},
+    "depth": {"AbsRel": 0.0, "RMSE": 0.0, "delta1": 1.0},
+}
+
+
+def small_model(key: str) -> MultiTaskModel:
+    """A tiny convolutional net with the task's own head."""
+    torch.manual_seed(0)
+    backbone = BACKBONES.get("timm")(name="test_resnet")
+    return MultiTaskModel(backbone, {key: HeadSpec(key, CASES[key][0])})
+
+
+def photographs() -> Tensor:
+    return torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+
+
+def test_every_registered_task_has_a_case_and_a_place_in_the_order() -> None:
+    assert set(CASES) == set(PERFECT) == set(TASKS.names())
+    assert set(TASKS.names()) <= set(TASK_KEYS)
+    assert all(TASKS.get(key).key == key for key in TASKS)
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_the_loss_falls_when_trained(key: str) -> None:
+    model, task = small_model(key).train(), TASKS.get(key)
+    classes, targets, _, _ = CASES[key]
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(4):
+        logits, _ = model(photographs(), key)
+        loss = task.loss(logits, targets(), {})
+        assert loss.shape == () and loss.isfinite()
+        losses.append(float(loss))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[-1] < losses[0], losses
+    assert task.outputs(classes) >= 1
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_every_parameter_of_model_and_head_gets_a_gradient(key: str) -> None:
+    model = small_model(key).train()
+    logits, _ = model(photographs(), key)
+    TASKS.get(key).loss(logits, CASES[key][1](), {}).backward()
+    reached = [n for n, p in model.head(key).named_parameters() if p.grad is not None and p.grad.isfinite().all()]
+    assert len(reached) == len(list(model.head(key).parameters()))
+    assert any(p.grad is not None and p.grad.any() for p in model.backbone.parameters())
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_decoding_gives_typed_values_of_the_asked_size(key: str) -> None:
+    model = small_model(key)
+    _, _, kind, _ = CASES[key]
+    sizes = [(50, 70), (101, 33)]
+    answers = model.predict(photographs(), [key], valid=[SIZE, (48, 80)], sizes=sizes)[key]
+    assert [type(a) for a in answers] == [kind, kind]
+    if hasattr(answers[0], "size"):
+        assert [tuple(a.size) for a in answers] == sizes
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_a_batch_of_two_is_answered_like_two_of_one(key: str) -> None:
+    model = small_model(key)
+    images = photographs()
+    both = model.predict(images, [key])[key]
+    for i in range(2):
+        (single,) = model.predict(images[i : i + 1], [key])[key]
+        field = {"classification": "probabilities", "segmentation": "confidence", "depth": "metres"}[key]
+        torch.testing.assert_close(getattr(single, field), getattr(both[i], field), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_answers_and_targets_survive_json(key: str) -> None:
+    answers = small_model(key).predict(photographs(), [key])[key]
+    for value in (*answers, *CASES[key][1]()):
+        again = value_from_dict(json.loads(json.dumps(value.to_dict())))
+        assert type(again) is type(value)
+        # Metres are kept to the millimetre; a second trip changes nothing at all.
+        for name, stored in value.to_dict().items():
+            is_number = isinstance(stored, float)
+            assert again.to_dict()[name] == (pytest.approx(stored, abs=1e-3) if is_number else stored), name
+        assert value_from_dict(again.to_dict()).to_dict() == again.to_dict()
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_perfect_answers_get_the_perfect_figures(key: str) -> None:
+    classes, targets, _, perfect = CASES[key]
+    metric = TASKS.get(key).metric(classes)
+    assert isinstance(metric, Metric)
+    metric.update([perfect(t) for t in targets()], targets())
+    figures = metric.compute()
+    for name, value in PERFECT[key].items():
+        assert figures[name] == pytest.approx(value, abs=1e-6), name
+    assert all(isinstance(v, float) and math.isfinite(v) for v in figures.values())
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_wrong_answers_get_worse_figures_and_merging_equals_one_metric(key: str) -> None:
+    classes, targets, _, perfect = CASES[key]
+    task = TASKS.get(key)
+    right, wrong = targets(), list(reversed(targets()))
+    whole, first, second = task.metric(classes), task.metric(classes), task.metric(classes)
+    whole.update([perfect(t) for t in wrong], right)
+    first.update([perfect(wrong[0])], right[:1])
+    second.update([perfect(wrong[1])], right[1:])
+    merged = first.merge(second).compute()
+    assert merged == pytest.approx(whole.compute())
+    for name, value in PERFECT[key].items():
+        assert abs(merged[name] - value) > 0.05, name
+
+
+@pytest.mark.parametrize("key", TASKS.names())
+def test_an_unknown_loss_option_is_refused_by_name(key: str) -> None:
+    logits, _ = small_model(key)(photographs(), key)
+    with pytest.raises(VisgenError, match="no_such_option"):
+        TASKS.get(key).loss(logits, CASES[key][1](), {"no_such_option": 1})
