@@ -92,7 +92,8 @@ class Boxes:
     """Labelled boxes of one image: the target of detection, and with scores its prediction.
 
     Args:
-        xyxy: Corners (Q, 4) float32 in absolute pixel edges: x2 >= x1, y2 >= y1; a box may reach past the image (see `clip`).
+        xyxy: Corners (Q, 4) float32 in absolute pixel edges: x2 >= x1, y2 >= y1; a box may reach past the image (see
+            `clip`).
         labels: Class of each box (Q,) int64, 0..K-1.
         size: (height, width) of the image in pixels.
         classes: The K class names.
@@ -162,7 +163,12 @@ class Boxes:
         """Give the same boxes on another device."""
         move = lambda field: None if field is None else field.to(device)  # noqa: E731
         return Boxes(
-            self.xyxy.to(device), self.labels.to(device), self.size, self.classes, move(self.scores), move(self.is_crowd)
+            self.xyxy.to(device),
+            self.labels.to(device),
+            self.size,
+            self.classes,
+            move(self.scores),
+            move(self.is_crowd),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,7 +194,7 @@ class Boxes:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Boxes:
-        """Rebuild the boxes that `to_dict` wrote; raises DataError when a key is missing or the box form is not xyxy."""
+        """Rebuild what `to_dict` wrote; raises DataError when a key is missing or the boxes are not xyxy."""
         form = data.get("box_format", "xyxy")
         if form != "xyxy":
             raise DataError(f"box_format is '{form}'; Boxes.from_dict reads xyxy only; convert the boxes first.")

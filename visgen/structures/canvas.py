@@ -74,8 +74,8 @@ def open_canvas(image: Any, size: tuple[int, int] | None, long_side: int | None 
     Args:
         image: Anything that `load_image` reads; None gives plain grey, and then `size` must be known.
         size: (height, width) of the value to be drawn; None when it has none.
-        long_side: At most this many display pixels for the longer side; None means 2048. Below it, pictures under 512 are
-            enlarged by a whole number and the others keep their size.
+        long_side: At most this many display pixels for the longer side; None means 2048. Below it, pictures under 512
+            are enlarged by a whole number and the others keep their size.
     Raises:
         DataError: The photograph has another size than the value.
     """
@@ -88,8 +88,8 @@ def open_canvas(image: Any, size: tuple[int, int] | None, long_side: int | None 
     height, width = photo.shape[:2]
     if size is not None and (height, width) != tuple(size):
         raise DataError(
-            f"the image has {height} x {width} pixels (height x width) and the value {size[0]} x {size[1]}; draw a value "
-            "over the image it belongs to."
+            f"the image has {height} x {width} pixels (height x width) and the value {size[0]} x {size[1]}; draw a "
+            "value over the image it belongs to."
         )
     longer = max(height, width)
     target = min(longer * -(-SHORTEST // longer), long_side or LONGEST)
@@ -224,7 +224,7 @@ def panel_scale(
     width: int,
     size: int,
 ) -> Image.Image:
-    """Give a colour scale: `colours` (n, 3) from left to right, ticks (place in [0, 1], text) under it, caption lines below.
+    """Give a colour scale: `colours` (n, 3) from left to right, ticks (place in [0, 1], text) under it, then the caption.
 
     A line crosses the scale at the place `mark`. A tick whose text would touch the one before it is left out.
     """
@@ -266,7 +266,12 @@ def _wrap(text: str, size: int, width: int) -> list[str]:
 
 
 def place_label(
-    picture: Image.Image, anchor: tuple[float, float, float, float], text: str, colour: Colour, size: int, taken: list[Any]
+    picture: Image.Image,
+    anchor: tuple[float, float, float, float],
+    text: str,
+    colour: Colour,
+    size: int,
+    taken: list[Any],
 ) -> bool:
     """Write a label at a box without covering another label: above it, inside its top, or below it.
 

@@ -97,8 +97,8 @@ class Classification:
         total = float(self.probabilities.sum())
         if not (low >= 0 and high <= 1 + 1e-6 and abs(total - 1) <= SUM_TOLERANCE):
             raise DataError(
-                f"probabilities of Classification lie in [{low:g}, {high:g}] and sum to {total:g}; they must lie in [0, 1] "
-                "and sum to 1; apply softmax to logits."
+                f"probabilities of Classification lie in [{low:g}, {high:g}] and sum to {total:g}; they must lie in "
+                "[0, 1] and sum to 1; apply softmax to logits."
             )
 
     @property
@@ -128,7 +128,10 @@ class Classification:
         return Classification(self.probabilities.to(device), self.classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a JSON-able dictionary; `from_dict` restores every field bit for bit. "label", "score" and "top" are for readers."""
+        """Give a JSON-able dictionary; `from_dict` restores every field bit for bit.
+
+        "label", "label_id", "score" and "top" are for readers.
+        """
         return {
             "type": self.type_name,
             "label": self.label,

@@ -88,7 +88,7 @@ class DepthMap:
         return DepthMap(self.metres.to(device), self.kind)
 
     def fits_png(self) -> bool:
-        """Tell whether 16-bit millimetres can hold the map: it is metric and, in whole millimetres, ends by 65.535 m."""
+        """Tell whether 16-bit millimetres can hold the map: it is metric and rounds to at most 65.535 m."""
         return self.kind == "metric_m" and round(float(self.metres.max()) * 1000) <= 65535
 
     def to_png(self, beyond: str = "error") -> bytes:
@@ -119,7 +119,9 @@ class DepthMap:
         """Read 16-bit PNG bytes in millimetres; raises DataError naming `owner` for 8-bit or unreadable data."""
         counts = decode_png(data, owner)
         if counts.dtype != np.uint16:
-            raise DataError(f"{owner} is an 8-bit PNG; depth is 16-bit millimetres, so this is a picture and no depth map.")
+            raise DataError(
+                f"{owner} is an 8-bit PNG; depth is 16-bit millimetres, so this is a picture and no depth map."
+            )
         return cls(torch.from_numpy((counts.astype(np.float64) / 1000).astype(np.float32)))
 
     def save_png(self, path: str | os.PathLike[str], beyond: str = "error") -> Path:
@@ -157,13 +159,16 @@ class DepthMap:
 
         Args:
             form: "png_mm" keeps whole millimetres (rules and errors of `to_png`), "float32" keeps every bit, and "auto"
-                takes png_mm where the map is metric and ends by 65.535 m, float32 elsewhere, so nothing is ever clipped.
+                takes png_mm where the map is metric and ends by 65.535 m, float32 elsewhere, so nothing is ever
+                clipped.
         """
         if form not in ("auto", "png_mm", "float32"):
             raise DataError(f"form is {form!r}; it must be 'auto', 'png_mm' or 'float32'.")
         if form == "auto":
             form = "png_mm" if self.fits_png() else "float32"
-        packed = self.to_png() if form == "png_mm" else zlib.compress(self.metres.cpu().numpy().astype("<f4").tobytes(), 6)
+        packed = (
+            self.to_png() if form == "png_mm" else zlib.compress(self.metres.cpu().numpy().astype("<f4").tobytes(), 6)
+        )
         return {
             "type": self.type_name,
             "kind": self.kind,
@@ -193,7 +198,8 @@ class DepthMap:
     def draw(self, image: Any = None, long_side: int | None = None) -> Image.Image:
         """Draw depth in colours (near is bright) with a scale in metres and the median below.
 
-        Missing pixels show the darkened photograph, or grey without one; where few pixels are known, each is drawn larger.
+        Missing pixels show the darkened photograph, or grey without one; where few pixels are known, each is drawn
+        larger.
         """
         from .drawing import draw_depth
 

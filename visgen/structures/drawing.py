@@ -36,11 +36,12 @@ __all__ = ["draw_bars", "draw_boxes", "draw_depth", "draw_masks", "draw_semantic
 IGNORE = 255
 OVERLAY = 0.6  # strength of class colours: the photograph stays recognisable below, hues stay apart
 PHOTO_COLOUR = 0.35  # share of the photograph's own colour kept below an overlay, so that it does not shift the hues
+MOST_BORDER = 0.25  # share of the picture; a map as noisy as that would drown in its borders, so it gets none
 SHADOW = 50  # black becomes this grey below an overlay, so that dark places do not swallow the class colours
 
 
 def draw_semantic(image: Any, value: SemanticMap, long_side: int | None = None) -> Image.Image:
-    """Draw the classes over a paled photograph, thin dark borders between them, and the legend; 255 shows the photograph."""
+    """Draw the classes over a paled photograph, thin dark borders between them, and the legend; 255 shows the photo."""
     canvas = open_canvas(image, value.size, long_side)
     ids = canvas.enlarge(value.ids.cpu().numpy())
     palette = value.palette()
@@ -48,7 +49,8 @@ def draw_semantic(image: Any, value: SemanticMap, long_side: int | None = None) 
     picture = np.where(labelled[..., None], _pale(canvas.picture), canvas.picture)
     picture = blend(picture, palette[ids], labelled, OVERLAY)
     line = edges(ids, canvas.line)
-    picture = blend(picture, np.zeros_like(picture), line, 0.6)
+    if line.mean() <= MOST_BORDER:
+        picture = blend(picture, np.zeros_like(picture), line, 0.6)
     shares = value.shares()
     entries = [LegendEntry(_colour(palette[i]), name, percent(share)) for i, name, share in shares]
     left = 1 - sum(share for _, _, share in shares)
@@ -90,9 +92,9 @@ def draw_depth(image: Any, value: DepthMap, long_side: int | None = None) -> Ima
     if value.kind != "metric_m":
         caption += f" ({value.units})"
     lines = [caption]
-    if summary["valid_share"] < 1:
-        lines.append(f"known for {percent(float(summary['valid_share'] or 0))} of the picture")
-    mark = float(place(np.float64(summary["median"])).clip(0, 1))
+    if known.size < metres.size:
+        lines.append(f"known for {percent(known.size / metres.size)} of the picture")
+    mark = float(place(np.float64(summary["median"] or low)).clip(0, 1))
     return stack((Image.fromarray(picture), panel_scale(strip, ticks, mark, lines, canvas.width, canvas.text)))
 
 

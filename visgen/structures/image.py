@@ -51,7 +51,8 @@ def load_image(x: Any, color: str = "rgb", max_pixels: int = MAX_PIXELS) -> Tens
         upright by their EXIF orientation (an unreadable EXIF block counts as upright), transparent pictures are laid on
         white, 16-bit grey is divided by 65535, colour profiles are ignored.
     Raises:
-        ImageError: It cannot be read, is larger than `max_pixels`, or its meaning is ambiguous; the message names the source.
+        ImageError: It cannot be read, is larger than `max_pixels`, or its meaning is ambiguous; the message names the
+            source.
     """
     if color not in ("rgb", "bgr"):
         raise ImageError(f"color is {color!r}; it must be 'rgb' or 'bgr'.")
@@ -138,7 +139,9 @@ def _from_pil(picture: Image.Image, source: str, max_pixels: int) -> Tensor:
     except ImageError:
         raise
     except Exception as error:  # decoders raise many kinds on torn files
-        raise ImageError(f"{source} cannot be decoded, it is torn or broken: {error}; write or download it again.") from error
+        raise ImageError(
+            f"{source} cannot be decoded, it is torn or broken: {error}; write or download it again."
+        ) from error
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
 
 
@@ -154,8 +157,8 @@ def _pixels(picture: Image.Image, source: str) -> np.ndarray:
         low, high = float(values.min()), float(values.max())
         if not (low >= 0 and high <= white):
             raise ImageError(
-                f"{source} has 32-bit pixels (mode {mode}) from {low:g} to {high:g}, and no white level is known; scale them "
-                "to [0, 1] and pass the float array."
+                f"{source} has 32-bit pixels (mode {mode}) from {low:g} to {high:g}, and no white level is known; "
+                "scale them to [0, 1] and pass the float array."
             )
         return _grey_to_rgb((values / white).astype(np.float32))
     if picture.has_transparency_data or mode in ("La", "RGBa"):
@@ -205,7 +208,9 @@ def _from_tensor(values: Tensor, color: str, max_pixels: int) -> Tensor:
     if values.ndim == 4:
         raise ImageError(f"{name} looks like a batch; load_image reads one image (3, H, W); pass list(tensor).")
     if values.ndim == 2:
-        raise ImageError(f"{name} has no channel axis; tensors are (3, H, W), or (1, H, W) for grey; pass tensor[None].")
+        raise ImageError(
+            f"{name} has no channel axis; tensors are (3, H, W), or (1, H, W) for grey; pass tensor[None]."
+        )
     if values.ndim == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3):
         raise ImageError(f"{name} has its channels last; tensors are (3, H, W); pass tensor.permute(2, 0, 1).")
     if values.ndim != 3 or shape[0] not in (1, 3):

@@ -40,7 +40,9 @@ def rle_to_mask(rle: Mapping[str, Any]) -> Tensor:
     height, width = (int(n) for n in size)
     if isinstance(counts, (list, tuple)):
         if sum(counts) != height * width or min(counts, default=0) < 0:
-            raise DataError(f"RLE runs sum to {sum(counts)}; they must fill {height} x {width} = {height * width} pixels.")
+            raise DataError(
+                f"RLE runs sum to {sum(counts)}; they must fill {height} x {width} = {height * width} pixels."
+            )
         packed = coco_mask.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width)
     else:
         text = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)

@@ -38,15 +38,24 @@ VIRIDIS = (
 
 
 def simulate_vision(rgb: np.ndarray, vision: str) -> np.ndarray:
-    """Give what colours (..., 3) in [0, 255] look like as *linear* RGB in [0, 1] to a "normal", "protan", "deutan" or "tritan" eye."""
+    """Give how colours look to an eye.
+
+    Args:
+        rgb: Colours (..., 3) in [0, 255], sRGB.
+        vision: "normal", or without one kind of cone: "protan", "deutan", "tritan".
+    Returns:
+        (..., 3) linear RGB in [0, 1].
+    """
     share = np.asarray(rgb, dtype=np.float64) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
     return (linear @ np.array(VISIONS[vision]).T).clip(0, 1)
 
 
 def rgb_to_lab(linear: np.ndarray) -> np.ndarray:
-    """Turn linear sRGB (..., 3) in [0, 1] into CIELAB under D65; distances there are roughly seen differences."""
-    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+    """Turn linear RGB (..., 3) in [0, 1] into CIELAB under D65; distances there are roughly seen differences."""
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
     xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.stack((116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])), axis=-1)
@@ -55,8 +64,9 @@ def rgb_to_lab(linear: np.ndarray) -> np.ndarray:
 def class_palette(count: int) -> np.ndarray:
     """Give one colour per class.
 
-    The first seven are Okabe and Ito's; each further one is the colour, of a grid, that lies farthest from all before it for
-    the eye (normal, protan, deutan or tritan) that tells them apart worst. A shorter palette is the start of a longer one.
+    The first seven are Okabe and Ito's; each further one is the colour, of a grid, that lies farthest from all before
+    it for the eye (normal, protan, deutan or tritan) that tells them apart worst. A shorter palette is the start of a
+    longer one.
 
     Args:
         count: Number of classes, 0..255.
@@ -86,7 +96,7 @@ def _all_colours() -> np.ndarray:
 
 
 def depth_colours(share: np.ndarray) -> np.ndarray:
-    """Give colours (..., 3) uint8 for numbers (...) in [0, 1]: 0 dark violet, 1 bright yellow, lightness even between."""
+    """Give colours (..., 3) uint8 for numbers (...) in [0, 1]: 0 dark violet, 1 bright yellow, evenly lighter."""
     table = np.array(VIRIDIS, dtype=np.float64)
     at = np.linspace(0, 1, len(table))
     return np.stack([np.interp(share, at, table[:, c]) for c in range(3)], axis=-1).round().astype(np.uint8)

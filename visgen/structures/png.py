@@ -22,7 +22,8 @@ def encode_png(values: np.ndarray, palette: np.ndarray | None = None) -> bytes:
 
     Args:
         values: (H, W) uint8 or uint16, or (H, W, 3) uint8.
-        palette: (n, 3) uint8 colours for a (H, W) uint8 map, so that viewers show the ids in colour; ids stay the pixel values.
+        palette: (n, 3) uint8 colours for a (H, W) uint8 map, so that viewers show the ids in colour; ids stay the pixel
+            values.
     """
     if palette is None:
         picture = Image.fromarray(np.ascontiguousarray(values))

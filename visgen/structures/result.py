@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..errors import DataError, ImageError, nearest
+from ..errors import DataError, ImageError
 from .boxes import Boxes
 from .canvas import open_canvas
 from .classification import Classification, ClassLabel
@@ -45,8 +45,8 @@ PANEL = 640  # long side of each photograph on the overview sheet
 class Result:
     """The answers about one image.
 
-    A task field holds a typed value, a dictionary {label set: typed value} when several heads of the task were asked, or None
-    when the task was not.
+    A task field holds a typed value, a dictionary {label set: typed value} when several heads of the task were asked,
+    or None when the task was not.
 
     Args:
         classification: `Classification` (or a true `ClassLabel`).
@@ -151,16 +151,16 @@ class Result:
         parts += [f"model path {self.path}"] if self.path else []
         parts += [f"{1000 * sum(self.timing.values()):.0f} ms"] if self.timing else []
         parts += [f"error: {self.error}"] if self.error else []
-        return "   ".join(parts)
+        return ", ".join(parts)
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write pictures, maps and JSON into a folder, which is made when it is missing.
 
         The names start with the stem of `source`: STEM-overview.png; STEM-TASK[-LABELSET].png for each answer;
         STEM-segmentation[-LABELSET]-ids.png (8-bit class ids with a palette); STEM-depth-mm.png (16-bit millimetres,
-        or STEM-depth.npz when it is not metric or goes beyond 65.535 m); STEM-result.json last. Each file appears whole or not
-        at all. Files of the same source are replaced; where the stem belongs to another source, or to files that are not of
-        visgen, a suffix -1, -2, ... is added. One process at a time may write into a folder.
+        or STEM-depth.npz when it is not metric or goes beyond 65.535 m); STEM-result.json last. Each file appears whole
+        or not at all. Files of the same source are replaced; where the stem belongs to another source, or to files that
+        are not of visgen, a suffix -1, -2, ... is added. One process at a time may write into a folder.
 
         Returns:
             The paths written, the JSON last.
@@ -170,7 +170,7 @@ class Result:
         return save_result(self, Path(folder))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a JSON-able dictionary; `from_dict` restores it as losslessly as each value says; `image` is left out."""
+        """Give a JSON-able dictionary; `from_dict` restores each value as exactly as it says; `image` is left out."""
         data: dict[str, Any] = {
             "format": FORMAT,
             "source": self.source,
@@ -219,7 +219,9 @@ class Result:
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise DataError(f"the text is no JSON: {error}; Result.from_json reads what Result.to_json gave.") from error
+            raise DataError(
+                f"the text is no JSON: {error}; Result.from_json reads what Result.to_json gave."
+            ) from error
         return cls.from_dict(data)
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -233,12 +235,12 @@ class Result:
         return to_pandas(self)
 
     def to_coco(self, image_id: int = 1, category_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
-        """Give boxes, masks and semantic maps as a COCO json dictionary; other answers have no COCO form and are left out.
+        """Give boxes, masks and semantic maps as a COCO json dictionary; other answers have no COCO form.
 
         Args:
             image_id: The COCO image id to write.
-            category_ids: Class name to category id, as in the data set the results belong to; None numbers the classes of each
-                label set from 1 on, one label set after the other.
+            category_ids: Class name to category id, as in the data set the results belong to; None numbers the classes
+                of each label set from 1 on, one label set after the other.
         Raises:
             DataError: `category_ids` lacks a class that occurs.
         """

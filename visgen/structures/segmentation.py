@@ -48,7 +48,9 @@ class SemanticMap:
         check_tensor("ids of SemanticMap", self.ids, torch.int64, ("H", "W"))
         check_classes("SemanticMap", self.classes)
         if len(self.classes) > IGNORE:
-            raise DataError(f"SemanticMap has {len(self.classes)} classes; it holds at most 255, since id 255 is ignored.")
+            raise DataError(
+                f"SemanticMap has {len(self.classes)} classes; it holds at most 255, since id 255 is ignored."
+            )
         if 0 in self.ids.shape:
             raise DataError(f"ids of SemanticMap has shape {tuple(self.ids.shape)}; both sides must be at least 1.")
         low, high = (int(v) for v in self.ids.aminmax())
@@ -56,8 +58,8 @@ class SemanticMap:
             wrong = self.ids[(self.ids < 0) | ((self.ids >= len(self.classes)) & (self.ids != IGNORE))]
             if wrong.numel():
                 raise DataError(
-                    f"id {int(wrong[0])} of SemanticMap is outside its {len(self.classes)} classes; ids must be 0..K-1, "
-                    "or 255 where a pixel has no label."
+                    f"id {int(wrong[0])} of SemanticMap is outside its {len(self.classes)} classes; ids must be "
+                    "0..K-1, or 255 where a pixel has no label."
                 )
         if self.confidence is not None:
             check_tensor("confidence of SemanticMap", self.confidence, torch.float32, tuple(self.ids.shape))
@@ -128,7 +130,7 @@ class SemanticMap:
         )
 
     def to_coco(self, image_id: int = 0, category_ids: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
-        """Give one COCO annotation per class present: its region as RLE, area and bbox; arguments as in `Boxes.to_coco`."""
+        """Give one COCO annotation per class present, its region as RLE; arguments as in `Boxes.to_coco`."""
         from .masks import mask_bbox, mask_to_rle
 
         rows = []

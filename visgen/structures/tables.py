@@ -45,9 +45,12 @@ def result_rows(result: Result) -> list[dict[str, Any]]:
     """Give one dictionary per fact.
 
     Returns:
-        Rows with "source", "task", "label_set", and: classification: the five best "label", "label_id", "score"; boxes and
-        masks: one row each with "label", "label_id", "score", "x1".."y2" in pixels, and for masks "share" of the picture;
-        segmentation: one row per class present with "share" (and mean "score"); depth: one row with "min", "median", "max",
+        Rows with "source", "task", "label_set", and: classification: the five best "label", "label_id", "score"; boxes
+        and
+        masks: one row each with "label", "label_id", "score", "x1".."y2" in pixels, and for masks "share" of the
+            picture;
+        segmentation: one row per class present with "share" (and mean "score"); depth: one row with "min", "median",
+            "max",
         "units", and "share" of the pixels known. Typed values of other kinds give one row with their task alone.
     """
     rows = []
@@ -80,9 +83,10 @@ def _facts(value: Any) -> list[dict[str, Any]]:
 
 def _box_facts(value: Boxes | Masks) -> list[dict[str, Any]]:
     boxes = value if isinstance(value, Boxes) else value.to_boxes()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for index, (label, corners) in enumerate(zip(boxes.labels.tolist(), boxes.xyxy.tolist(), strict=True)):
-        row = {"label": boxes.classes[label], "label_id": label, **dict(zip(("x1", "y1", "x2", "y2"), corners, strict=True))}
+        row: dict[str, Any] = {"label": boxes.classes[label], "label_id": label}
+        row |= dict(zip(("x1", "y1", "x2", "y2"), corners))
         if boxes.scores is not None:
             row["score"] = float(boxes.scores[index])
         if isinstance(value, Masks):
@@ -135,8 +139,9 @@ def to_supervision(result: Result, task: str | None) -> supervision.Detections:
             "supervision is not installed; Result.to_supervision needs it; run pip install 'visgen[supervision]'."
         ) from error
     value = _chosen(result, task)
+    names: tuple[str, ...] = ()
     if value is None:
-        boxes, labels, masks, scores, names = np.zeros((0, 4)), np.zeros(0), None, None, ()
+        boxes, labels, masks, scores = np.zeros((0, 4)), np.zeros(0), None, None
     elif isinstance(value, SemanticMap):
         present = sorted(i for i, _, _ in value.shares())
         ids = value.ids.cpu().numpy()

@@ -24,10 +24,10 @@ class Value(Protocol):
         """Draw the value over its photograph, with its legend below.
 
         Args:
-            image: The photograph the value belongs to: uint8 (H, W, 3), or anything that `load_image` reads. None draws on
-                plain grey (a classification: the bars alone).
-            long_side: At most this many pixels for the longer side of the photograph; None means 2048. Photographs under 512
-                pixels are enlarged by a whole number, so that text stays readable.
+            image: The photograph the value belongs to: uint8 (H, W, 3), or anything that `load_image` reads. None draws
+                on plain grey (a classification: the bars alone).
+            long_side: At most this many pixels for the longer side of the photograph; None means 2048. Photographs
+                under 512 pixels are enlarged by a whole number, so that text stays readable.
         Returns:
             An RGB picture; `numpy.asarray` gives uint8 (h, w, 3).
         Raises:
