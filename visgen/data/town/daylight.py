@@ -1,0 +1,184 @@
+"""The scene by day: sun and sky over a street, window and ceiling light in a room, then the camera."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+
+from .layout import World
+from .surface import Pixels
+from .textures import noise
+
+__all__ = ["by_day", "develop", "ground_shadow"]
+
+
+def by_day(world: World, pixels: Pixels, rng: Random, degrade: bool) -> np.ndarray:
+    """Render the picture (H, W, 3) uint8."""
+    light = _street(world, pixels, rng) if world.ground is not None else _room(world, pixels, rng)
+    target = rng.uniform(0.16, 0.24) if degrade else 0.2
+    return develop(light, pixels.size, rng, target, electrons=rng.uniform(1500, 6000), degrade=degrade)
+
+
+def _street(world: World, pixels: Pixels, rng: Random) -> np.ndarray:
+    sun = np.array([rng.uniform(-0.8, 0.8), rng.uniform(0.5, 1.2), rng.uniform(-0.8, 0.5)])
+    sun = (sun / np.linalg.norm(sun)).astype(np.float32)
+    cloudy = rng.random()
+    strength = np.float32(3.2 * (1 - 0.85 * cloudy))
+    warm = np.array([[1.0], [0.93], [0.82]], np.float32)
+    blue = np.array([[0.72], [0.86], [1.12]], np.float32) * np.float32(0.75 + 0.4 * cloudy)
+    normal = pixels.normal
+    facing = np.maximum(sun @ normal, 0)
+    shadow = ground_shadow(world, pixels, np.array([sun[0], sun[2]]) / -max(float(sun[1]), 0.35), 0.75 * (1 - 0.6 * cloudy))
+    ambient = np.float32(0.62) + np.float32(0.38) * normal[1]
+    near_ground = np.float32(0.7) + np.float32(0.3) * np.clip(pixels.position[1] / np.float32(0.5), 0, 1)
+    near_ground[pixels.level] = 1
+    light = pixels.albedo * (warm * (strength * facing * shadow) + blue * (ambient * near_ground * (0.35 + 0.65 * shadow)))
+    mirror = np.maximum(normal[1], 0.1) * pixels.gloss * np.float32(0.35)
+    light += blue * mirror
+    sky_light = _sky(world, pixels, rng, cloudy)
+    haze = np.float32(rng.uniform(0.002, 0.012))
+    veil = 1 - np.exp(-haze * pixels.depth)
+    light += (np.array([[0.85], [0.92], [1.0]], np.float32) * np.float32(0.9) - light) * veil
+    return np.where(pixels.sky, sky_light, light)
+
+
+def _sky(world: World, pixels: Pixels, rng: Random, cloudy: float) -> np.ndarray:
+    rise = (pixels.position[1] - np.float32(world.camera.position[1])) / np.float32(200)
+    zenith = np.array([[0.25], [0.5], [1.1]], np.float32) * np.float32(1 - 0.4 * cloudy)
+    horizon = np.array([[1.05], [1.1], [1.15]], np.float32)
+    blend = np.clip(rise * 2.2, 0, 1) ** np.float32(0.6)
+    sky = horizon + (zenith - horizon) * blend
+    cloud = noise(pixels.position[0] * np.float32(0.01) / (rise + np.float32(0.12)) + np.float32(rng.uniform(0, 9)),
+                  1 / (rise + np.float32(0.12)), 1.5, 14.0)  # fmt: skip
+    cover = np.clip((cloud - np.float32(0.75 - 0.5 * cloudy)) * 3, 0, 1)
+    return sky + (np.float32(1.25 - 0.3 * cloudy) - sky) * cover
+
+
+def _room(world: World, pixels: Pixels, rng: Random) -> np.ndarray:
+    normal, position = pixels.normal, pixels.position
+    height = np.float32(world.planes[1, 3])
+    side = rng.choice((-1, 1))
+    beam = np.array([side * rng.uniform(0.5, 1.0), rng.uniform(0.2, 0.6), rng.uniform(-0.4, 0.6)])
+    beam = (beam / np.linalg.norm(beam)).astype(np.float32)
+    cool = np.array([[0.92], [0.98], [1.08]], np.float32)
+    warm = np.array([[1.08], [1.0], [0.88]], np.float32)
+    facing = np.float32(0.5) + np.float32(0.5) * (beam @ normal)
+    lamp = np.array([rng.uniform(-0.5, 0.5), 0, rng.uniform(1, 3)], np.float32)[:, None]
+    lamp[1] = height - np.float32(0.1)
+    toward = lamp - position
+    distance = np.einsum("kn,kn->n", toward, toward)
+    glow = np.maximum(np.einsum("kn,kn->n", toward, normal), 0) / (np.sqrt(distance) * (np.float32(0.6) + distance))
+    shadow = ground_shadow(world, pixels, np.array([-beam[0], -beam[2]]) * 0.3, 0.6)
+    corner = np.ones_like(shadow)
+    for plane in world.planes:
+        away = np.float32(plane[3]) - plane[:3].astype(np.float32) @ position
+        corner *= 1 - np.float32(0.32) * np.exp(-np.maximum(away, 0) * np.float32(3.0)) * (away > 0.02)
+    near_ground = np.float32(0.72) + np.float32(0.28) * np.clip(position[1] / np.float32(0.3), 0, 1)
+    near_ground[pixels.level] = 1
+    power = np.float32(rng.uniform(0.0, 2.6))
+    light = pixels.albedo * (cool * (facing * np.float32(0.85)) + warm * (power * glow) + np.float32(0.25))
+    light *= shadow * corner * near_ground
+    light += cool * (pixels.gloss * np.float32(0.12) * np.maximum(normal[1], 0.15))
+    outside = np.float32(1.6) + np.float32(0.5) * noise(position[0] + position[2], position[1], 1.4)
+    return np.where(pixels.daylight, cool * outside, light)
+
+
+def ground_shadow(world: World, pixels: Pixels, slant: np.ndarray, depth: float) -> np.ndarray:
+    """Soft shadows on the ground (N,), 1 in the light: one blurred ellipse for each thing that stands on it.
+
+    Args:
+        slant: Where a shadow falls: metres along world x and z for each metre of height.
+        depth: How dark a shadow is, 0..1.
+    """
+    height, width = pixels.size
+    light = np.ones(height * width, np.float32)
+    picture = light.reshape(height, width)
+    x, z = pixels.position[0].reshape(height, width), pixels.position[2].reshape(height, width)
+    for thing in world.things:
+        if thing.position[1] > 0.05:
+            continue
+        tall = min(float(thing.high[1] - thing.low[1]), 3.0)
+        half = (thing.high - thing.low) / 2
+        centre = (thing.high + thing.low) / 2
+        spread = np.outer(slant, slant) * (tall * tall / 12) + np.diag([half[0] ** 2, half[2] ** 2]) * 0.5 + np.eye(2) * 0.01
+        cx, cz = centre[0] + slant[0] * tall / 2, centre[2] + slant[1] * tall / 2
+        reach = 2.2 * np.sqrt(np.diag(spread))
+        corners = np.array([[cx + i * reach[0], 0.0, cz + j * reach[1]] for i in (-1, 1) for j in (-1, 1)])
+        seen = world.camera.project(corners)
+        if seen[:, 2].min() < 0.2:
+            if seen[:, 2].max() < 0.2:
+                continue
+            r0, r1, c0, c1 = 0, height, 0, width
+        else:
+            c0, r0 = np.clip(np.floor(seen[:, :2].min(0)), 0, (width, height)).astype(int)
+            c1, r1 = np.clip(np.ceil(seen[:, :2].max(0)), 0, (width, height)).astype(int)
+        if r1 <= r0 or c1 <= c0:
+            continue
+        inverse = np.linalg.inv(spread)
+        dx = x[r0:r1, c0:c1] - np.float32(cx)
+        dz = z[r0:r1, c0:c1] - np.float32(cz)
+        q = dx * (np.float32(inverse[0, 0]) * dx + np.float32(2 * inverse[0, 1]) * dz) + np.float32(inverse[1, 1]) * dz * dz
+        q *= np.float32(0.5)
+        q *= q
+        q += 1
+        picture[r0:r1, c0:c1] *= 1 - np.float32(depth) / q
+    light[~pixels.level] = 1
+    return light
+
+
+_GAMMA = np.clip(
+    np.where(
+        np.linspace(0, 1, 4096) <= 0.0031308,
+        np.linspace(0, 1, 4096) * 12.92,
+        1.055 * np.linspace(0, 1, 4096) ** (1 / 2.4) - 0.055,
+    ) * 255 + 0.5, 0, 255,
+).astype(np.uint8)  # fmt: skip
+
+
+def develop(
+    light: np.ndarray, size: tuple[int, int], rng: Random, target: float, electrons: float, degrade: bool,
+    bloom: float = 0.0, ceiling: float = 3.0,
+) -> np.ndarray:
+    """Radiance (3, N) through lens, sensor and tone curve to a picture (H, W, 3) uint8.
+
+    Args:
+        target: Mean linear level that the exposure aims at.
+        electrons: Full-well count; shot noise has variance signal / electrons.
+        degrade: False leaves lens blur and noise out.
+        bloom: Extra lens blur, as weight of each neighbour.
+        ceiling: Radiance above this counts as this much when the exposure is metered.
+    """
+    height, width = size
+    level = float(np.minimum(light, np.float32(ceiling)).mean())
+    picture = (light * np.float32(target / max(level, 1e-4))).reshape(3, height, width)
+    if degrade:
+        picture = _blur(picture, np.float32(rng.uniform(0.08, 0.24) + bloom))
+        signal = np.minimum(picture, 1)
+        spread = np.sqrt(np.maximum(signal, 0) * np.float32(1 / electrons) + np.float32((2.0 / electrons) ** 2 * 4))
+        picture = picture + spread * _grain(rng, picture.shape)
+    shoulder = picture / (1 + picture * np.float32(0.25)) * np.float32(1.25)  # white at a level of 1
+    codes = np.clip(shoulder * np.float32(4095), 0, 4095).astype(np.int16)
+    return np.ascontiguousarray(np.take(_GAMMA, codes).transpose(1, 2, 0))
+
+
+def _blur(picture: np.ndarray, side: np.float32) -> np.ndarray:
+    """Three-tap blur along both axes; `side` is the weight of each neighbour."""
+    for axis in (1, 2):
+        middle = picture * (1 - 2 * side)
+        first = [slice(None)] * 3
+        last = [slice(None)] * 3
+        first[axis], last[axis] = slice(None, -1), slice(1, None)
+        middle[tuple(last)] += side * picture[tuple(first)]
+        middle[tuple(first)] += side * picture[tuple(last)]
+        edge: list[slice | int] = [slice(None)] * 3
+        for end in (0, -1):
+            edge[axis] = end
+            middle[tuple(edge)] += side * picture[tuple(edge)]
+        picture = middle
+    return picture
+
+
+def _grain(rng: Random, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal noise, float32."""
+    return np.random.Generator(np.random.SFC64(rng.getrandbits(64))).standard_normal(shape, dtype=np.float32)

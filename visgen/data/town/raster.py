@@ -1,0 +1,172 @@
+"""Exact visible surfaces: every primitive is intersected with the ray of every pixel in its window.
+
+The ray through a pixel is position + z * (x, y, 1), so z is the depth and its inverse w is affine in (x, y) on a
+plane; the z-buffer holds w (larger is nearer, 0 is the sky).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .camera import Camera
+from .parts import BLOCK, TUBE, Solids
+
+__all__ = ["FACES", "Surfaces", "rasterise"]
+
+FACES = 6
+"""Surface number = FACES * primitive + face; curved sides are face 0, the ends of a tube faces 1 and 2."""
+_NEAR = 0.15  # metres; primitives that reach closer are not drawn
+
+
+@dataclass
+class Surfaces:
+    """`inverse_depth` (H, W) float32 per metre and `surface` (H, W) int32; -1 - p is background plane p, -9 the sky."""
+
+    inverse_depth: np.ndarray
+    surface: np.ndarray
+
+
+def rasterise(camera: Camera, solids: Solids, planes: np.ndarray, inside: bool) -> Surfaces:
+    """Find the nearest surface of every pixel.
+
+    Args:
+        camera: The pinhole camera.
+        solids: Primitives in world coordinates.
+        planes: Background planes (P, 4), n . p = h; the ground of a street, the six sides of a room.
+        inside: True when the camera stands inside the convex hull of the planes (n . p <= h), as in a room.
+    """
+    x, y = camera.rays()
+    inverse, surface = _background(camera, planes, inside, x, y)
+    if len(solids.shape):
+        _draw(camera, solids, x, y, inverse, surface)
+    return Surfaces(inverse, surface)
+
+
+def _background(camera: Camera, planes: np.ndarray, inside: bool, x: np.ndarray, y: np.ndarray) -> tuple:
+    position = np.asarray(camera.position)
+    slope = planes[:, :3] @ camera.rotation.T  # (P, 3)
+    gap = planes[:, 3] - planes[:, :3] @ position  # positive inside
+    slope = slope / np.where(np.abs(gap) < 1e-9, 1e-9, gap)[:, None]
+    w = slope[:, 0, None, None] * x + (slope[:, 1, None] * y + slope[:, 2, None])[:, :, None]
+    side = w.argmax(axis=0) if inside else w.argmin(axis=0)
+    inverse = np.take_along_axis(w, side[None], 0)[0]
+    surface = np.where(inverse > 1e-5, -1 - side, -9).astype(np.int32)
+    return np.maximum(inverse, 0).astype(np.float32), surface
+
+
+def _windows(camera: Camera, solids: Solids) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel windows (N, 4) as row0, row1, col0, col1 and which primitives are worth drawing, nearest first."""
+    height, width = camera.size
+    seen = camera.project(solids.corners)
+    nearest = seen[..., 2].min(axis=1)
+    low, high = seen[..., :2].min(axis=1), seen[..., :2].max(axis=1)
+    rows = np.clip(np.stack([np.floor(low[:, 1]), np.ceil(high[:, 1])], 1), 0, height)
+    columns = np.clip(np.stack([np.floor(low[:, 0]), np.ceil(high[:, 0])], 1), 0, width)
+    windows = np.concatenate([rows, columns], axis=1).astype(np.int64)
+    behind = nearest < _NEAR
+    crossing = behind & (seen[..., 2].max(axis=1) > _NEAR) & (solids.shape == BLOCK)
+    windows[crossing] = (0, height, 0, width)  # cut by the image plane: its corners bound nothing
+    drawn = (windows[:, 1] > windows[:, 0]) & (windows[:, 3] > windows[:, 2]) & (~behind | crossing)
+    order = np.flatnonzero(drawn)
+    return windows, order[np.argsort(nearest[order], kind="stable")]
+
+
+def _draw(camera: Camera, solids: Solids, x: np.ndarray, y: np.ndarray, inverse: np.ndarray, surface: np.ndarray) -> None:
+    turn = camera.rotation
+    position = np.asarray(camera.position)
+    windows, order = _windows(camera, solids)
+    gaps = np.einsum("nfk,k->nf", solids.planes[..., :3], position) - solids.planes[..., 3]  # positive: camera outside
+    slopes = solids.planes[..., :3] @ turn.T
+    toward = np.linalg.inv(solids.basis + 0.0)
+    origins = np.einsum("nij,nj->ni", toward, position - solids.centre)
+    directions = toward @ turn.T
+    for n in order:
+        r0, r1, c0, c1 = windows[n]
+        xs, ys = x[c0:c1], y[r0:r1, None]
+        z = inverse[r0:r1, c0:c1]
+        if solids.shape[n] == BLOCK:
+            found = _block(gaps[n], slopes[n], xs, ys)
+        else:
+            found = _quadric(origins[n], directions[n], solids.shape[n] == TUBE, xs, ys)
+        if found is None:
+            continue
+        w, hit, face = found
+        hit &= w > z
+        np.copyto(z, w, where=hit, casting="same_kind")
+        np.copyto(surface[r0:r1, c0:c1], n * FACES + face, where=hit, casting="same_kind")
+
+
+def _block(gap: np.ndarray, slope: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple | None:
+    """Entry w of a convex block, where the ray hits it, and through which face."""
+    front = np.flatnonzero(gap > 1e-9)
+    if not len(front):
+        return None  # the camera is inside
+    back = np.flatnonzero(gap <= 1e-9)
+    entry = slope[front] / -gap[front, None]
+    w = _affine(entry, x, y)
+    face: np.ndarray | int = front[0]
+    if len(front) > 1:
+        which = w.argmin(axis=0)
+        face = front[which]
+        w = w.min(axis=0)
+    else:
+        w = w[0]
+    past = _affine(slope[back], x, y)
+    past += gap[back, None, None] * w
+    hit = past.max(axis=0) <= 0
+    hit &= w > 0
+    return w, hit, face
+
+
+def _affine(coefficients: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(F, 3) coefficients to (F, h, w) values of a x + b y + c."""
+    values = coefficients[:, 1, None, None] * y + coefficients[:, 2, None, None]
+    return values + coefficients[:, 0, None, None] * x
+
+
+def _quadric(origin: np.ndarray, direction: np.ndarray, tube: bool, x: np.ndarray, y: np.ndarray) -> tuple | None:
+    """The same for the unit ball, or the unit tube around the local y axis."""
+    keep = np.array([1.0, 0.0, 1.0]) if tube else np.ones(3)
+    constant = float((keep * origin * origin).sum() - 1)
+    b = direction.T @ (keep * origin)
+    form = direction.T @ (keep[:, None] * direction)
+    if constant <= 1e-9:
+        return _cap_only(origin, direction, b, form, constant, x, y) if tube else None
+    e = np.outer(b, b) - constant * form
+    inner = e[0, 0] * x * x + 2 * e[0, 2] * x + e[2, 2]
+    outer = e[1, 1] * y * y + 2 * e[1, 2] * y
+    square = inner + outer + (2 * e[0, 1] * y) * x
+    hit = square >= 0
+    root = np.sqrt(np.maximum(square, 0)) / constant
+    middle = (b[0] * x + (b[1] * y + b[2])) / -constant
+    w = middle + root
+    face: np.ndarray | int = 0
+    if tube:
+        along = direction[1, 0] * x + (direction[1, 1] * y + direction[1, 2])
+        if abs(origin[1]) > 1:
+            cap = along / (np.sign(origin[1]) - origin[1])
+            on_cap = cap < w
+            w = np.where(on_cap, cap, w)
+            hit &= w >= middle - root
+            face = np.where(on_cap, 1 if origin[1] > 1 else 2, 0)
+        hit &= np.abs(origin[1] * w + along) <= w * (1 + 1e-7)
+    hit &= w > 0
+    return w, hit, face
+
+
+def _cap_only(
+    origin: np.ndarray, direction: np.ndarray, b: np.ndarray, form: np.ndarray, constant: float, x: np.ndarray, y: np.ndarray
+) -> tuple | None:  # fmt: skip
+    """A tube seen end on, from within its endless continuation."""
+    if abs(origin[1]) <= 1:
+        return None
+    along = direction[1, 0] * x + (direction[1, 1] * y + direction[1, 2])
+    w = along / (np.sign(origin[1]) - origin[1])
+    quadratic = form[0, 0] * x * x + 2 * form[0, 2] * x + form[2, 2] + form[1, 1] * y * y + 2 * form[1, 2] * y
+    quadratic = quadratic + 2 * form[0, 1] * y * x
+    linear = b[0] * x + (b[1] * y + b[2])
+    hit = quadratic + 2 * linear * w + constant * w * w <= 0
+    hit &= w > 0
+    return w, hit, 1 if origin[1] > 1 else 2

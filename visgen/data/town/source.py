@@ -1,0 +1,163 @@
+"""Town scenes as a source of samples, and the data format "town"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import torch
+
+from ...errors import ConfigError, UnknownName, nearest
+from ...structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+from ..sample import Sample
+from ..source import READERS
+from .config import KINDS, SEMANTIC_CLASSES, TownConfig
+from .render import Scene, render
+
+__all__ = ["TASKS", "TownSource", "read_town", "scene_sample"]
+
+TASKS = ("classification", "detection", "segmentation", "depth")
+SPLITS = ("train", "val", "test")
+_PER_SPLIT = 10**9  # seeds of the splits never meet
+_PER_SEED = 10**7  # neither do those of two source seeds
+
+
+class TownSource:
+    """Scenes by number: item i is the scene of one seed, rendered when asked for.
+
+    Targets: "classification" (the object kind that fills most of the picture), "detection" and, in step with it,
+    "masks", "segmentation" and "depth"; `meta` holds what `scene_meta` lists.
+
+    Args:
+        length: Number of samples; 10 million scenes at most.
+        config: What the scenes hold; with time "both" samples 2k and 2k + 1 are scene k by day and by night.
+        seed: Another seed gives other scenes.
+        split: "train", "val" or "test": three sets of scenes without a scene in common.
+        tasks: Which of TASKS the samples carry.
+    Raises:
+        ConfigError, UnknownName: An argument breaks its rule.
+    """
+
+    def __init__(
+        self,
+        length: int = 1000,
+        config: TownConfig | None = None,
+        seed: int = 0,
+        *,
+        split: str = "train",
+        tasks: Sequence[str] = TASKS,
+    ) -> None:
+        self.config = config or TownConfig()
+        pictures = 2 if self.config.time == "both" else 1
+        if not 1 <= length <= _PER_SEED * pictures:
+            raise ConfigError(f"length is {length}; a town source holds 1 to {_PER_SEED * pictures} samples.")
+        if not 0 <= seed < _PER_SPLIT // _PER_SEED:
+            raise ConfigError(f"seed is {seed}; use 0 to {_PER_SPLIT // _PER_SEED - 1}.")
+        for task in tasks:
+            if task not in TASKS:
+                raise UnknownName(f"task '{task}' has no town labels{nearest(task, TASKS)} Known: {', '.join(TASKS)}.")
+        if split not in SPLITS:
+            raise UnknownName(f"split '{split}' is not known{nearest(split, SPLITS)} Known: {', '.join(SPLITS)}.")
+        self.length, self.seed, self.split, self.tasks = int(length), int(seed), split, tuple(tasks)
+        self.name = f"town.{self.config.preset}"
+        self.heads = {task: task if task == "depth" else f"{task}.town" for task in self.tasks}
+        labels = {"classification": KINDS, "detection": KINDS, "segmentation": SEMANTIC_CLASSES, "depth": ()}
+        self.classes: dict[str, tuple[str, ...]] = {task: labels[task] for task in self.tasks}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def scene_seed(self, index: int) -> int:
+        """The seed of the scene that sample `index` shows."""
+        number = index // 2 if self.config.time == "both" else index
+        return SPLITS.index(self.split) * _PER_SPLIT + self.seed * _PER_SEED + number
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.length:
+            raise IndexError(f"index {index} is outside source '{self.name}' of {self.length}.")
+        config = self.config
+        if config.time == "both":
+            config = replace(config, time="night" if index % 2 else "day")
+        return scene_sample(render(self.scene_seed(index), config), self.tasks)
+
+
+def scene_sample(scene: Scene, tasks: Sequence[str] = TASKS) -> Sample:
+    """Turn a scene (its first picture) into a sample."""
+    time, picture = next(iter(scene.images.items()))
+    targets: dict[str, Any] = {}
+    known = [o for o in scene.objects if o.label >= 0]
+    size = scene.semantic.shape
+    labels = torch.tensor([o.label for o in known], dtype=torch.int64)
+    if "classification" in tasks and known:
+        targets["classification"] = ClassLabel(max(known, key=lambda o: (o.area, -o.instance)).label, KINDS)
+    if "detection" in tasks:
+        boxes = torch.tensor([o.box for o in known], dtype=torch.float32).reshape(-1, 4)
+        targets["detection"] = Boxes(boxes, labels, (int(size[0]), int(size[1])), KINDS)
+        targets["masks"] = Masks(torch.from_numpy(scene.masks()), labels.clone(), KINDS)
+    if "segmentation" in tasks:
+        targets["segmentation"] = SemanticMap(torch.from_numpy(scene.semantic.astype(np.int64)), SEMANTIC_CLASSES, name="town")
+    if "depth" in tasks:
+        targets["depth"] = DepthMap(torch.from_numpy(scene.depth))
+    meta = {"source": "town", "id": f"{scene.seed}-{time}", "seed": scene.seed, "time": time, "scene": scene.preset, **scene.meta}
+    return Sample(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))), targets, meta)
+
+
+@READERS.register("town")
+def read_town(path: str, split: str = "train", **options: Any) -> TownSource:
+    """Open "town:PRESET?key=value&...", for example "town:street?night=1&count=500&size=192x256".
+
+    Args:
+        path: A preset of `TownConfig` ("street", "room", "mixed"), then fields of `TownConfig`, or `count`, `seed`,
+            `tasks` (comma-separated) and `night`.
+        split: "train", "val" or "test".
+        options: The same keys as keywords; they win over the path.
+    Raises:
+        ConfigError, UnknownName: A key or value is not known.
+    """
+    preset, _, query = path.partition("?")
+    values: dict[str, Any] = {**dict(parse_qsl(query, keep_blank_values=True)), **options}
+    count = _number("count", values.pop("count", 1000), int)
+    seed = _number("seed", values.pop("seed", 0), int)
+    tasks = values.pop("tasks", TASKS)
+    if isinstance(tasks, str):
+        tasks = tuple(tasks.split(","))
+    if "night" in values:
+        values.setdefault("time", "night" if str(values["night"]).lower() in ("1", "true", "yes", "") else "day")
+        del values["night"]
+    known = {f.name: f.default for f in fields(TownConfig) if f.name != "preset"}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"town option '{key}' is not known{nearest(key, known)} Known: {', '.join(sorted(known))}.")
+    chosen = {key: _parse(key, value, known[key]) for key, value in values.items()}
+    return TownSource(count, TownConfig(preset=preset, **chosen), seed, split=split, tasks=tasks)
+
+
+def _number(key: str, value: Any, kind: type) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"town option {key} is {value!r}; give a number.") from None
+
+
+def _parse(key: str, value: Any, default: Any) -> Any:
+    """Read one option; text is parsed as the type of its default."""
+    if not isinstance(value, str):
+        return value
+    if isinstance(default, bool):
+        return value.lower() in ("1", "true", "yes", "")
+    if isinstance(default, (int, float)):
+        return _number(key, value, type(default))
+    if isinstance(default, tuple):
+        if default and isinstance(default[0], (int, float)):
+            parts = value.replace("x", ",").split(",")
+            return tuple(_number(key, part, type(default[0])) for part in parts)
+        if key == "holdout_triplets":
+            return tuple(tuple(part.split("/")) for part in value.split(",") if part)
+        return tuple(part for part in value.split(",") if part)
+    return value
