@@ -224,7 +224,7 @@ def panel_scale(
     width: int,
     size: int,
 ) -> Image.Image:
-    """Give a colour scale: `colours` (n, 3) from left to right, ticks (place in [0, 1], text) under it, then the caption.
+    """Give a colour scale: `colours` (n, 3) from left to right, ticks (place in [0, 1], text), and a caption, downwards.
 
     A line crosses the scale at the place `mark`. A tick whose text would touch the one before it is left out.
     """
@@ -283,9 +283,9 @@ def place_label(
         False when there was no free place, and nothing was written.
     """
     pad = max(2, size // 5)
-    text = fit_text(text, size, picture.width - 2 * pad)
-    wide, high = text_width(text, size) + 2 * pad, size + 2 * pad
-    if not text or high > picture.height:
+    shown = fit_text(text, size, min(picture.width - 2 * pad, max(picture.width // 3, 10 * size)))
+    wide, high = text_width(shown, size) + 2 * pad, size + 2 * pad
+    if (shown != text and len(shown) < 8) or high > picture.height:  # "fe..." tells nobody anything
         return False
     x1, y1, x2, y2 = anchor
     left = int(min(max(x1, 0), picture.width - wide))
@@ -297,7 +297,7 @@ def place_label(
         if inside and free:
             pen = ImageDraw.Draw(picture)
             pen.rectangle((spot[0], spot[1], spot[2] - 1, spot[3] - 1), fill=colour)
-            pen.text((x + pad, spot[1] + high // 2), text, ink_on(colour), font_of(size), anchor="lm")
+            pen.text((x + pad, spot[1] + high // 2), shown, ink_on(colour), font_of(size), anchor="lm")
             taken.append(spot)
             return True
     return False

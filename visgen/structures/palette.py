@@ -82,7 +82,7 @@ def _all_colours() -> np.ndarray:
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = rgb_to_lab(simulate_vision(grid, "normal"))
     # dark colours vanish on a photograph, pale and grey ones read as "nothing drawn"
-    seen = (lab[:, 0] > 30) & (lab[:, 0] < 92) & (np.hypot(lab[:, 1], lab[:, 2]) > 18)
+    seen = (lab[:, 0] > 42) & (lab[:, 0] < 92) & (np.hypot(lab[:, 1], lab[:, 2]) > 20)
     grid = np.concatenate((np.array(OKABE_ITO, dtype=np.float64), grid[seen]))
     eyes = np.stack([rgb_to_lab(simulate_vision(grid, vision)) for vision in VISIONS])  # (4, n, 3)
     nearest = np.full(len(grid), np.inf)

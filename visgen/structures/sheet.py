@@ -18,8 +18,8 @@ ABOVE = round(TITLE * 1.8)  # room for a panel's title
 def overview_sheet(heading: str, note: str, panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     """Lay titled pictures on one sheet.
 
-    Each panel goes below the shortest column so far, a low one below the panel before it; the number of columns is the one
-    that brings the sheet nearest to 3:2.
+    Each panel goes below the shortest column so far, a low one below the panel before it; the number of columns is the
+    one that brings the sheet nearest to 3:2.
 
     Args:
         heading: The first line, such as the file name.
@@ -54,4 +54,5 @@ def _layout(
             at = ends.index(min(ends))
         places.append((MARGIN + at * (column + MARGIN), ends[at]))
         ends[at] += ABOVE + picture.height + MARGIN
-    return places, MARGIN + columns * (column + MARGIN), max(ends)
+    used = sum(end > head for end in ends)
+    return places, MARGIN + max(1, used) * (column + MARGIN), max(ends)
