@@ -24,7 +24,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def trees() -> dict[Path, ast.Module]:
-    """Syntax tree of every Python file of the package, the recipes and the data scripts, by path inside the checkout."""
+    """Syntax tree of every Python file of package, recipes and data scripts, by path inside the checkout."""
     folders = ("visgen", "tasks", "data")
     files = [f for folder in folders for f in sorted((ROOT / folder).rglob("*.py"))]
     return {f.relative_to(ROOT): ast.parse(f.read_text(encoding="utf-8"), str(f)) for f in files}

@@ -1,8 +1,8 @@
 """Every figure shown has a record.
 
 The rule, for the README, the model cards, the recipes' READMEs and `docs/`: a measured number is written as a link to
-its record, `[0.683](model_zoo/results/camvid.json#metrics.mIoU)`. The part after `#` is the path to the value inside the
-JSON file, keys and list positions joined by dots. The number must equal the record's value to the digits printed; with
+its record, `[0.683](model_zoo/results/camvid.json#metrics.mIoU)`. What follows `#` is the path to the value inside the
+file, keys and list positions joined by dots. The number must equal the record's value to the digits printed; with
 a `%` the value is a share (0.932 reads 93.2 %), and a unit such as `ms` may follow. Numbers in code spans and code
 blocks are settings, not figures. In tables every decimal number and percentage is a figure; in running text,
 percentages, times in ms and decimals below one are.

@@ -68,7 +68,9 @@ def violations(trees: dict[Path, ast.Module]) -> list[str]:
                 found.append(f"{path}:{line} imports '{target}': '{part}' has no layer; name its home in LAYERS")
             elif LAYER_OF[part] >= LAYER_OF[own]:
                 word = "its sibling" if LAYER_OF[part] == LAYER_OF[own] else "upward"
-                found.append(f"{path}:{line} (layer {LAYER_OF[own]}) imports {word} '{target}' (layer {LAYER_OF[part]})")
+                found.append(
+                    f"{path}:{line} (layer {LAYER_OF[own]}) imports {word} '{target}' (layer {LAYER_OF[part]})"
+                )
     return found
 
 

@@ -49,7 +49,7 @@ def test_every_config_builds(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: str(p.relative_to(ROOT / "configs")))
 def test_every_config_opens_with_its_command(path: Path) -> None:
     opening = [line for line in path.read_text(encoding="utf-8").splitlines()[:15] if line.startswith("#")]
-    assert any("visgen train" in line for line in opening), "the header states the command, its cost and the expected number"
+    assert any("visgen train" in line for line in opening), "the header states command, cost and expected number"
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -71,7 +71,8 @@ def test_the_wheel_works_outside_the_checkout(unpacked_wheel: Path, tmp_path: Pa
     code = (
         "import json, visgen\n"
         "from visgen.shipped import shipped_path\n"
-        "places = [visgen.__file__] + [str(shipped_path(p)) for p in ('configs', 'model_zoo/index.json', 'data/samples')]\n"
+        "shipped = ('configs', 'model_zoo/index.json', 'data/samples')\n"
+        "places = [visgen.__file__] + [str(shipped_path(p)) for p in shipped]\n"
         "print(json.dumps([places, [str(m) for m in visgen.list_models()]]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(unpacked_wheel)}
