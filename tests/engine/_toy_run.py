@@ -6,6 +6,8 @@ A network with dropout, batch norm, a shared trunk and two heads; batches are a 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,9 +112,29 @@ def make_trainer(out: Path, *, steps=12, seed=0, mixture=None, dropout=0.2, eval
     )
 
 
-if __name__ == "__main__":
-    arguments = json.loads(sys.argv[1])
-    out, resume = arguments.pop("out"), arguments.pop("resume", False)
+def run(arguments: dict) -> None:
+    """Train as told and leave how it ended in `ended.json`."""
+    out, resume = Path(arguments.pop("out")), arguments.pop("resume", False)
     fold = arguments.pop("fold", 1)
-    summary = make_trainer(Path(out), mixture=ToyMixture(fold=fold), **arguments).fit(resume=resume)
-    print(json.dumps({"steps": summary.steps, "reason": summary.reason}))
+    summary = make_trainer(out, mixture=ToyMixture(fold=fold), **arguments).fit(resume=resume)
+    (out / "ended.json").write_text(json.dumps({"steps": summary.steps, "reason": summary.reason}))
+
+
+def serve() -> None:
+    """Fork a process for every line of arguments and print its id, so that many runs cost one import of torch."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            status = 1
+            try:
+                run(json.loads(line))
+                status = 0
+            finally:
+                os._exit(status)
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    serve() if sys.argv[1:] == ["--serve"] else run(json.loads(sys.argv[1]))
