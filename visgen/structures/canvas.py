@@ -224,7 +224,7 @@ def panel_scale(
     width: int,
     size: int,
 ) -> Image.Image:
-    """Give a colour scale: `colours` (n, 3) from left to right, ticks (place in [0, 1], text), and a caption, downwards.
+    """Give a colour scale: `colours` (n, 3) from left to right, ticks (place in [0, 1], text) and caption below.
 
     A line crosses the scale at the place `mark`. A tick whose text would touch the one before it is left out.
     """

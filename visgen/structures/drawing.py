@@ -106,6 +106,9 @@ def draw_boxes(image: Any, value: Boxes, long_side: int | None = None) -> Image.
     palette = class_palette(min(len(value.classes), 255))
     down, across = canvas.factor
     corners = value.xyxy.cpu().numpy() * np.array([across, down, across, down])
+    beyond = 4 * canvas.text  # a frame so far outside is not seen; Pillow cannot draw one at 1e9
+    high, wide = canvas.picture.shape[:2]
+    corners = corners.clip(-beyond, [wide + beyond, high + beyond] * 2)
     order = _surest_first(value.scores, len(value))
     for index in reversed(order):
         colour = _colour(palette[int(value.labels[index]) % 255])

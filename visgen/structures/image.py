@@ -135,6 +135,7 @@ def _from_pil(picture: Image.Image, source: str, max_pixels: int) -> Tensor:
             turn = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))
         except Exception:  # a broken EXIF block: every viewer shows such pictures as stored
             turn = None
+        _check_pixels(picture.height, picture.width, source, max_pixels)  # an ICO tells its true size only now
         values = _pixels(picture if turn is None else picture.transpose(turn), source)
     except ImageError:
         raise
@@ -198,7 +199,7 @@ def _from_array(values: np.ndarray, color: str, max_pixels: int) -> Tensor:
     if values.dtype.kind == "f":
         values = values.astype(np.float32)
     grey = values if values.ndim == 3 else values[:, :, None]
-    tensor = torch.from_numpy(np.ascontiguousarray(grey.transpose(2, 0, 1)))
+    tensor = torch.from_numpy(np.array(grey.transpose(2, 0, 1), order="C"))
     return _finish(tensor, name, "array", color)
 
 

@@ -146,8 +146,9 @@ class Masks:
             DataError: A run length has another size, or a field breaks the rules of the class.
         """
         for index, rle in enumerate(rles):
-            if tuple(rle["size"]) != tuple(size):
-                raise DataError(f"RLE mask {index} has size {tuple(rle['size'])}; the image has {tuple(size)}.")
+            own = tuple(dict_entry("an RLE mask", rle, "size"))
+            if own != tuple(size):
+                raise DataError(f"RLE mask {index} has size {own}; the image has {tuple(size)}.")
         masks = torch.stack([rle_to_mask(r) for r in rles]) if rles else torch.zeros((0, *size), dtype=torch.bool)
         return cls(masks, labels, classes, scores)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-import tempfile
+import secrets
 import zlib
 from pathlib import Path
 
@@ -72,17 +72,14 @@ def write_atomically(path: Path, data: bytes) -> Path:
 
     The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files private
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path

@@ -203,10 +203,13 @@ class Result:
         if form != FORMAT:
             raise DataError(f"format of Result is {form!r}; this version reads '{FORMAT}'.")
         fields: dict[str, Any] = {key: data.get(key) for key in ("source", "path", "request", "error")}
-        fields["size"] = tuple(data["size"]) if data.get("size") else None
-        fields["timing"] = dict(data.get("timing") or {})
+        size, timing = data.get("size"), data.get("timing")
+        fields["size"] = tuple(size) if isinstance(size, (list, tuple)) else size
+        fields["timing"] = dict(timing) if isinstance(timing, Mapping) else {}
         for task in TASKS:
             held = data.get(task)
+            if held is not None and not isinstance(held, Mapping):
+                raise DataError(f"{task} of the result is a {type(held).__name__}; it must be a dictionary or null.")
             if held is None or isinstance(held.get("type"), str):
                 fields[task] = None if held is None else value_from_dict(held)
             else:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["save_result", "stem_of"]
 
-LONGEST_STEM = 80  # leaves room for the endings under the 255 bytes that file systems allow
+LONGEST_STEM = 80  # bytes; leaves room for label set and ending under the 255 that file systems allow
 
 
 def stem_of(source: str | None) -> str:
@@ -34,7 +34,7 @@ def stem_of(source: str | None) -> str:
     stem = name.rsplit(".", 1)[0] if "." in name[1:] else name
     frame = name[len(stem) :].partition("#")[2]  # "walk.mp4#12" is frame 12 of a video
     clean = re.sub(r"[^\w.-]+", "_", f"{stem}_{frame}" if frame else stem).strip("._-")
-    return clean[:LONGEST_STEM] or "image"
+    return clean.encode("utf-8", "ignore")[:LONGEST_STEM].decode("utf-8", "ignore") or "image"
 
 
 def save_result(result: Result, folder: Path) -> list[Path]:
@@ -48,6 +48,8 @@ def save_result(result: Result, folder: Path) -> list[Path]:
         files["overview.png"] = _png(result.plot(photo))
     for task, label_set, value in result.answers():
         name = f"{task}-{stem_of(label_set)}" if label_set else task
+        while f"{name}.png" in files:  # "a b" and "a/b" would share a file
+            name += "_"
         files[f"{name}.png"] = _png(value.draw(photo))
         if isinstance(value, SemanticMap):
             files[f"{name}-ids.png"] = value.to_png()

@@ -15,7 +15,7 @@ from ..errors import DataError
 from .boxes import coco_category
 from .palette import class_palette
 from .png import decode_png, encode_png, from_base64, to_base64
-from .validation import check_classes, check_tensor, dict_entry
+from .validation import check_classes, check_probabilities, check_tensor, dict_entry
 from .value import register_value
 
 __all__ = ["IGNORE", "SemanticMap"]
@@ -63,8 +63,7 @@ class SemanticMap:
                 )
         if self.confidence is not None:
             check_tensor("confidence of SemanticMap", self.confidence, torch.float32, tuple(self.ids.shape))
-            if not bool(((self.confidence >= 0) & (self.confidence <= 1)).all()):
-                raise DataError("confidence of SemanticMap leaves [0, 1] or holds NaN; pass probabilities, not logits.")
+            check_probabilities("confidence of SemanticMap", self.confidence)
         if not isinstance(self.name, str):
             raise DataError(f"name of SemanticMap is {self.name!r}; it must be a string such as 'camvid'.")
 

@@ -11,7 +11,18 @@ from torch import Tensor
 
 from ..errors import DataError
 
-__all__ = ["check_classes", "check_labels", "check_scores", "check_size", "check_tensor", "dict_entry", "label_id"]
+__all__ = [
+    "check_classes",
+    "check_labels",
+    "check_probabilities",
+    "check_scores",
+    "check_size",
+    "check_tensor",
+    "dict_entry",
+    "label_id",
+]
+
+ROUNDING = 1e-5
 
 
 def check_tensor(name: str, value: Any, dtype: torch.dtype, shape: tuple[int | str, ...]) -> None:
@@ -58,9 +69,15 @@ def check_labels(owner: str, labels: Any, count: int, classes: tuple[str, ...]) 
 def check_scores(owner: str, scores: Any, count: int) -> None:
     """Raise DataError unless `scores` is (count,) float32 in [0, 1]."""
     check_tensor(f"scores of {owner}", scores, torch.float32, (count,))
-    if count and not bool(((scores >= 0) & (scores <= 1)).all()):  # NaN fails both comparisons
-        wrong = scores[~((scores >= 0) & (scores <= 1))][0]
-        raise DataError(f"score {float(wrong):g} of {owner} is outside [0, 1]; pass probabilities, not logits.")
+    check_probabilities(f"score of {owner}", scores)
+
+
+def check_probabilities(name: str, values: Tensor) -> None:
+    """Raise DataError unless every value lies in [0, 1], give or take the rounding of a softmax or a resize."""
+    good = (values >= -ROUNDING) & (values <= 1 + ROUNDING)  # NaN fails both comparisons
+    if not bool(good.all()):
+        wrong = float(values[~good][0])
+        raise DataError(f"{name} is {wrong:g}, outside [0, 1]; pass probabilities, not logits.")
 
 
 def check_size(owner: str, size: Any) -> None:

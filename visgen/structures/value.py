@@ -53,10 +53,16 @@ def value_from_dict(data: Any) -> Any:
     """Rebuild a typed value from what its `to_dict` gave.
 
     Raises:
-        DataError: It is not a dictionary, or a key is missing.
+        DataError: It is not a dictionary, a key is missing, or a field holds something else than `to_dict` writes.
         UnknownName: Its "type" names no known value.
     """
     kind = dict_entry("a typed value", data, "type")
     if not isinstance(kind, str):
         raise DataError(f"the 'type' of a typed value is {kind!r}; it must be one of {', '.join(VALUES)}.")
-    return VALUES.get(kind).from_dict(data)
+    reader = VALUES.get(kind).from_dict
+    try:
+        return reader(data)
+    except DataError:
+        raise
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"the dictionary of '{kind}' is broken: {error}; it must come from its to_dict.") from error
