@@ -34,8 +34,9 @@ def read_semantic_ids(path: Path, classes: Sequence[str], zero_is_ignored: bool 
     wrong = ids[((ids < 0) | (ids >= len(classes))) & (ids != IGNORE)]
     if wrong.size:
         raise DataError(
-            f"map {path} holds id {int(wrong.flat[0])}, but its {len(classes)} classes are 0..{len(classes) - 1} and 255 "
-            "is ignored; fix the map or classes.txt (zero_is_ignored=true for sets whose ids start at 1)."
+            f"map {path} holds id {int(wrong.flat[0])}, but its {len(classes)} classes are "
+            f"0..{len(classes) - 1} and 255 is ignored; fix the map or classes.txt (zero_is_ignored=true where "
+            "ids start at 1)."
         )
     return torch.from_numpy(ids.astype(np.int64))
 

@@ -172,7 +172,7 @@ def tight_boxes(masks: Tensor) -> Tensor:
         return boxes
     for axis, (low, high) in ((1, (0, 2)), (2, (1, 3))):
         line = masks.any(axis).to(torch.uint8)  # (Q, W) over rows for x, (Q, H) over columns for y
-        some = line.any(1)
+        some = line.bool().any(1)
         boxes[:, low] = torch.where(some, line.argmax(1), 0).float()
         boxes[:, high] = torch.where(some, line.shape[1] - line.flip(1).argmax(1), 0).float()
     return boxes

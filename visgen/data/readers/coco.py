@@ -1,0 +1,227 @@
+"""COCO json: boxes, instance masks and crowds, and semantic maps beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError, DataError, nearest
+from ...structures import Boxes, Masks, SemanticMap
+from ..sample import Sample
+from ..source import READERS
+from .files import check_names, read_classes, read_pixels
+from .semantic import read_semantic_ids
+
+__all__ = ["Coco"]
+
+_TARGETS = ("detection", "masks", "segmentation")
+
+
+class Coco:
+    """Images with COCO annotations.
+
+    Category ids need not be contiguous: categories sorted by id become labels 0..K-1, and `category_ids` holds the id
+    of each label. Crowd regions stay, marked `is_crowd`. An image has the target "masks", in step with its boxes, where
+    its record does not say `"has_masks": false` and every annotation has a segmentation; images without annotations
+    have empty boxes. Boxes without area are left out and counted in `left_out`.
+
+    Args:
+        path: The set's folder, or the json file itself.
+        split: Names the json (SPLIT.json, or annotations/instances_SPLIT.json, with or without "2017").
+        name: Label set; the heads are "detection.NAME" and "segmentation.NAME". By default the name of the set's
+            folder.
+        targets: Which of "detection", "masks" and "segmentation" samples carry; "masks" needs "detection".
+        images: Folder of the images; by default images/, SPLIT/, SPLIT2017/, images/SPLIT or images/SPLIT2017.
+        maps: Folder of the semantic maps (id PNGs named as the images); with "segmentation" only images that have one
+            are in the source.
+        class_file: Class names of the semantic maps.
+    Raises:
+        ConfigError: Targets that are not known or do not go together.
+        DataError: Missing files, or records that break the format; the message names file and id.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str = "train",
+        *,
+        name: str = "",
+        targets: Sequence[str] = ("detection", "masks"),
+        images: str = "",
+        maps: str = "semantic",
+        class_file: str = "classes.txt",
+    ) -> None:
+        self.targets = _check_targets(targets)
+        self.file = _find_json(Path(path), split)
+        base = self.file.parent.parent if self.file.parent.name == "annotations" else self.file.parent
+        self.images = _find_images(base, split, images)
+        self.maps = base / maps
+        self.name = name or base.name
+        data = _read_json(self.file)
+        categories = sorted(data["categories"], key=lambda c: int(c["id"]))
+        self.category_ids = tuple(int(c["id"]) for c in categories)
+        names = check_names((c["name"] for c in categories), str(self.file))
+        self.heads, self.classes = {}, {}
+        if "detection" in self.targets:
+            self.heads["detection"], self.classes["detection"] = f"detection.{self.name}", names
+        if "segmentation" in self.targets:
+            self.heads["segmentation"] = f"segmentation.{self.name}"
+            self.classes["segmentation"] = read_classes(base / class_file)
+        self.names = names
+        self.left_out = {"boxes without area": 0, "images without semantic map": 0}
+        self._index(data)
+
+    def _index(self, data: Mapping[str, Any]) -> None:
+        labels = {category: label for label, category in enumerate(self.category_ids)}
+        records = {int(image["id"]): dict(image) for image in data["images"]}
+        rows: dict[int, list[dict[str, Any]]] = {image: [] for image in records}
+        for row in data["annotations"]:
+            where = f"{self.file}: annotation {row.get('id')}"
+            if row.get("image_id") not in rows:
+                raise DataError(
+                    f"{where} belongs to image {row.get('image_id')}, which is not listed; drop one of them."
+                )
+            if row.get("category_id") not in labels:
+                raise DataError(
+                    f"{where} has category {row.get('category_id')}, which is not one of the {len(labels)} "
+                    "listed; add it."
+                )
+            box = row.get("bbox")
+            if not isinstance(box, list) or len(box) != 4 or box[2] < 0 or box[3] < 0:
+                raise DataError(f"{where} has bbox {box}; it must be [left, top, width >= 0, height >= 0] in pixels.")
+            if box[2] == 0 or box[3] == 0:
+                self.left_out["boxes without area"] += 1
+                continue
+            rows[row["image_id"]].append({**row, "label": labels[row["category_id"]]})
+        self.records, self.rows = list(records.values()), [rows[image] for image in records]
+        if "segmentation" in self.targets:
+            have = {p.stem for p in self.maps.glob("*.png")}
+            keep = [i for i, record in enumerate(self.records) if Path(record["file_name"]).stem in have]
+            self.left_out["images without semantic map"] = len(self.records) - len(keep)
+            self.records, self.rows = [self.records[i] for i in keep], [self.rows[i] for i in keep]
+        if not self.records:
+            raise DataError(f"{self.file} gives 0 images with the targets {', '.join(self.targets)}; check the folder.")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        record, rows = self.records[index], self.rows[index]
+        file = self.images / record["file_name"]
+        pixels = read_pixels(file)
+        size = (int(pixels.shape[1]), int(pixels.shape[2]))
+        if size != (record.get("height", size[0]), record.get("width", size[1])):
+            raise DataError(
+                f"{self.file}: image {record['id']} is listed as {record['width']} x {record['height']} pixels but "
+                f"{file} has {size[1]} x {size[0]}; annotate and store the same picture."
+            )
+        targets: dict[str, Any] = {}
+        if "detection" in self.targets:
+            targets["detection"] = self._boxes(rows, size)
+            if "masks" in self.targets and record.get("has_masks", True) and all(r.get("segmentation") for r in rows):
+                targets["masks"] = self._masks(rows, size)
+        if "segmentation" in self.targets:
+            names = self.classes["segmentation"]
+            ids = read_semantic_ids(self.maps / f"{Path(record['file_name']).stem}.png", names)
+            targets["segmentation"] = SemanticMap(ids, names, name=self.name)
+        meta = {
+            "id": record["id"],
+            "path": str(file),
+            "image_id": record["id"],
+            "category_ids": self.category_ids,
+            "annotation_kind": record.get("annotation_kind", "instances"),
+            "annotation_ids": [row.get("id") for row in rows],
+        }
+        return Sample(pixels, targets, meta)
+
+    def _boxes(self, rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Boxes:
+        xywh = torch.tensor([row["bbox"] for row in rows], dtype=torch.float64).reshape(-1, 4)
+        xyxy = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1).float()
+        crowd = torch.tensor([bool(row.get("iscrowd", 0)) for row in rows], dtype=torch.bool)
+        return Boxes(xyxy, _labels(rows), size, self.names, is_crowd=crowd)
+
+    def _masks(self, rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Masks:
+        planes = [_decode(row["segmentation"], size, f"{self.file}: annotation {row.get('id')}") for row in rows]
+        masks = torch.stack(planes) if planes else torch.zeros(0, *size, dtype=torch.bool)
+        return Masks(masks, _labels(rows), self.names)
+
+
+READERS.register("coco")(Coco)
+
+
+def _labels(rows: Sequence[Mapping[str, Any]]) -> Tensor:
+    return torch.tensor([row["label"] for row in rows], dtype=torch.int64)
+
+
+def _decode(segmentation: Any, size: tuple[int, int], where: str) -> Tensor:
+    """Give a mask (H, W) bool from polygons (a list of x, y lists) or run lengths (a dict)."""
+    from pycocotools import mask as coco_mask
+
+    height, width = size
+    try:
+        if isinstance(segmentation, list):
+            packed = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            packed = coco_mask.frPyObjects(segmentation, height, width)
+        else:
+            packed = segmentation
+        mask = coco_mask.decode(packed)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{where} has a segmentation that cannot be decoded: {error!r}; polygons or RLE are read."
+        ) from error
+    if mask.shape != size:
+        raise DataError(
+            f"{where} has a mask of {mask.shape[1]} x {mask.shape[0]} pixels on an image of {width} x {height}."
+        )
+    return torch.from_numpy(np.ascontiguousarray(mask)).bool()
+
+
+def _check_targets(targets: Sequence[str]) -> tuple[str, ...]:
+    chosen = tuple(targets)
+    for target in chosen:
+        if target not in _TARGETS:
+            raise ConfigError(f"coco: target '{target}' is not one of {', '.join(_TARGETS)}{nearest(target, _TARGETS)}")
+    if not chosen or ("masks" in chosen and "detection" not in chosen):
+        raise ConfigError(f"coco: targets are {list(chosen)}; name at least one, and 'masks' only with 'detection'.")
+    return chosen
+
+
+def _find_json(path: Path, split: str) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError(f"coco needs a folder or json file at {path}, which does not exist; check the path.")
+    places = [f"{split}.json", f"annotations/instances_{split}.json", f"annotations/instances_{split}2017.json"]
+    for place in places:
+        if (path / place).is_file():
+            return path / place
+    there = sorted(p.relative_to(path).as_posix() for p in [*path.glob("*.json"), *path.glob("annotations/*.json")])
+    raise DataError(
+        f"coco set {path} has no split '{split}' ({', '.join(places)}); json files there: {there or 'none'}."
+    )
+
+
+def _find_images(base: Path, split: str, given: str) -> Path:
+    places = [given] if given else [f"images/{split}", f"images/{split}2017", f"{split}2017", split, "images"]
+    for place in places:
+        if (base / place).is_dir():
+            return base / place
+    raise DataError(f"coco set {base} has no image folder ({', '.join(places)}); give it with images=FOLDER.")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{file} cannot be read as json: {error}.") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(data, dict) or not isinstance(data.get(key), list):
+            raise DataError(f"{file} has no list '{key}'; COCO json holds images, annotations and categories.")
+    return data

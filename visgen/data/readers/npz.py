@@ -1,0 +1,89 @@
+"""Small classification sets in one npz file: JPEG bytes one after the other, or plain uint8 images."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...errors import DataError
+from ...structures import ClassLabel
+from ..sample import Sample
+from ..source import READERS
+from .files import check_names, read_pixels
+
+__all__ = ["NpzImages"]
+
+
+class NpzImages:
+    """Labelled images of one npz file, held in memory.
+
+    Read are `blob` (all encoded images, uint8), `offsets` (N+1: image i is blob[offsets[i]:offsets[i+1]]) and `labels`;
+    or `images` (N, H, W, 3) uint8 and `labels`; class names come from `classes`.
+
+    Args:
+        path: The file, or a folder with SPLIT.npz.
+        split: Names the file.
+        name: Label set; the head is "classification.NAME". By default the name of the file's folder.
+        classes: Class names, for files without them.
+    Raises:
+        DataError: A missing file or array, arrays of unequal length, or a label outside the classes.
+    """
+
+    def __init__(
+        self, path: str | Path, split: str = "train", *, name: str = "", classes: Sequence[str] | None = None
+    ) -> None:
+        file = Path(path)
+        file = file / f"{split}.npz" if file.is_dir() else file
+        if not file.is_file():
+            there = sorted(p.name for p in file.parent.glob("*.npz")) if file.parent.is_dir() else []
+            raise DataError(f"npz file {file} does not exist; npz files there: {', '.join(there) or 'none'}.")
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                arrays = {
+                    key: stored[key]
+                    for key in stored.files
+                    if key in ("blob", "offsets", "images", "labels", "classes")
+                }
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{file} cannot be read as npz: {error}; arrays of objects are not read.") from error
+        if "labels" not in arrays or not ({"blob", "offsets"} <= set(arrays) or "images" in arrays):
+            raise DataError(f"{file} holds {sorted(arrays)}; it needs labels and either images or blob and offsets.")
+        if classes is None and "classes" not in arrays:
+            raise DataError(f"{file} has no array 'classes'; give the class names with the option classes.")
+        names = check_names(arrays["classes"].tolist() if classes is None else classes, str(file))
+        self.file, self.name = file, name or file.resolve().parent.name
+        self.heads, self.classes = {"classification": f"classification.{self.name}"}, {"classification": names}
+        self.labels = arrays["labels"].astype(np.int64)
+        self.images, self.blob, self.offsets = arrays.get("images"), arrays.get("blob"), arrays.get("offsets")
+        count = len(self.images) if self.images is not None else len(arrays["offsets"]) - 1
+        if count != len(self.labels) or count == 0:
+            raise DataError(
+                f"{file} holds {count} images but {len(self.labels)} labels; both must be equal and above 0."
+            )
+        if self.images is not None and (self.images.dtype != np.uint8 or self.images.shape[3:] != (3,)):
+            raise DataError(
+                f"{file}: images are {self.images.shape} {self.images.dtype}; they must be (N, H, W, 3) uint8."
+            )
+        if self.labels.min() < 0 or self.labels.max() >= len(names):
+            wrong = int(self.labels.min() if self.labels.min() < 0 else self.labels.max())
+            raise DataError(f"{file} holds label {wrong}, but its {len(names)} classes are 0..{len(names) - 1}.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        where = f"{self.file}#{index}"
+        if self.images is not None:
+            pixels = torch.from_numpy(self.images[index].copy()).permute(2, 0, 1)
+        else:
+            low, high = int(self.offsets[index]), int(self.offsets[index + 1])  # type: ignore[index]
+            pixels = read_pixels(self.blob[low:high].tobytes(), where)  # type: ignore[index]
+        target = ClassLabel(int(self.labels[index]), self.classes["classification"])
+        return Sample(pixels, {"classification": target}, {"id": index, "path": where})
+
+
+READERS.register("npz")(NpzImages)
