@@ -204,7 +204,7 @@ def _find_json(path: Path, split: str) -> Path:
             return path / place
     there = sorted(p.relative_to(path).as_posix() for p in [*path.glob("*.json"), *path.glob("annotations/*.json")])
     raise DataError(
-        f"coco set {path} has no split '{split}' ({', '.join(places)}); json files there: {there or 'none'}."
+        f"coco set {path} has no split '{split}' ({', '.join(places)}); json files there: {', '.join(there) or 'none'}."
     )
 
 

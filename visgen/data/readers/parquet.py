@@ -122,7 +122,7 @@ def _find_files(path: Path, split: str) -> list[Path]:
             return files
     there = sorted(p.name for p in path.rglob("*.parquet"))[:20] if path.is_dir() else []
     raise DataError(
-        f"parquet set {path} has no split '{split}' (SPLIT.parquet, SPLIT-*.parquet); files: {there or 'none'}."
+        f"parquet set {path} has no split '{split}' (SPLIT.parquet, SPLIT-*.parquet); files: {', '.join(there) or 'none'}."
     )
 
 

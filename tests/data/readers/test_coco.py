@@ -1,0 +1,119 @@
+import json
+
+import pytest
+import torch
+
+from visgen.data import build_source, collate
+from visgen.errors import ConfigError, DataError
+
+
+def edit(root, change):
+    data = json.loads((root / "train.json").read_text())
+    change(data)
+    (root / "train.json").write_text(json.dumps(data))
+    return f"coco:{root}"
+
+
+def test_ids_are_mapped_to_labels_in_their_order_and_kept(coco_set):
+    source = build_source(f"coco:{coco_set}")
+    assert source.heads == {"detection": "detection.mini"}
+    assert source.classes == {"detection": ("zebra", "apple", "bus")} and source.category_ids == (3, 7, 90)
+    sample = source[0]
+    boxes = sample.targets["detection"]
+    assert boxes.xyxy.tolist() == [[4, 6, 14, 14], [0, 0, 4, 40]] and boxes.labels.tolist() == [2, 0]
+    assert boxes.is_crowd.tolist() == [False, True] and boxes.size == (40, 48)
+    assert sample.meta["image_id"] == 11 and sample.meta["annotation_ids"] == [1, 2]
+    assert sample.meta["category_ids"] == (3, 7, 90)
+
+
+def test_polygons_and_run_lengths_become_masks(coco_set):
+    masks = build_source(f"coco:{coco_set}")[0].targets["masks"]
+    assert masks.labels.tolist() == [2, 0]
+    want = torch.zeros(2, 40, 48, dtype=torch.bool)
+    want[0, 6:14, 4:14] = True
+    want[1, :, :4] = True
+    assert torch.equal(masks.masks, want)
+
+
+def test_boxes_go_back_to_the_json_they_came_from(coco_set):
+    source = build_source(f"coco:{coco_set}")
+    ids = dict(zip(source.classes["detection"], source.category_ids, strict=True))
+    rows = [
+        row
+        for s in map(source.__getitem__, range(4))
+        for row in s.targets["detection"].to_coco(s.meta["image_id"], ids)
+    ]
+    want = [a for a in json.loads((coco_set / "train.json").read_text())["annotations"] if a["id"] != 5]
+    for row, annotation in zip(rows, want, strict=True):
+        assert all(row[k] == annotation[k] for k in ("image_id", "category_id", "bbox", "iscrowd"))
+
+
+def test_images_with_boxes_only_have_no_masks_and_empty_ones_empty_values(coco_set):
+    source = build_source(f"coco:{coco_set}")
+    boxes_only, empty = source[1], source[2]
+    assert "masks" not in boxes_only.targets and boxes_only.meta["annotation_kind"] == "boxes"
+    assert boxes_only.targets["detection"].xyxy.tolist() == [[1.5, 2.5, 11.5, 22.5]]
+    assert empty.targets["detection"].xyxy.shape == (0, 4) and empty.targets["masks"].masks.shape == (0, 40, 48)
+    batch = collate([source[0], boxes_only], source.heads, source.name)
+    assert batch.targets["masks"][1] is None and len(batch.targets["masks"][0]) == 2
+
+
+def test_boxes_without_area_are_left_out_and_counted(coco_set):
+    source = build_source(f"coco:{coco_set}")
+    assert source.left_out["boxes without area"] == 1
+    assert source[3].meta["annotation_ids"] == [4] and len(source[3].targets["masks"]) == 1
+
+
+def test_semantic_maps_as_targets(coco_set):
+    source = build_source(f"coco:{coco_set}", targets=["segmentation"], name="coco")
+    assert source.heads == {"segmentation": "segmentation.coco"} and len(source) == 1
+    assert source.classes == {"segmentation": ("background", "zebra", "apple", "bus")}
+    assert source.left_out["images without semantic map"] == 3
+    target = source[0].targets["segmentation"]
+    assert target.ids.unique().tolist() == [1] and target.name == "coco" and list(source[0].targets) == ["segmentation"]
+
+
+def test_the_public_layout_with_an_annotations_folder(coco_set):
+    (coco_set / "annotations").mkdir()
+    (coco_set / "train.json").rename(coco_set / "annotations" / "instances_val2017.json")
+    (coco_set / "images").rename(coco_set / "val2017")
+    assert len(build_source(f"coco:{coco_set}", "val")) == 4
+
+
+def test_mistakes_name_file_and_id(coco_set):
+    with pytest.raises(DataError, match=r"no split 'val' .*json files there: train\.json"):
+        build_source(f"coco:{coco_set}", "val")
+    with pytest.raises(ConfigError, match="target 'mask' is not one of.*did you mean 'masks'"):
+        build_source(f"coco:{coco_set}", targets=["mask"])
+    with pytest.raises(ConfigError, match="'masks' only with 'detection'"):
+        build_source(f"coco:{coco_set}", targets=["masks"])
+    sizes = edit(coco_set, lambda d: d["images"][1].update(width=47))
+    with pytest.raises(DataError, match=r"image 12 is listed as 47 x 40 pixels but .*00012\.png has 48 x 40"):
+        build_source(sizes)[1]
+    with pytest.raises(DataError, match="annotation 3 has bbox"):
+        build_source(edit(coco_set, lambda d: d["annotations"][2].update(bbox=[1, 2, -3, 4])))
+    with pytest.raises(DataError, match="annotation 3 has category 8, which is not one of the 3"):
+        build_source(edit(coco_set, lambda d: d["annotations"][2].update(bbox=[1, 2, 3, 4], category_id=8)))
+    with pytest.raises(DataError, match="annotation 3 belongs to image 99"):
+        build_source(edit(coco_set, lambda d: d["annotations"][2].update(category_id=7, image_id=99)))
+
+
+def test_a_broken_mask_names_its_annotation(coco_set):
+    small = {"size": [4, 4], "counts": [0, 16]}
+    spec = edit(coco_set, lambda d: d["annotations"][3].update(segmentation=small))
+    with pytest.raises(DataError, match="annotation 4 has a mask of 4 x 4 pixels on an image of 48 x 40"):
+        build_source(spec)[3]
+    spec = edit(coco_set, lambda d: d["annotations"][3].update(segmentation={"size": [40, 48]}))
+    with pytest.raises(
+        DataError, match=r"annotation 4 has a segmentation that cannot be decoded: KeyError\('counts'\)"
+    ):
+        build_source(spec)[3]
+
+
+def test_json_of_another_kind_is_refused(tmp_path, coco_set):
+    (coco_set / "train.json").write_text('{"images": []}')
+    with pytest.raises(DataError, match="has no list 'annotations'"):
+        build_source(f"coco:{coco_set}")
+    (coco_set / "train.json").write_text('{"images": ')
+    with pytest.raises(DataError, match="cannot be read as json"):
+        build_source(f"coco:{coco_set}")

@@ -1,0 +1,68 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visgen.data import build_source
+from visgen.errors import DataError
+
+
+def encode(value):
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 32), (value, 0, 0)).save(stream, "png")
+    return np.frombuffer(stream.getvalue(), np.uint8)
+
+
+def write(path, **arrays):
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture
+def packed(tmp_path):
+    files = [encode(v) for v in (5, 6, 7)]
+    offsets = np.cumsum([0, *map(len, files)])
+    return write(tmp_path / "tens" / "train.npz", blob=np.concatenate(files), offsets=offsets,
+                 labels=np.array([1, 0, 1], np.uint8), classes=np.array(["a", "b"]))  # fmt: skip
+
+
+def test_encoded_images(packed):
+    source = build_source(f"npz:{packed.parent}")
+    assert source.heads == {"classification": "classification.tens"} and source.classes == {
+        "classification": ("a", "b")
+    }
+    assert [int(source[i].pixels[0, 0, 0]) for i in range(len(source))] == [5, 6, 7]
+    assert [source[i].targets["classification"].name for i in range(3)] == ["b", "a", "b"]
+
+
+def test_plain_images(tmp_path):
+    images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    file = write(tmp_path / "x" / "test.npz", images=images, labels=np.array([0, 1]))
+    source = build_source(f"npz:{file}", classes=["a", "b"], name="cifar10")
+    assert (source[1].pixels.permute(1, 2, 0).numpy() == images[1]).all()
+    source[1].pixels.zero_()
+    assert int(source[1].pixels.max()) == 119
+
+
+def test_mistakes_are_named(packed, tmp_path):
+    with pytest.raises(DataError, match=r"val\.npz does not exist; npz files there: train\.npz"):
+        build_source(f"npz:{packed.parent}", "val")
+    broken = write(tmp_path / "y" / "a.npz", images=np.zeros((2, 4, 4, 3), np.uint8), labels=np.array([0, 3]))
+    with pytest.raises(DataError, match="has no array 'classes'"):
+        build_source(f"npz:{broken}")
+    with pytest.raises(DataError, match=r"holds label 3, but its 2 classes are 0\.\.1"):
+        build_source(f"npz:{broken}", classes=["a", "b"])
+    short = write(tmp_path / "y" / "b.npz", images=np.zeros((2, 4, 4, 3), np.uint8), labels=np.array([0]))
+    with pytest.raises(DataError, match="holds 2 images but 1 labels"):
+        build_source(f"npz:{short}", classes=["a"])
+    floats = write(tmp_path / "y" / "c.npz", images=np.zeros((1, 4, 4, 3)), labels=np.array([0]))
+    with pytest.raises(DataError, match=r"images are \(1, 4, 4, 3\) float64"):
+        build_source(f"npz:{floats}", classes=["a"])
+    objects = write(tmp_path / "y" / "d.npz", images=np.array([None]), labels=np.array([0]))
+    with pytest.raises(DataError, match="cannot be read as npz"):
+        build_source(f"npz:{objects}")
+    nothing = write(tmp_path / "y" / "e.npz", other=np.array([0]))
+    with pytest.raises(DataError, match="it needs labels"):
+        build_source(f"npz:{nothing}")

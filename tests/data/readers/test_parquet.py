@@ -1,0 +1,76 @@
+import io
+import json
+import pickle
+
+import pytest
+from PIL import Image
+
+from visgen.data import build_source
+from visgen.errors import ConfigError, DataError
+
+
+def encode(value):
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 32), (value, 0, 0)).save(stream, "png")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def table(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    root = tmp_path / "birds"
+    root.mkdir()
+    for shard in range(2):
+        rows = [
+            {"image": {"bytes": encode(10 * shard + i), "path": "x.png"}, "label": i, "box": [4, 5, 13, 24]}
+            for i in range(2)
+        ]
+        parquet.write_table(pyarrow.Table.from_pylist(rows), root / f"train-{shard:05d}-of-00002.parquet")
+    names = [{"id": 1, "name": "crane", "wnid": "n2"}, {"id": 0, "name": "crane", "wnid": "n1"}]
+    (root / "classes.json").write_text(json.dumps(names))
+    return root
+
+
+def read(table, tmp_path, **options):
+    return build_source(f"parquet:{table}", cache=str(tmp_path / "cache"), **options)
+
+
+def test_shards_images_and_labels(table, tmp_path):
+    source = read(table, tmp_path)
+    assert source.heads == {"classification": "classification.birds"}
+    assert source.classes == {"classification": ("crane (n1)", "crane (n2)")}
+    assert [int(source[i].pixels[0, 0, 0]) for i in range(len(source))] == [0, 1, 10, 11]
+    assert [source[i].targets["classification"].label for i in range(4)] == [0, 1, 0, 1]
+    assert source[0].size == (32, 40)
+
+
+@pytest.mark.parametrize(
+    ("form", "want"), [("xyxy", [4, 5, 13, 24]), ("xyxy_inclusive", [4, 5, 14, 25]), ("xywh", [4, 5, 17, 29])]
+)
+def test_box_forms(table, tmp_path, form, want):
+    source = read(table, tmp_path, targets=["classification", "detection"], boxes="box", box_format=form)
+    boxes = source[1].targets["detection"]
+    assert boxes.xyxy.tolist() == [want] and boxes.labels.tolist() == [1] and boxes.size == (32, 40)
+    assert source.heads["detection"] == "detection.birds"
+
+
+def test_pickles_for_workers(table, tmp_path):
+    source = pickle.loads(pickle.dumps(read(table, tmp_path)))
+    assert int(source[3].pixels[0, 0, 0]) == 11
+
+
+def test_mistakes_are_named(table, tmp_path):
+    with pytest.raises(DataError, match=r"no split 'val'.*train-00000-of-00002\.parquet"):
+        read(table, tmp_path, split="val")
+    with pytest.raises(DataError, match="has no column 'bbox_xyxy'; it has image, label, box"):
+        read(table, tmp_path, targets=["detection"])
+    with pytest.raises(ConfigError, match="box_format 'cxcywh'"):
+        read(table, tmp_path, box_format="cxcywh")
+    (table / "classes.json").write_text('[{"id": 3, "name": "a"}]')
+    with pytest.raises(DataError, match=r"ids are not 0\.\.0"):
+        read(table, tmp_path)
+    (table / "classes.json").unlink()
+    with pytest.raises(DataError, match=r"classes\.txt is missing"):
+        read(table, tmp_path)
