@@ -121,15 +121,16 @@ class _GroupedLinear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
         sizes = counts.tolist()
         out = x.new_empty(x.shape[0], w.shape[1])
-        start = 0
-        for expert, size in enumerate(sizes):
-            if size:
-                rows, target = x.narrow(0, start, size), out.narrow(0, start, size)
-                if bias is None:
-                    torch.mm(rows, w[expert].t(), out=target)
-                else:
-                    torch.addmm(bias[expert], rows, w[expert].t(), out=target)
-                start += size
+        # views of all experts are made in one call each: at 75 rows per expert Python costs as much as the products
+        rows, targets, matrices = x.split(sizes), out.split(sizes), w.transpose(1, 2).unbind(0)
+        if bias is None:
+            for row, matrix, target in zip(rows, matrices, targets, strict=True):
+                if len(row):
+                    torch.mm(row, matrix, out=target)
+        else:
+            for row, matrix, target, shift in zip(rows, matrices, targets, bias.unbind(0), strict=True):
+                if len(row):
+                    torch.addmm(shift, row, matrix, out=target)
         ctx.save_for_backward(x, w)
         ctx.sizes, ctx.has_bias = sizes, bias is not None
         return out
@@ -140,24 +141,23 @@ class _GroupedLinear(torch.autograd.Function):
         x, w = ctx.saved_tensors
         need_x, need_w, _, need_bias = ctx.needs_input_grad
         grad = grad.contiguous()  # an expanded gradient (stride 0) is legal in autograd and slow or refused in kernels
-        grad_x = torch.empty_like(x) if need_x else None
-        # one buffer for all experts: indexing w under autograd would allocate a full (E, out, in) zero per expert
-        grad_w = torch.empty_like(w) if need_w else None
-        grad_bias = grad.new_zeros(w.shape[0], w.shape[1]) if need_bias and ctx.has_bias else None
-        start = 0
-        for expert, size in enumerate(ctx.sizes):
-            if not size:
-                if grad_w is not None:
-                    grad_w[expert].zero_()
-                continue
-            piece = grad.narrow(0, start, size)
-            if grad_x is not None:
-                torch.mm(piece, w[expert], out=grad_x.narrow(0, start, size))
-            if grad_w is not None:
-                torch.mm(piece.t(), x.narrow(0, start, size), out=grad_w[expert])
-            if grad_bias is not None:
-                torch.sum(piece, 0, out=grad_bias[expert])
-            start += size
+        pieces = grad.split(ctx.sizes)
+        grad_x = grad_w = grad_bias = None
+        if need_x:
+            grad_x = torch.empty_like(x)
+            for piece, matrix, target in zip(pieces, w.unbind(0), grad_x.split(ctx.sizes), strict=True):
+                if len(piece):
+                    torch.mm(piece, matrix, out=target)
+        if need_w:
+            # one buffer for all experts: indexing w under autograd would allocate a full (E, out, in) zero per expert
+            grad_w = torch.empty_like(w)
+            for piece, row, target in zip(pieces, x.split(ctx.sizes), grad_w.unbind(0), strict=True):
+                if len(piece):
+                    torch.mm(piece.t(), row, out=target)
+                else:
+                    target.zero_()
+        if need_bias and ctx.has_bias:
+            grad_bias = torch.stack([piece.sum(0) for piece in pieces])
         return grad_x, grad_w, None, grad_bias
 
 

@@ -37,14 +37,17 @@ class Routing:
     Attributes:
         weights: Gates (..., k) float32, best expert first.
         experts: Expert indices (..., k) int64, best first.
-        probabilities: Softmax over all experts (..., E) float32.
         logits: The scores behind them (..., E) float32, noise included.
     """
 
     weights: Tensor
     experts: Tensor
-    probabilities: Tensor
     logits: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Softmax over all experts (..., E) float32; computed when asked, which prediction does not."""
+        return self.logits.softmax(-1)
 
 
 def route_top_k(logits: Tensor, k: int, gate_norm: str = "topk") -> Routing:
@@ -62,10 +65,9 @@ def route_top_k(logits: Tensor, k: int, gate_norm: str = "topk") -> Routing:
     """
     check_gates(logits.shape[-1], k, gate_norm)
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    probabilities = logits.softmax(-1)
     top, experts = logits.topk(k, dim=-1)
-    weights = top.softmax(-1) if gate_norm == "topk" else probabilities.gather(-1, experts)
-    return Routing(weights, experts, probabilities, logits)
+    weights = top.softmax(-1) if gate_norm == "topk" else logits.softmax(-1).gather(-1, experts)
+    return Routing(weights, experts, logits)
 
 
 def check_gates(num_experts: int, k: int, gate_norm: str) -> None:
