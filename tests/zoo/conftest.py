@@ -11,6 +11,8 @@ import torch
 from visgen.task import MultiTaskModel, build_model
 from visgen.zoo import save_pretrained
 
+torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and a busy machine loses much
+
 CONFIG: dict[str, Any] = {
     "backbone": {
         "name": "vit_moe", "width": 32, "depth": 2, "heads": 2, "num_experts": 4, "top_k": 2, "attention_experts": 4,

@@ -1,0 +1,96 @@
+"""Videos as lazy rows of frames; the clips are made here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from visgen.errors import ImageError, MissingDependency
+from visgen.pipelines import pipeline
+from visgen.pipelines.inputs import open_inputs
+from visgen.pipelines.video import frame_count, read_frames
+
+av = pytest.importorskip("av", reason="videos need PyAV: pip install 'visgen[video]'")
+
+FRAMES, RATE = 12, 4
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds in which the left half goes from black to red."""
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 96, 64, "yuv420p", 2_000_000
+        for i in range(FRAMES):
+            picture = np.zeros((64, 96, 3), np.uint8)
+            picture[:, :48, 0] = 20 * i
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def test_frames_come_with_index_and_time_and_in_rgb(clip: Path) -> None:
+    frames = list(read_frames(clip))
+    assert [index for index, _, _ in frames] == list(range(FRAMES))
+    assert [seconds for _, seconds, _ in frames] == pytest.approx([i / RATE for i in range(FRAMES)], abs=0.01)
+    for i, _, picture in frames:
+        left, right = np.array(picture)[8:56, 8:40], np.array(picture)[8:56, 56:88]
+        assert left[..., 0].mean() == pytest.approx(20 * i, abs=12)
+        assert left[..., 2].mean() < 25
+        assert right.mean() < 12
+    assert frame_count(clip) == FRAMES
+
+
+def test_a_video_is_a_stream_that_is_read_lazily(clip: Path, model: Any) -> None:
+    opened = open_inputs(str(clip))
+    assert (opened.form, opened.total) == ("stream", FRAMES)
+    results = pipeline("depth", model, device="cpu")(clip)
+    first = next(results)
+    assert first.source == f"{clip}#frame=0&t=0.000"
+    assert first.size == (64, 96)
+    assert next(results).source == f"{clip}#frame=1&t=0.250"
+    assert len(list(results)) == FRAMES - 2
+
+
+def test_color_is_for_arrays_and_not_for_frames(clip: Path, model: Any) -> None:
+    pipe = pipeline("depth", model, device="cpu")
+    rgb, bgr = (list(pipe(clip, color=color))[-1] for color in ("rgb", "bgr"))
+    assert np.array_equal(rgb.image, bgr.image)
+    assert rgb.image[32, 20, 0] > 150
+
+
+def test_the_broken_part_of_a_video_follows_on_error(clip: Path, tmp_path: Path, model: Any) -> None:
+    torn = tmp_path / "torn.mp4"
+    torn.write_bytes(clip.read_bytes()[:400])
+    pipe = pipeline("depth", model, device="cpu")
+    with pytest.raises(ImageError, match=r"torn\.mp4' could not be read"):
+        list(pipe(torn))
+    assert [r.error is None for r in pipe(torn, on_error="record")][-1] is False
+    assert all(r.error is None for r in pipe(torn, on_error="skip"))
+
+
+def test_a_missing_video_and_one_without_pictures_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"no\.mp4' does not exist"):
+        open_inputs(tmp_path / "no.mp4")
+    sound = tmp_path / "sound.mp4"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            container.mux(packet)
+    with pytest.raises(ImageError, match="no picture track"):
+        next(read_frames(sound))
+
+
+def test_without_the_package_the_extra_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'visgen\[video\]'"):
+        next(read_frames(clip))

@@ -1,0 +1,209 @@
+"""`pipeline(...)`: one call from any picture to typed answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ConfigError, UnknownName, nearest
+from ..structures import Result
+from ..zoo import DEFAULT_MODEL, load_model, resolve_device, resolve_dtype
+from .inputs import Inputs, chain_inputs, open_inputs
+from .run import MIN_SIDE, OnError, RunOptions, run_items
+
+if TYPE_CHECKING:
+    from ..task import MultiTaskModel
+
+__all__ = ["Pipeline", "pipeline"]
+
+PATHS = ("auto", "moe")
+
+
+def pipeline(
+    task: str | Sequence[str] | None = None,
+    model: MultiTaskModel | str | Path | None = None,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    path: str = "auto",
+) -> Pipeline:
+    """Give a callable that answers one or several tasks about pictures.
+
+    Args:
+        task: A task ("depth"), a head of the model ("segmentation.camvid"), or a list of those. "segmentation" alone means
+            the model's default label set. None means everything that the model answers, every label set included.
+        model: A shipped name, a folder, a Hub id "owner/name", or a model; a model is moved to `device`. None takes the
+            shipped default.
+        device: "auto" takes an accelerator when there is one.
+        dtype: Arithmetic of the model: "auto" is float32 on the CPU and bfloat16 elsewhere.
+        path: Which kind of model answers: "auto" or "moe" (the mixture of experts).
+    Raises:
+        UnknownName: A task, model or path that is not there; the nearest name is suggested.
+        CheckpointError: Weights that are torn or do not fit.
+        ConfigError: A device or dtype that this machine does not have; or path "moe" with another kind of model.
+    """
+    if path not in PATHS:
+        raise UnknownName(f"path '{path}' is not known{nearest(path, PATHS)} Known: {', '.join(PATHS)}.")
+    target = resolve_device(device)
+    arithmetic = resolve_dtype(dtype, target)
+    if model is None or isinstance(model, (str, Path)):
+        name = str(model or DEFAULT_MODEL)
+        model = load_model(name, target)
+    else:
+        name, model = type(model).__name__, model.to(target)
+    kind = _path_of(model)
+    if path not in ("auto", kind):
+        raise ConfigError(f"path is '{path}' but the backbone of model '{name}' is '{kind}'; use path='auto'.")
+    return Pipeline(model, _heads(model, task), device=target, dtype=arithmetic, path=kind, name=name)
+
+
+class Pipeline:
+    """What `pipeline` gives: call it with pictures.
+
+    Attributes:
+        model: The MultiTaskModel.
+        name: How it was named.
+        heads: The heads that answer, in the order asked.
+        device, dtype: Where and in which format it computes.
+        path: "moe", or the registry name of another backbone.
+    """
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        heads: Sequence[str],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        path: str,
+        name: str,
+    ) -> None:
+        self.model, self.heads, self.device, self.dtype = model, tuple(heads), device, dtype
+        self.path, self.name = path, name
+
+    def __repr__(self) -> str:
+        return f"Pipeline({self.name}, heads={list(self.heads)}, device={self.device}, dtype={self.dtype})"
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        batch_size: int = 1,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
+        color: str = "rgb",
+        on_error: OnError = "raise",
+        stream: bool = False,
+        progress: bool = False,
+        max_side: int | None = None,
+        allow_private: bool = False,
+    ) -> Any:
+        """Answer for one or many pictures.
+
+        Args:
+            inputs: A path, http(s) address, bytes, PIL image, array (H, W, 3), tensor (3, H, W); a list of those, a
+                batch (B, H, W, 3) or (B, 3, H, W), a folder, a glob pattern; a video, a generator or another iterable.
+            batch_size: Pictures read and held at a time; it changes the speed, not the answers.
+            threshold: Least score of a detection, and least confidence of a segmented pixel (others become 255).
+                Evaluation never uses it.
+            top_k: Most detections per picture; for classes use `result.classification.top(k)`.
+            seed: For models that draw at random (picture k uses seed + k); the answers of this one hold no chance.
+            color: "rgb" or "bgr", the channel order of arrays and tensors.
+            on_error: For a picture that cannot be read: "raise", "skip" it, or "record" it as a Result with `error`.
+            stream: Give an iterator whatever the input is.
+            progress: Show a bar on standard error.
+            max_side: Larger photographs are shrunk to this longer side for the model; maps and boxes come back in the
+                photograph's own pixels. None takes the size that the model was trained at.
+            allow_private: Let addresses on this machine and in private networks through.
+        Returns:
+            One Result for one picture (None when it was skipped); a list for a list, batch, folder or pattern; a lazy
+            iterator for a video, a generator, or with `stream`. `Result.timing` holds seconds per picture: "read",
+            "resize", "model".
+        Raises:
+            ImageError: A picture cannot be read (with on_error="raise"), or there is none.
+            ConfigError: An option outside its range, or one that none of the tasks asked uses.
+        """
+        options = self._options(batch_size, threshold, top_k, seed, color, on_error, max_side)
+        opened = open_inputs(inputs, allow_private=allow_private)
+        results = self._run(opened, options, progress)
+        if stream or opened.form == "stream":
+            return results
+        return next(results, None) if opened.form == "one" else list(results)
+
+    def chain(self, inputs: Sequence[Any], **options: Any) -> Iterator[Result]:
+        """Answer for several inputs in a row, folders and videos among them, lazily; options as in a call."""
+        progress = options.pop("progress", False)
+        opened = chain_inputs(inputs, allow_private=options.pop("allow_private", False))
+        named = {"batch_size": 1, "threshold": None, "top_k": None, "seed": None, "color": "rgb"}
+        settled = self._options(**{**named, "on_error": "raise", "max_side": None, **options})
+        return self._run(opened, settled, progress)
+
+    def _run(self, opened: Inputs, options: RunOptions, progress: bool) -> Iterator[Result]:
+        results = run_items(self.model, self.heads, opened.items, options)
+        return _with_bar(results, opened.total) if progress else results
+
+    def _options(
+        self,
+        batch_size: int,
+        threshold: float | None,
+        top_k: int | None,
+        seed: int | None,
+        color: str,
+        on_error: Any,
+        max_side: int | None,
+    ) -> RunOptions:
+        tasks = {head.partition(".")[0] for head in self.heads}
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ConfigError(f"threshold is {threshold}; it is a probability, from 0 to 1.")
+        if threshold is not None and not tasks & {"detection", "segmentation"}:
+            raise ConfigError(
+                f"threshold is {threshold:g} but none of the tasks asked ({', '.join(sorted(tasks))}) uses it; leave it out."
+            )
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"top_k is {top_k}; it must be at least 1.")
+        if top_k is not None and "detection" not in tasks:
+            raise ConfigError(
+                f"top_k is {top_k} but it limits detections, and the tasks asked are {', '.join(sorted(tasks))}; for "
+                f"classes use result.classification.top({top_k})."
+            )
+        if seed is not None and seed < 0:
+            raise ConfigError(f"seed is {seed}; it must be 0 or more.")
+        if color not in ("rgb", "bgr"):
+            raise ConfigError(f"color is '{color}'; it must be 'rgb' or 'bgr'.")
+        if on_error not in ("raise", "skip", "record"):
+            raise ConfigError(f"on_error is '{on_error}'; it must be 'raise', 'skip' or 'record'.")
+        if max_side is not None and max_side < MIN_SIDE:
+            raise ConfigError(f"max_side is {max_side}; it must be at least {MIN_SIDE}, the least that a model takes.")
+        side = self.model.max_side if max_side is None else max_side
+        return RunOptions(self.device, self.dtype, self.path, side, batch_size, threshold, top_k, color, on_error)
+
+
+def _heads(model: MultiTaskModel, task: str | Sequence[str] | None) -> tuple[str, ...]:
+    asked = list(model.specs) if task is None else [task] if isinstance(task, str) else list(task)
+    if not asked:
+        raise ConfigError("task is an empty list; name at least one task, or pass None for all.")
+    return tuple(dict.fromkeys(model.resolve(str(name)) for name in asked))
+
+
+def _path_of(model: MultiTaskModel) -> str:
+    name = str(model.config().get("backbone", {}).get("name", "")) or type(model.backbone).__name__
+    return "moe" if name.startswith("vit_moe") else name
+
+
+def _with_bar(results: Iterator[Result], total: int | None) -> Iterator[Result]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        row = bar.add_task("pictures", total=total)
+        for result in results:
+            bar.advance(row)
+            yield result

@@ -1,0 +1,163 @@
+"""Run a model over a row of pictures: read, shrink, group by size, answer, and keep the order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ConfigError, VisgenError
+from ..structures import Boxes, Result, SemanticMap, load_image, picture_of
+from ..zoo import autocast, synchronise
+from .inputs import Item
+
+if TYPE_CHECKING:
+    from ..task import MultiTaskModel
+
+__all__ = ["MIN_SIDE", "RunOptions", "run_items", "working_size"]
+
+MIN_SIDE = 32  # the least height and width that a backbone takes
+
+OnError = Literal["raise", "skip", "record"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run; the fields are the options of `Pipeline.__call__` and what the pipeline has settled."""
+
+    device: torch.device
+    dtype: torch.dtype
+    path: str
+    max_side: int
+    batch_size: int = 1
+    threshold: float | None = None
+    top_k: int | None = None
+    color: str = "rgb"
+    on_error: OnError = "raise"
+
+
+@dataclass
+class _Picture:
+    """One item on its way: `image` is what the model sees (3, h, w); `size` is that of the photograph, and `photo` its
+    pixels when they cannot be read a second time (an array, an address, a video frame)."""
+
+    source: str
+    size: tuple[int, int] | None = None
+    image: Tensor | None = None
+    photo: np.ndarray | None = None
+    error: str | None = None
+    timing: dict[str, float] = field(default_factory=dict)
+    result: Result | None = None
+
+
+def working_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """Give the (height, width) at which a photograph is answered.
+
+    The longer side shrinks to `max_side` when it is longer, keeping the proportions; smaller photographs stay. No side
+    falls under 32 pixels: a tiny picture or a very long strip is stretched to that along its short side.
+    """
+    scale = min(1.0, max_side / max(size))
+    return max(MIN_SIDE, round(size[0] * scale)), max(MIN_SIDE, round(size[1] * scale))
+
+
+def run_items(model: MultiTaskModel, heads: Sequence[str], items: Iterator[Item], options: RunOptions) -> Iterator[Result]:
+    """Yield one Result per item, in order; with on_error="skip" unreadable items are left out.
+
+    At most `batch_size` pictures are held at a time. Those of one batch that have the same working size go through the
+    model together, so nothing is padded and no answer depends on its neighbours.
+    """
+    while batch := [_read(item, options) for item in islice(items, options.batch_size)]:
+        groups: dict[tuple[int, int], list[_Picture]] = {}
+        for picture in batch:
+            if picture.image is not None:
+                groups.setdefault((picture.image.shape[1], picture.image.shape[2]), []).append(picture)
+        for group in groups.values():
+            _answer(model, heads, group, options)
+        for picture in batch:
+            if picture.result is not None:
+                yield picture.result
+            elif options.on_error == "record":
+                yield Result(source=picture.source, error=picture.error, timing=picture.timing)
+
+
+def _read(item: Item, options: RunOptions) -> _Picture:
+    picture = _Picture(item.source)
+    start = time.perf_counter()
+    try:
+        image = load_image(item.read(), color=options.color)
+    except (VisgenError, OSError) as error:
+        if options.on_error == "raise":
+            if item.source in str(error):
+                raise
+            raise type(error)(f"{item.source}: {error}") from error
+        picture.error = str(error) if item.source in str(error) else f"{item.source}: {error}"
+        picture.timing["read"] = time.perf_counter() - start
+        return picture
+    picture.timing["read"] = time.perf_counter() - start
+    picture.size = (int(image.shape[1]), int(image.shape[2]))
+    if not item.is_file:
+        picture.photo = picture_of(image)
+    start = time.perf_counter()
+    size = working_size(picture.size, options.max_side)
+    image = image.to(options.device)
+    if size != picture.size:
+        image = F.interpolate(image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0].clamp_(0, 1)
+    picture.image = image
+    picture.timing["resize"] = time.perf_counter() - start
+    return picture
+
+
+def _answer(model: MultiTaskModel, heads: Sequence[str], group: list[_Picture], options: RunOptions) -> None:
+    """Fill in the results of pictures that have one working size."""
+    start = time.perf_counter()
+    images = torch.stack([p.image for p in group if p.image is not None])
+    with torch.no_grad(), autocast(options.device, options.dtype):
+        answers = model.predict(images, heads, sizes=[p.size for p in group])
+    synchronise(options.device)
+    seconds = (time.perf_counter() - start) / len(group)
+    for i, picture in enumerate(group):
+        picture.timing["model"] = seconds
+        fields: dict[str, Any] = {}
+        for head, values in answers.items():
+            task, _, label_set = head.partition(".")
+            value = _limit(_named(values[i].to("cpu"), label_set), options)
+            fields.setdefault(task, {})[label_set or task] = value
+        answered = {task: next(iter(sets.values())) if len(sets) == 1 else sets for task, sets in fields.items()}
+        picture.result = Result(
+            **answered,
+            path=options.path,
+            source=picture.source,
+            size=picture.size,
+            timing=picture.timing,
+            image=picture.photo,
+        )
+        picture.image = None
+
+
+def _named(value: Any, label_set: str) -> Any:
+    """Tell a map the name of its label set, which only the head knows."""
+    return replace(value, name=label_set) if isinstance(value, SemanticMap) and value.name != label_set else value
+
+
+def _limit(value: Any, options: RunOptions) -> Any:
+    """Apply `threshold` and `top_k` to answers that have scores; boxes come out best first."""
+    if isinstance(value, Boxes) and value.scores is not None:
+        order = value.scores.argsort(descending=True, stable=True)[: options.top_k]
+        if options.threshold is not None:
+            order = order[value.scores[order] >= options.threshold]
+        return value.select(order)
+    if isinstance(value, SemanticMap) and options.threshold is not None:
+        if value.confidence is None:
+            raise ConfigError(
+                f"threshold is {options.threshold:g} but the segmentation of this model carries no confidence to compare; "
+                "leave threshold out."
+            )
+        return replace(value, ids=value.ids.where(value.confidence >= options.threshold, 255))
+    return value
