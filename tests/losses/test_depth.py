@@ -104,7 +104,7 @@ def test_no_measurement_is_zero_with_a_finite_gradient(loss):
     prediction = torch.rand(2, 8, 8, requires_grad=True)
     value = loss(prediction, torch.zeros(2, 8, 8))
     value.backward()
-    assert float(value) == 0.0 and bool((prediction.grad == 0).all())
+    assert value.item() == 0.0 and bool((prediction.grad == 0).all())
 
 
 @pytest.mark.parametrize("loss", [*ALL, lambda p, t: scale_invariant_log_loss(p, t, root=True)])
@@ -115,7 +115,7 @@ def test_gradients_are_finite_at_the_optimum_and_for_bad_targets(loss):
     prediction = torch.ones(1, 8, 8, requires_grad=True)
     value = loss(prediction, target)
     value.backward()
-    assert float(value) == pytest.approx(0.0, abs=1e-6) and bool(torch.isfinite(prediction.grad).all())
+    assert value.item() == pytest.approx(0.0, abs=1e-6) and bool(torch.isfinite(prediction.grad).all())
 
 
 @pytest.mark.parametrize(("loss", "step"), [(scale_invariant_log_loss, 15.0), (log_l1_loss, 15.0), (berhu_loss, 1.0)])
