@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -81,13 +82,15 @@ def cpu_seconds() -> Callable[..., float]:
         times = []
         for _ in range(repeat):
             environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            process = subprocess.Popen(
-                [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            error = process.stderr.read().decode() if process.stderr else ""
-            process.returncode = os.waitstatus_to_exitcode(status)
-            assert process.returncode == 0, f"python {' '.join(arguments)} failed:\n{error}"
+            with tempfile.TemporaryFile() as errors:
+                process = subprocess.Popen(
+                    [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=errors
+                )
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                errors.seek(0)
+                message = errors.read().decode()
+            assert process.returncode == 0, f"python {' '.join(arguments)} failed:\n{message}"
             times.append(usage.ru_utime + usage.ru_stime)
         return sorted(times)[len(times) // 2]
 

@@ -97,7 +97,8 @@ def test_every_sample_photograph_is_credited_and_unchanged() -> None:
     photographs = [p for p in sorted(samples.iterdir()) if p.suffix in (".jpg", ".png")]
     assert photographs
     assert not [p.name for p in photographs if p.name not in card], "the card credits every photograph by its file name"
-    listed = {row["file"]: row["sha256"] for row in json.loads((samples / "manifest.json").read_text("utf-8"))["files"]}
+    manifest = json.loads((samples / "manifest.json").read_text(encoding="utf-8"))
+    listed = {row["file"]: row["sha256"] for row in manifest["images"]}
     assert listed == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in photographs}
 
 

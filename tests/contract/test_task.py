@@ -83,7 +83,7 @@ def test_the_loss_falls_when_trained(key: str) -> None:
         logits, _ = model(photographs(), key)
         loss = task.loss(logits, targets(), {})
         assert loss.shape == () and loss.isfinite()
-        losses.append(float(loss))
+        losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
