@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
 from visgen.config import OptimConfig, TrainConfig
 from visgen.engine import Trainer
 from visgen.task.objective import Phase
@@ -97,7 +98,9 @@ def accuracy(module: nn.Module, limit: int | None = None) -> dict[str, float]:
     return {"top1": float(right)}
 
 
-def make_trainer(out: Path, *, steps=12, seed=0, mixture=None, dropout=0.2, evaluators=None, optim=None, **train) -> Trainer:
+def make_trainer(
+    out: Path, *, steps=12, seed=0, mixture=None, dropout=0.2, evaluators=None, optim=None, **train
+) -> Trainer:
     settings = {"steps": steps, "accumulate": 2, "threads": 1, "workers": 0, "device": "cpu", "progress": "none"}
     settings.update({"ema_decay": 0.9, "save_every": 3, "eval_every": 4}, **train)
     torch.manual_seed(seed)

@@ -10,20 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
 from visgen.engine import load_checkpoint, load_newest
 from visgen.engine.checkpoint import list_checkpoints
 from visgen.engine.log import read_csv
 
 TOY = Path(__file__).with_name("_toy_run.py")
-_spec = spec_from_file_location("visgen_toy_run", TOY)
-toy = module_from_spec(_spec)
-sys.modules["visgen_toy_run"] = toy
-_spec.loader.exec_module(toy)
-
 STEPS = 40
 TIMES = ("seconds", "wait")
 
@@ -48,7 +44,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, toy: ModuleType) -> Path:
     out = tmp_path_factory.mktemp("uninterrupted")
     toy.make_trainer(out, steps=STEPS).fit()
     return out
@@ -111,7 +107,9 @@ def rows(out: Path) -> int:
     return log.read_bytes().count(b"\n") - 1 if log.exists() else 0
 
 
-def test_resume_after_a_kill_at_a_random_step_equals_no_kill(tmp_path: Path, uninterrupted: Path, runs: Runs) -> None:
+def test_resume_after_a_kill_at_a_random_step_equals_no_kill(
+    tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+) -> None:
     step = random.SystemRandom().randrange(4, STEPS - 8)
     process = runs.start(tmp_path, workers=1)
     wait_for(lambda: rows(tmp_path) >= step, process)
@@ -121,7 +119,9 @@ def test_resume_after_a_kill_at_a_random_step_equals_no_kill(tmp_path: Path, uni
     assert_equal_runs(uninterrupted, tmp_path)
 
 
-def test_resume_after_a_kill_during_a_save_equals_no_kill(tmp_path: Path, uninterrupted: Path, runs: Runs) -> None:
+def test_resume_after_a_kill_during_a_save_equals_no_kill(
+    tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+) -> None:
     process = runs.start(tmp_path, save_every=1)
     half_written = lambda: any((tmp_path / "checkpoints").glob(".tmp-*/model.safetensors"))  # noqa: E731
     wait_for(lambda: rows(tmp_path) >= 3 and half_written(), process)
@@ -138,7 +138,9 @@ def test_resume_after_a_kill_during_a_save_equals_no_kill(tmp_path: Path, uninte
     assert_equal_runs(uninterrupted, tmp_path)
 
 
-def test_a_torn_newest_checkpoint_is_skipped_and_the_run_still_the_same(tmp_path: Path, uninterrupted: Path) -> None:
+def test_a_torn_newest_checkpoint_is_skipped_and_the_run_still_the_same(
+    tmp_path: Path, uninterrupted: Path, toy: ModuleType
+) -> None:
     toy.make_trainer(tmp_path, steps=STEPS, time_limit=1e-9, save_every=1).fit()  # stops after one step
     for _ in range(2):
         toy.make_trainer(tmp_path, steps=STEPS, time_limit=1e-9, save_every=1).fit(resume=True)
@@ -153,7 +155,9 @@ def test_a_torn_newest_checkpoint_is_skipped_and_the_run_still_the_same(tmp_path
     assert_equal_runs(uninterrupted, tmp_path)
 
 
-def test_sigterm_saves_and_the_resumed_run_is_the_same(tmp_path: Path, uninterrupted: Path, runs: Runs) -> None:
+def test_sigterm_saves_and_the_resumed_run_is_the_same(
+    tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+) -> None:
     process = runs.start(tmp_path, workers=1, save_every=0)
     wait_for(lambda: rows(tmp_path) >= 5, process)
     os.kill(process, signal.SIGTERM)
@@ -165,12 +169,14 @@ def test_sigterm_saves_and_the_resumed_run_is_the_same(tmp_path: Path, uninterru
     assert_equal_runs(uninterrupted, tmp_path)
 
 
-def test_loading_ahead_in_processes_changes_no_number(tmp_path: Path, uninterrupted: Path) -> None:
+def test_loading_ahead_in_processes_changes_no_number(tmp_path: Path, uninterrupted: Path, toy: ModuleType) -> None:
     toy.make_trainer(tmp_path, steps=STEPS, workers=2).fit()
     assert_equal_runs(uninterrupted, tmp_path)
 
 
-def test_how_often_a_run_evaluates_and_saves_changes_no_number(tmp_path: Path, uninterrupted: Path) -> None:
+def test_how_often_a_run_evaluates_and_saves_changes_no_number(
+    tmp_path: Path, uninterrupted: Path, toy: ModuleType
+) -> None:
     toy.make_trainer(tmp_path, steps=STEPS, eval_every=1, save_every=0).fit()
     assert curve(tmp_path) == curve(uninterrupted)
     ours, theirs = final_tensors(tmp_path), final_tensors(uninterrupted)
@@ -180,19 +186,21 @@ def test_how_often_a_run_evaluates_and_saves_changes_no_number(tmp_path: Path, u
 @pytest.mark.filterwarnings("ignore:removed half-written")
 @pytest.mark.parametrize("number", range(5))
 def test_a_kill_at_any_time_leaves_a_checkpoint_that_loads(
-    number: int, tmp_path: Path, uninterrupted: Path, runs: Runs
+    number: int, tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
 ) -> None:
-    kill_and_resume(tmp_path, uninterrupted, runs)
+    kill_and_resume(tmp_path, uninterrupted, runs, toy)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:removed half-written")
 @pytest.mark.parametrize("number", range(20))
-def test_twenty_more_kills_at_any_time(number: int, tmp_path: Path, uninterrupted: Path, runs: Runs) -> None:
-    kill_and_resume(tmp_path, uninterrupted, runs)
+def test_twenty_more_kills_at_any_time(
+    number: int, tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+) -> None:
+    kill_and_resume(tmp_path, uninterrupted, runs, toy)
 
 
-def kill_and_resume(out: Path, uninterrupted: Path, runs: Runs) -> None:
+def kill_and_resume(out: Path, uninterrupted: Path, runs: Runs, toy: ModuleType) -> None:
     process = runs.start(out, save_every=1, keep=1)
     wait_for(lambda: len(list_checkpoints(out / "checkpoints")) > 0, process)
     time.sleep(random.SystemRandom().uniform(0, 0.3))

@@ -128,15 +128,17 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"config file '{path}' cannot be read: {error.strerror}; give the path of a YAML file.")
+        raise ConfigError(
+            f"config file '{path}' cannot be read: {error.strerror}; give the path of a YAML file."
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"config file '{path}' is not UTF-8 text: {error}; give the path of a YAML file.")
+        raise ConfigError(f"config file '{path}' is not UTF-8 text: {error}; give the path of a YAML file.") from error
     try:
-        data = yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"config file '{path}' is not valid YAML: {error}; correct it there.")
+        raise ConfigError(f"config file '{path}' is not valid YAML: {error}; correct it there.") from error
     except ConfigError as error:
-        raise ConfigError(f"config file '{path}': {error}")
+        raise ConfigError(f"config file '{path}': {error}") from error
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -157,9 +159,9 @@ def _parse_override(override: str) -> tuple[str, Any]:
     if not equals or not name or not all(name.split(".")):
         raise ConfigError(f"override '{override}' is not of the form a.b=value; write --set train.steps=100.")
     try:
-        return name, yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
+        return name, yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override '{override}' has a value that is not YAML: {error}; quote it.")
+        raise ConfigError(f"override '{override}' has a value that is not YAML: {error}; quote it.") from error
 
 
 def _apply(data: Any, name: str, value: Any, override: str) -> None:
@@ -240,7 +242,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 f"{', '.join(map(repr, inner))}."
             )
         return value
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_mapping(hint, value, where)
     if origin is dict:
         if not isinstance(value, Mapping):

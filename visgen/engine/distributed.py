@@ -72,9 +72,7 @@ class Workers:
         padded[: data.numel()] = data
         rows = [torch.zeros_like(padded) for _ in range(self.world)]
         torch.distributed.all_gather(rows, padded)
-        return [
-            json.loads(bytes(row[: int(size)].cpu().tolist())) for row, size in zip(rows, sizes, strict=True)
-        ]
+        return [json.loads(bytes(row[: int(size)].cpu().tolist())) for row, size in zip(rows, sizes, strict=True)]
 
     def any(self, flag: bool) -> bool:
         """True on every rank when the flag is true on one of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,23 @@ from ..task import TASKS
 from .distributed import choose_device
 from .prefetch import prefetch
 
-__all__ = ["EvaluationReport", "evaluate", "evenly_spaced"]
+__all__ = ["EvaluationReport", "Predictor", "evaluate", "evenly_spaced"]
 
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Predictor(Protocol):
+    """What `evaluate` needs of a model; `visgen.task.MultiTaskModel` is one."""
+
+    @property
+    def specs(self) -> Mapping[str, Any]:
+        """Head name to an object with `task` and `classes`."""
+
+    def resolve(self, name: str) -> str:
+        """Give the head that a task key or head name means."""
+
+    def predict(self, images: Tensor, heads: list[str], *, sizes: Any = None) -> dict[str, list[Any]]:
+        """Give one typed value per image for each head, of the given (H, W) where answers have a size."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class EvaluationReport:
 
 
 def evaluate(
-    model: nn.Module,
+    model: Predictor,
     source: Source,
     head: str | None = None,
     *,
@@ -68,7 +82,7 @@ def evaluate(
     are held. The result does not depend on `batch_size` beyond rounding.
 
     Args:
-        model: Offers `predict(images, heads, sizes=...)`, `specs` and `resolve`; moved to `device`.
+        model: Answers for the head; a torch module is moved to `device`.
         source: Labelled samples.
         head: Head or task; None takes the only head that source and model share.
         batch_size: Images per forward pass.
@@ -91,10 +105,11 @@ def evaluate(
     if dtype not in _PRECISIONS:
         raise ConfigError(f"dtype is '{dtype}'; use one of {', '.join(_PRECISIONS)}.")
     head = _choose_head(model, source, head)
-    spec = model.specs[head]  # type: ignore[operator, index]
+    spec = model.specs[head]
     _check_classes(head, spec.classes, source, spec.task)
     target_device = choose_device(device) if isinstance(device, str) else device
-    model.to(target_device)
+    if isinstance(model, nn.Module):
+        model.to(target_device)
     measured = TASKS.get(spec.task).metric(spec.classes, **dict(metric or {}))
     indices = evenly_spaced(len(source), limit)
     precision = _PRECISIONS[dtype]
@@ -105,7 +120,7 @@ def evaluate(
         sizes = [size for size in (_size(target) for target in targets) if size is not None]
         context = nullcontext() if precision is None else torch.autocast(target_device.type, dtype=precision)
         with torch.no_grad(), context:
-            answers = model.predict(images, [head], **({"sizes": sizes} if sizes else {}))[head]  # type: ignore[operator]
+            answers = model.predict(images, [head], sizes=sizes or None)[head]
         measured.update([answer.to("cpu") if hasattr(answer, "to") else answer for answer in answers], targets)
         used += len(group)
     if used == 0:
@@ -208,9 +223,9 @@ def _size(target: Any) -> tuple[int, int] | None:
     return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) else None
 
 
-def _choose_head(model: Any, source: Source, head: str | None) -> str:
+def _choose_head(model: Predictor, source: Source, head: str | None) -> str:
     if head is not None:
-        name = model.resolve(head) if hasattr(model, "resolve") else head
+        name = model.resolve(head)
         task = model.specs[name].task
         if task not in source.heads:
             raise ConfigError(

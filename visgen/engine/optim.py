@@ -119,7 +119,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float | None) -> T
 
 def _undecayed(module: nn.Module) -> set[str]:
     """Names of parameters that do not decay whatever their shape."""
-    kept = set(module.no_weight_decay()) if callable(getattr(module, "no_weight_decay", None)) else set()
+    named = getattr(module, "no_weight_decay", None)
+    kept: set[str] = set(named()) if callable(named) else set()
     for prefix, layer in module.named_modules():
         is_norm = "norm" in type(layer).__name__.lower()
         for name, _ in layer.named_parameters(recurse=False):

@@ -73,7 +73,7 @@ class ModelEvaluator:
         return report.metrics
 
 
-def inner_model(module: nn.Module) -> nn.Module:
+def inner_model(module: nn.Module) -> Any:
     """Give the model inside an objective's module (or inside the average of one)."""
     return module["model"] if isinstance(module, nn.ModuleDict) else module
 
@@ -229,7 +229,9 @@ def _record(config: RunConfig, out: Path, resume: bool) -> None:
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if changed:
             shown = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed[:10])
-            warnings.warn(f"the resumed run has other settings than before ({shown}); {file} is rewritten", stacklevel=2)
+            warnings.warn(
+                f"the resumed run has other settings than before ({shown}); {file} is rewritten", stacklevel=2
+            )
     out.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".yaml.tmp")
     temporary.write_text(to_yaml(config), encoding="utf-8")
@@ -313,7 +315,9 @@ def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str
         spec: dict[str, Any] = {"task": head.split(".", 1)[0], "classes": classes.get(head, ())}
         if given is not None:
             spec["options"] = dict(given.options)
-            spec.update({k: v for k, v in (("task", given.task), ("head", given.head), ("classes", given.classes)) if v})
+            spec.update(
+                {k: v for k, v in (("task", given.task), ("head", given.head), ("classes", given.classes)) if v}
+            )
         heads[head] = spec
     for head, part in origin.items():
         if head not in heads:

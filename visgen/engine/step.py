@@ -81,7 +81,7 @@ class PhaseStep:
             if loss.requires_grad:
                 loss.backward()
             total += float(loss.detach())
-            logs.append({name: float(value) for name, value in values.items() if name != "loss"})
+            logs.append({name: float(value.detach()) for name, value in values.items() if name != "loss"})
         self.workers.sum_gradients(self.parameters)
         self.workers.average_norm_statistics(self.module)
         norm = float(clip_gradients(self.parameters, self.optim.clip_norm))

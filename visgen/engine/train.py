@@ -294,7 +294,9 @@ class Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             stale = clean_temporary(self.checkpoints)
             if stale:
-                warnings.warn(f"removed half-written checkpoints of an earlier process: {', '.join(stale)}", stacklevel=4)
+                warnings.warn(
+                    f"removed half-written checkpoints of an earlier process: {', '.join(stale)}", stacklevel=4
+                )
         self.workers.barrier()
         if not resume:
             if list_checkpoints(self.checkpoints):
@@ -306,7 +308,9 @@ class Trainer:
         checkpoint = load_newest(self.checkpoints)
         steps = self.workers.gather(None if checkpoint is None else checkpoint.step)
         if len(set(steps)) > 1:
-            raise CheckpointError(f"ranks found checkpoints of steps {steps}; all must see the same '{self.checkpoints}'.")
+            raise CheckpointError(
+                f"ranks found checkpoints of steps {steps}; all must see the same '{self.checkpoints}'."
+            )
         if checkpoint is not None:
             self._restore(checkpoint)
 
@@ -325,8 +329,8 @@ class Trainer:
                 self.average.updates = state["ema_updates"]
         except RuntimeError as error:
             raise CheckpointError(
-                f"the checkpoint of step {checkpoint.step} does not fit the model: {error}; resume with the "
-                "configuration that wrote it."
+                f"the checkpoint of step {checkpoint.step} does not fit the model: {' '.join(str(error).split())} "
+                "Resume with the configuration that wrote it."
             ) from error
         self.mixture.load_state_dict(state["mixture"])
         for phase in self.phases:

@@ -55,8 +55,13 @@ class Objective(Protocol):
     (seed, step, rank, phase), or from generators that `before_step` seeds with the step.
     """
 
-    module: nn.Module
-    phases: tuple[Phase, ...]
+    @property
+    def module(self) -> nn.Module:
+        """Owner of all trained and checkpointed state."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """What runs at each step, in order."""
 
     def before_step(self, step: int) -> None:
         """Prepare optimiser step `step`; must also drop what a skipped (non-finite) step left behind."""
