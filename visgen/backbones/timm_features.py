@@ -22,14 +22,14 @@ class TimmBackboneConfig:
     """Which timm model, and how to feed it.
 
     Attributes:
-        name: timm model name.
+        model: timm model name.
         options: Keyword options for `timm.create_model`.
         mean, std: Statistics for RGB in [0, 1]; null takes those of the timm model.
         weights: A safetensors state dict of the full timm model, or null.
         pretrained: Let timm fetch its own weights; needs a network.
     """
 
-    name: str = "mobilenetv2_100"
+    model: str = "mobilenetv2_100"
     options: dict[str, Any] = field(default_factory=dict)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -49,15 +49,15 @@ class TimmBackbone(Backbone):
         super().__init__()
         config = config or TimmBackboneConfig(**options)
         self.config = config
-        full = timm.create_model(config.name, pretrained=config.pretrained and load_weights, **config.options)
+        full = timm.create_model(config.model, pretrained=config.pretrained and load_weights, **config.options)
         if config.weights and load_weights:
             load_timm_weights(full, config.weights)
         extra = {"dynamic_img_size": True} if hasattr(full, "patch_embed") and hasattr(full, "pos_embed") else {}
         try:
-            self.net = timm.create_model(config.name, features_only=True, **extra, **config.options)
+            self.net = timm.create_model(config.model, features_only=True, **extra, **config.options)
         except (RuntimeError, AttributeError, TypeError) as error:
             raise ConfigError(
-                f"timm model '{config.name}' gives no feature maps ({error}); choose one that supports features_only."
+                f"timm model '{config.model}' gives no feature maps ({error}); choose one that supports features_only."
             ) from error
         body = getattr(self.net, "model", self.net)  # transformers are wrapped by timm, convolutional nets are cut
         known = full.state_dict()
