@@ -22,8 +22,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {**MOE, "depth": 2, "stem": {"name": "test_efficientnet"}, "stem_token": True, "layout": "all_mlp"},
     ),
     "vit_moe dense": ("vit_moe", {**MOE, "layout": "dense", "class_token": True, "token": "class"}),
-    "timm": ("timm", {"name": "test_resnet"}),
-    "timm transformer": ("timm", {"name": "test_vit"}),
+    "timm": ("timm", {"model": "test_resnet"}),
+    "timm transformer": ("timm", {"model": "test_vit"}),
 }
 
 
