@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from visgen.config import OptimConfig, TrainConfig
-from visgen.engine import Trainer
+from visgen.engine import Checkpoint, Trainer, save_checkpoint
+from visgen.errors import CheckpointError
 from visgen.task.objective import Phase
 
 
@@ -56,10 +60,15 @@ class ToyMixture:
 
 
 class ToyNet(nn.Module):
-    def __init__(self, dropout: float = 0.2) -> None:
+    def __init__(self, dropout: float = 0.2, norm: bool = True) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
-            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.GELU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(dropout)
+            nn.Conv2d(3, 8, 3),
+            nn.BatchNorm2d(8) if norm else nn.Identity(),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(dropout),
         )
         self.heads = nn.ModuleDict({"a": nn.Linear(32, 2), "b": nn.Linear(32, 2)})
 
@@ -99,13 +108,13 @@ def accuracy(module: nn.Module, limit: int | None = None) -> dict[str, float]:
 
 
 def make_trainer(
-    out: Path, *, steps=12, seed=0, mixture=None, dropout=0.2, evaluators=None, optim=None, **train
+    out: Path, *, steps=12, seed=0, mixture=None, dropout=0.2, norm=True, evaluators=None, optim=None, **train
 ) -> Trainer:
     settings = {"steps": steps, "accumulate": 2, "threads": 1, "workers": 0, "device": "cpu", "progress": "none"}
     settings.update({"ema_decay": 0.9, "save_every": 3, "eval_every": 4}, **train)
     torch.manual_seed(seed)
     return Trainer(
-        ToyObjective(ToyNet(dropout)),
+        ToyObjective(ToyNet(dropout, norm)),
         mixture or ToyMixture(),
         optim or OptimConfig(lr=1e-2, warmup_steps=3),
         TrainConfig(**settings),
@@ -116,11 +125,27 @@ def make_trainer(
 
 
 def run(arguments: dict) -> None:
-    """Train as told and leave how it ended in `ended.json`."""
+    """Train as told and leave how it ended in `ended-RANK.json`."""
+    os.environ.update(arguments.pop("environment", {}))
     out, resume = Path(arguments.pop("out")), arguments.pop("resume", False)
-    fold = arguments.pop("fold", 1)
-    summary = make_trainer(out, mixture=ToyMixture(fold=fold), **arguments).fit(resume=resume)
-    (out / "ended.json").write_text(json.dumps({"steps": summary.steps, "reason": summary.reason}))
+    mixture = ToyMixture(fold=arguments.pop("fold", 1))
+    trainer = make_trainer(out, mixture=mixture, **arguments)
+    summary = trainer.fit(resume=resume)
+    ended = {"steps": summary.steps, "reason": summary.reason, "metrics": summary.metrics}
+    (out / f"ended-{trainer.workers.rank}.json").write_text(json.dumps(ended))
+    save_file(trainer.objective.module.state_dict(), out / f"rank-{trainer.workers.rank}.safetensors")
+
+
+def save_with_little_room(arguments: dict) -> None:
+    """Save a small checkpoint, then one that the system does not let grow to its full size, and tell the error."""
+    folder = Path(arguments["limited"])
+    save_checkpoint(folder, Checkpoint(1, {"model": {"w": torch.zeros(10)}}))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write over the limit then fails as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+    try:
+        save_checkpoint(folder, Checkpoint(2, {"model": {"w": torch.zeros(100_000)}}))
+    except CheckpointError as error:
+        (folder / "error.txt").write_text(str(error))
 
 
 def serve() -> None:
@@ -132,12 +157,16 @@ def serve() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             status = 1
             try:
-                run(json.loads(line))
+                arguments = json.loads(line)
+                save_with_little_room(arguments) if "limited" in arguments else run(arguments)
                 status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         print(pid, flush=True)
+    os._exit(0)  # nothing is left to tidy up, and torch takes seconds to
 
 
 if __name__ == "__main__":
-    serve() if sys.argv[1:] == ["--serve"] else run(json.loads(sys.argv[1]))
+    serve()

@@ -6,12 +6,11 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -50,54 +49,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, toy: ModuleType) -> 
     return out
 
 
-class Runs:
-    """Starts runs in processes of their own, which can be killed."""
-
-    def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TOY.parents[2])}
-        self.server = subprocess.Popen(
-            [sys.executable, str(TOY), "--serve"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def start(self, out: Path, **arguments: object) -> int:
-        self.server.stdin.write(json.dumps({"out": str(out), "steps": STEPS, **arguments}) + "\n")
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline())
-
-    def kill(self, process: int) -> None:
-        os.kill(process, signal.SIGKILL)
-        self.wait(process)
-
-    def wait(self, process: int, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while is_alive(process):
-            assert time.monotonic() < end, "the run did not end in time"
-            time.sleep(0.002)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-@pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    runs = Runs()
-    yield runs
-    runs.server.communicate()  # closes its input, which ends it
-
-
-def wait_for(condition: Callable[[], bool], process: int, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], runs: Any, process: int, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert is_alive(process), "the run ended before it could be killed"
+        assert runs.is_alive(process), "the run ended before it could be killed"
         assert time.monotonic() < end, "the run did not get there in time"
         time.sleep(0.0005)
 
@@ -108,11 +63,11 @@ def rows(out: Path) -> int:
 
 
 def test_resume_after_a_kill_at_a_random_step_equals_no_kill(
-    tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+    tmp_path: Path, uninterrupted: Path, runs: Any, toy: ModuleType
 ) -> None:
     step = random.SystemRandom().randrange(4, STEPS - 8)
-    process = runs.start(tmp_path, workers=1)
-    wait_for(lambda: rows(tmp_path) >= step, process)
+    process = runs.start(tmp_path, steps=STEPS, workers=1)
+    wait_for(lambda: rows(tmp_path) >= step, runs, process)
     runs.kill(process)
     summary = toy.make_trainer(tmp_path, steps=STEPS).fit(resume=True)
     assert summary.reason == "all steps" and summary.steps == STEPS, f"killed at step {step}"
@@ -120,11 +75,11 @@ def test_resume_after_a_kill_at_a_random_step_equals_no_kill(
 
 
 def test_resume_after_a_kill_during_a_save_equals_no_kill(
-    tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+    tmp_path: Path, uninterrupted: Path, runs: Any, toy: ModuleType
 ) -> None:
-    process = runs.start(tmp_path, save_every=1)
+    process = runs.start(tmp_path, steps=STEPS, save_every=1)
     half_written = lambda: any((tmp_path / "checkpoints").glob(".tmp-*/model.safetensors"))  # noqa: E731
-    wait_for(lambda: rows(tmp_path) >= 3 and half_written(), process)
+    wait_for(lambda: rows(tmp_path) >= 3 and half_written(), runs, process)
     runs.kill(process)
     assert load_newest(tmp_path / "checkpoints") is not None
     left = list((tmp_path / "checkpoints").glob(".tmp-*"))
@@ -156,13 +111,13 @@ def test_a_torn_newest_checkpoint_is_skipped_and_the_run_still_the_same(
 
 
 def test_sigterm_saves_and_the_resumed_run_is_the_same(
-    tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+    tmp_path: Path, uninterrupted: Path, runs: Any, toy: ModuleType
 ) -> None:
-    process = runs.start(tmp_path, workers=1, save_every=0)
-    wait_for(lambda: rows(tmp_path) >= 5, process)
+    process = runs.start(tmp_path, steps=STEPS, workers=1, save_every=0)
+    wait_for(lambda: rows(tmp_path) >= 5, runs, process)
     os.kill(process, signal.SIGTERM)
     runs.wait(process)
-    told = json.loads((tmp_path / "ended.json").read_text())
+    told = json.loads((tmp_path / "ended-0.json").read_text())
     assert told["reason"] == "SIGTERM" and told["steps"] < STEPS
     assert list_checkpoints(tmp_path / "checkpoints")[0][0] == told["steps"]
     toy.make_trainer(tmp_path, steps=STEPS).fit(resume=True)
@@ -186,7 +141,7 @@ def test_how_often_a_run_evaluates_and_saves_changes_no_number(
 @pytest.mark.filterwarnings("ignore:removed half-written")
 @pytest.mark.parametrize("number", range(5))
 def test_a_kill_at_any_time_leaves_a_checkpoint_that_loads(
-    number: int, tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+    number: int, tmp_path: Path, uninterrupted: Path, runs: Any, toy: ModuleType
 ) -> None:
     kill_and_resume(tmp_path, uninterrupted, runs, toy)
 
@@ -195,16 +150,16 @@ def test_a_kill_at_any_time_leaves_a_checkpoint_that_loads(
 @pytest.mark.filterwarnings("ignore:removed half-written")
 @pytest.mark.parametrize("number", range(20))
 def test_twenty_more_kills_at_any_time(
-    number: int, tmp_path: Path, uninterrupted: Path, runs: Runs, toy: ModuleType
+    number: int, tmp_path: Path, uninterrupted: Path, runs: Any, toy: ModuleType
 ) -> None:
     kill_and_resume(tmp_path, uninterrupted, runs, toy)
 
 
-def kill_and_resume(out: Path, uninterrupted: Path, runs: Runs, toy: ModuleType) -> None:
-    process = runs.start(out, save_every=1, keep=1)
-    wait_for(lambda: len(list_checkpoints(out / "checkpoints")) > 0, process)
+def kill_and_resume(out: Path, uninterrupted: Path, runs: Any, toy: ModuleType) -> None:
+    process = runs.start(out, steps=STEPS, save_every=1, keep=1)
+    wait_for(lambda: len(list_checkpoints(out / "checkpoints")) > 0, runs, process)
     time.sleep(random.SystemRandom().uniform(0, 0.3))
-    if is_alive(process):
+    if runs.is_alive(process):
         runs.kill(process)
     assert load_newest(out / "checkpoints") is not None
     toy.make_trainer(out, steps=STEPS).fit(resume=True)
