@@ -97,7 +97,7 @@ def from_mapping(cls: type[C], data: Mapping[str, Any], where: str = "") -> C:
     for key, value in data.items():
         if key not in fields:
             raise ConfigError(
-                f"unknown key '{_join(where, key)}'{nearest(str(key), fields) or ';'} "
+                f"unknown key '{_join(where, key)}'{nearest(str(key), fields) or '.'} "
                 f"Allowed in {where or 'the file'}: {_keys(cls)}."
             )
         filled[key] = _convert(hints[key], value, _join(where, key))
@@ -206,7 +206,7 @@ def _substitute(value: Any, variables: Mapping[str, str | Path | None], where: s
         name = match.group(1)
         if name not in variables:
             raise ConfigError(
-                f"{where} is '{value}'; '${{{name}}}' is no variable{nearest(name, variables) or ';'} "
+                f"{where} is '{value}'; '${{{name}}}' is no variable{nearest(name, variables) or '.'} "
                 f"Known: {', '.join(variables) or 'none'}."
             )
         if variables[name] is None:
@@ -238,7 +238,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in inner:
             raise ConfigError(
-                f"{where} is {value!r}{nearest(str(value), inner) or ';'} It must be one of "
+                f"{where} is {value!r}{nearest(str(value), inner) or '.'} It must be one of "
                 f"{', '.join(map(repr, inner))}."
             )
         return value
