@@ -50,6 +50,7 @@ class ClassificationTask(Task):
         classes: Sequence[str],
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
+        stride: int = 4,
     ) -> list[Classification]:
         probabilities = logits.to(torch.float32).softmax(dim=-1)
         return [Classification(p, tuple(classes)) for p in probabilities]

@@ -67,9 +67,10 @@ class DepthTask(Task):
         classes: Sequence[str],
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
+        stride: int = 4,
     ) -> list[DepthMap]:
         return [
-            DepthMap(resize_logits(one, inside, size)[0].exp())
+            DepthMap(resize_logits(one, inside, size, stride)[0].exp())
             for one, inside, size in zip(logits, valid, sizes, strict=True)
         ]
 

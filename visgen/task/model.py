@@ -149,7 +149,8 @@ class MultiTaskModel(nn.Module):
                 if spec.task not in features:
                     features[spec.task] = self.backbone.suffix(state, spec.task)
                 logits = self.head(name)(features[spec.task])
-                answers[name] = TASKS.get(spec.task).decode(logits, spec.classes, valid, sizes)
+                stride = round(full[0] / logits.shape[-2]) if logits.ndim == 4 else 1
+                answers[name] = TASKS.get(spec.task).decode(logits, spec.classes, valid, sizes, stride)
         finally:
             self.train(was_training)
         return answers

@@ -72,6 +72,7 @@ class Task:
         classes: Sequence[str],
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
+        stride: int = 4,
     ) -> list[Any]:
         """Turn logits into one typed value per image.
 
@@ -80,6 +81,7 @@ class Task:
             classes: Class names of the head.
             valid: (H, W) of each image inside the batch; what lies right of and below it is padding.
             sizes: (H, W) that each answer shall have, usually that of the original photograph.
+            stride: Pixels of the batch per cell of a map of logits.
         """
         raise NotImplementedError(f"{type(self).__name__} must define decode.")
 

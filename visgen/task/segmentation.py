@@ -70,11 +70,12 @@ class SegmentationTask(Task):
         classes: Sequence[str],
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
+        stride: int = 4,
     ) -> list[SemanticMap]:
         answers = []
         for one, inside, size in zip(logits, valid, sizes, strict=True):
             is_large = one.shape[0] * size[0] * size[1] > MAX_FULL_LOGITS
-            ids = resize_logits(one, inside, inside if is_large else size).argmax(dim=0)
+            ids = resize_logits(one, inside, inside if is_large else size, stride).argmax(dim=0)
             if tuple(ids.shape) != tuple(size):
                 ids = F.interpolate(ids[None, None].to(torch.float32), size=tuple(size), mode="nearest-exact")[0, 0]
             answers.append(SemanticMap(ids.to(torch.int64), tuple(classes)))
@@ -85,19 +86,19 @@ class SegmentationTask(Task):
 
 
 def align_to_grid(logits: Tensor, target: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Resize logits (B, K, ceil(H/4), ceil(W/4)) and pick target pixels so that both lie on one grid.
+    """Resize logits (B, K, h, w) that cover the target (B, H, W) and pick target pixels so that both lie on one grid.
 
     Args:
-        stride: 1, 2 or 4. The target (B, H, W) is read at pixel centres of the grid's cells, never averaged.
+        stride: 1, 2 or 4. The target is read at pixel centres of the grid's cells, never averaged.
     Returns:
         Logits (B, K, ceil(H/stride), ceil(W/stride)) and the target on the same grid.
     """
     height, width = target.shape[-2:]
-    if stride < 4:
-        logits = F.interpolate(logits, scale_factor=4 // stride, mode="bilinear", align_corners=False)
-    rows, columns = -(-height // stride), -(-width // stride)
+    factor = round(height / logits.shape[-2]) / stride  # maps cover ceil(H/4) * 4 pixels, so the ratio is 2 or 4
+    if factor != 1:
+        logits = F.interpolate(logits, scale_factor=factor, mode="bilinear", align_corners=False)
     picked = target[:, stride // 2 :: stride, stride // 2 :: stride]
-    rows, columns = min(rows, picked.shape[1]), min(columns, picked.shape[2])
+    rows, columns = min(logits.shape[-2], picked.shape[1]), min(logits.shape[-1], picked.shape[2])
     return logits[..., :rows, :columns], picked[:, :rows, :columns]
 
 
