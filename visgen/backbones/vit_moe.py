@@ -2,162 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ConfigError, UnknownName, nearest
+from ..errors import ConfigError
 from ..nn.attention import Attention
-from ..nn.block import NORM_EPS, Block
+from ..nn.block import Block
 from ..nn.mlp import Mlp
 from ..nn.moe import MoEMlp
 from ..nn.moe_attention import MoEAttention
 from ..nn.pos_embed import ConvPosition, LearnedPosition, SinCosPosition
-from ..nn.routing import Router, check_gates, select_tasks, task_names
+from ..nn.routing import Router, select_tasks
 from ..nn.simple_pyramid import SimplePyramid, halve
 from ..options import build_options
 from .conv_stem import ConvStem, ConvStemConfig
 from .protocol import BACKBONES, Backbone, Features, crop_pyramid, pad_to_multiple
+from .vit_moe_config import ViTMoEConfig, named_size
 
-__all__ = ["LAYOUTS", "PrefixState", "RoutedLayer", "ViTMoE", "ViTMoEConfig"]
+__all__ = ["PrefixState", "RoutedLayer", "ViTMoE", "ViTMoEConfig"]
 
 STRIDE = 16
-LAYOUTS = ("twice", "all_mlp", "odd_mlp", "dense")
-POSITIONS = ("conv", "sincos", "learned", "none")
-TOKENS = ("mean", "mean_norm", "class")
-
-
-@dataclass(frozen=True)
-class ViTMoEConfig:
-    """Shape of a ViTMoE; `ViTMoEConfig.named("tiny", tasks=...)` gives the published sizes.
-
-    Attributes:
-        tasks: Routed tasks, in the order that integer task indices mean. Named heads share the router of their task.
-        width, depth, heads: D, number of blocks, and heads H of dense attention, which is also the number of experts
-            that a token visits in routed attention.
-        head_dim: d; width / heads when null.
-        mlp_ratio: Hidden width of a dense MLP in units of D.
-        num_experts, top_k: Bank and active experts of a routed MLP.
-        expert_hidden: Width inside one expert; mlp_ratio * width / top_k when null, so that the active parameters
-            equal those of the dense MLP.
-        attention_experts: Bank of a routed attention.
-        layout: Which parts of the blocks after the prefix are routed. "twice": attention in blocks 0, 2, ... and MLP
-            in blocks 1, 3, ...; "all_mlp": every MLP; "odd_mlp": the MLP of blocks 1, 3, ...; "dense": none, with
-            parts as large as the active parameters of `twin_of`.
-        twin_of: The layout that "dense" matches.
-        prefix_depth: The first blocks, always dense, that all tasks share on one image.
-        gate_norm, noise, noise_std, router_hidden: See `visgen.nn.routing.Router`.
-        task_embedding: Add a learned vector per task to all tokens where the suffix starts.
-        drop_path: Stochastic depth of the last block; it grows linearly from 0.
-        stem: Options of `ConvStemConfig` for a convolutional stem, or null for a patch embedding of 16 px.
-        stem_context: Add the projected stride-32 map of the stem to the tokens.
-        stem_token: Append the mean of the stride-32 map of the stem to the image vector.
-        position: "conv", "sincos", "learned" (table of `grid`, resampled) or "none".
-        grid: Reference grid (h, w) of learned positions.
-        class_token: Prepend a learned token.
-        token: The image vector: "mean" of normalised patch tokens, "mean_norm" norm of their mean, or the "class"
-            token.
-        qkv_bias, layer_scale: Options of the blocks.
-        mean, std: Statistics for RGB in [0, 1], used by the patch embedding; a stem brings its own.
-    """
-
-    tasks: tuple[str, ...] = ()
-    width: int = 192
-    depth: int = 12
-    heads: int = 3
-    head_dim: int | None = None
-    mlp_ratio: float = 4.0
-    num_experts: int = 16
-    top_k: int = 4
-    expert_hidden: int | None = None
-    attention_experts: int = 12
-    layout: str = "twice"
-    twin_of: str = "twice"
-    prefix_depth: int = 0
-    gate_norm: str = "topk"
-    noise: str = "none"
-    noise_std: float | None = None
-    router_hidden: int = 0
-    task_embedding: bool = True
-    drop_path: float = 0.0
-    stem: dict[str, Any] | None = None
-    stem_context: bool = True
-    stem_token: bool = False
-    position: str = "conv"
-    grid: tuple[int, int] = (14, 14)
-    class_token: bool = False
-    token: str = "mean"
-    qkv_bias: bool = True
-    layer_scale: float | None = None
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        for name in ("tasks", "grid", "mean", "std"):  # YAML brings lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        task_names(self.tasks)
-        for name, known in (
-            ("layout", LAYOUTS),
-            ("twin_of", LAYOUTS[:-1]),
-            ("position", POSITIONS),
-            ("token", TOKENS),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise ConfigError(f"{name} '{value}' is unknown{nearest(value, known) or ';'} use {', '.join(known)}.")
-        if not 0 <= self.prefix_depth <= self.depth:
-            raise ConfigError(f"prefix_depth is {self.prefix_depth} but depth is {self.depth}; use 0..{self.depth}.")
-        if self.head_dim is None and self.width % self.heads:
-            raise ConfigError(f"width {self.width} is not a multiple of heads {self.heads}; set head_dim.")
-        if self.token == "class" and not self.class_token:
-            raise ConfigError("token is 'class' but class_token is false; set class_token to true or token to 'mean'.")
-        if self.stem is None and self.stem_token:
-            raise ConfigError("stem_token is true but there is no stem; set stem, or stem_token to false.")
-        if self.routed_layout == "twice":
-            check_gates(self.attention_experts, self.heads, self.gate_norm)
-        check_gates(self.num_experts, self.top_k, self.gate_norm)
-
-    @classmethod
-    def named(cls, size: str, tasks: tuple[str, ...], **changes: Any) -> ViTMoEConfig:
-        """Give the configuration called "tiny", "small" or "base" for `tasks`, with `changes` applied."""
-        return cls(**{**named_size(size), "tasks": tuple(tasks), **changes})
-
-    @property
-    def routed_layout(self) -> str:
-        """The layout, or the one that a dense twin stands for."""
-        return self.twin_of if self.layout == "dense" else self.layout
-
-    @property
-    def attention_dim(self) -> int:
-        """Width d of one attention head."""
-        return self.width // self.heads if self.head_dim is None else self.head_dim
-
-    @property
-    def hidden(self) -> int:
-        """Width inside one expert."""
-        return round(self.mlp_ratio * self.width / self.top_k) if self.expert_hidden is None else self.expert_hidden
-
-    def dense_twin(self, **changes: Any) -> ViTMoEConfig:
-        """The same network with dense parts of equal active parameters."""
-        return replace(self, **{"layout": "dense", "twin_of": self.routed_layout, **changes})
-
-
-# Mod-Squad, arXiv:2212.08066; routed attention of "tiny" is ours. Width of a head is 2 D / H in small and base.
-SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"width": 192, "heads": 3, "head_dim": 64, "attention_experts": 12},
-    "small": {"width": 384, "heads": 6, "head_dim": 128, "attention_experts": 15},
-    "base": {"width": 768, "heads": 12, "head_dim": 128, "attention_experts": 24},
-}
-
-
-def named_size(size: str) -> dict[str, Any]:
-    """The fields that make up the named size "tiny", "small" or "base"."""
-    if size not in SIZES:
-        raise UnknownName(f"ViTMoE size '{size}' is unknown{nearest(size, SIZES) or ';'} use {', '.join(SIZES)}.")
-    return SIZES[size]
 
 
 @dataclass
@@ -165,7 +33,7 @@ class PrefixState:
     """What the prefix hands to the suffixes of all tasks.
 
     Attributes:
-        tokens: (B, N, D), N = h * w cells that hold picture, after the class token if there is one.
+        tokens: (B, N, D), N = h * w cells that hold picture, after the class token and registers.
         maps: Maps of the stem at strides 4 and 8 (padded size), empty for a patch embedding.
         context: Mean of the stem's stride-32 map (B, C), or None.
         grid: (h, w) at stride 16.
@@ -232,7 +100,8 @@ class ViTMoE(Backbone):
             self.context_proj = nn.Conv2d(channels[32], width, 1) if config.stem_context else None
             self.channels = {4: channels[4], 8: channels[8], 16: width, 32: width}
             self.token_dim += channels[32] if config.stem_token else 0
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if config.class_token else None
+        extra = config.class_token + config.registers
+        self.extra_tokens = nn.Parameter(0.02 * torch.randn(1, extra, width)) if extra else None
         self.position = _position(config)
         rates = torch.linspace(0, config.drop_path, config.depth).tolist()
         self.blocks = nn.ModuleList(_block(config, i, rates[i]) for i in range(config.depth))
@@ -241,7 +110,8 @@ class ViTMoE(Backbone):
             if config.task_embedding
             else None
         )
-        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm_pre = nn.LayerNorm(width, eps=config.norm_eps) if config.pre_norm else nn.Identity()
+        self.norm = nn.LayerNorm(width, eps=config.norm_eps)
 
     @property
     def routed_layers(self) -> tuple[RoutedLayer, ...]:
@@ -256,7 +126,7 @@ class ViTMoE(Backbone):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters with two or more axes that are no matrices, such as biases (E, h) of experts."""
-        small = ("cls_token", "position.table", ".b1", ".b2")
+        small = ("extra_tokens", "position.table", ".b1", ".b2")
         return {n for n, _ in self.named_parameters() if n.endswith(small) or n.startswith("task_embedding.")}
 
     def prefix(self, images: Tensor) -> PrefixState:
@@ -278,8 +148,9 @@ class ViTMoE(Backbone):
         tokens = x[..., : grid[0], : grid[1]].flatten(2).transpose(1, 2)  # (B, h * w, D)
         if self.position is not None:
             tokens = self.position(tokens, grid)
-        if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+        if self.extra_tokens is not None:
+            tokens = torch.cat([self.extra_tokens.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+        tokens = self.norm_pre(tokens)
         for block in self.blocks[: self.config.prefix_depth]:
             tokens, _ = block(tokens)
         return PrefixState(tokens, maps, context, grid, size)
@@ -311,7 +182,7 @@ class ViTMoE(Backbone):
         for block in self.blocks[self.config.prefix_depth :]:
             x, statistics = block(x, tasks, record, collect, generator)
             routing += statistics
-        patches = x if self.cls_token is None else x[:, 1:]
+        patches = x[:, self.config.class_token + self.config.registers :]
         normed = self.norm(patches)
         if self.config.token == "class":
             token = self.norm(x[:, 0])
@@ -382,7 +253,7 @@ def _block(config: ViTMoEConfig, index: int, drop_path: float) -> Block:
         expert = 2 * width * config.hidden + config.hidden + width
         active = config.top_k * expert + _router_size(config, config.num_experts)
         mlp = Mlp(width, round((active - width) / (2 * width + 1)))
-    return Block(width, attn, mlp, config.layer_scale, drop_path)
+    return Block(width, attn, mlp, config.layer_scale, drop_path, config.norm_eps)
 
 
 def _router_size(config: ViTMoEConfig, experts: int) -> int:

@@ -35,16 +35,23 @@ class Block(nn.Module):
         mlp: Dense MLP or `MoEMlp`.
         layer_scale: Initial layer scale, or None for none.
         drop_path: Probability of skipping a branch for one image, in training only.
+        norm_eps: Epsilon of the layer norms.
     """
 
     def __init__(
-        self, width: int, attn: nn.Module, mlp: nn.Module, layer_scale: float | None = None, drop_path: float = 0.0
+        self,
+        width: int,
+        attn: nn.Module,
+        mlp: nn.Module,
+        layer_scale: float | None = None,
+        drop_path: float = 0.0,
+        norm_eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.attn = attn
         self.ls1 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
-        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.mlp = mlp
         self.ls2 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
         self.drop_path = drop_path
