@@ -20,8 +20,8 @@ install: ## Create .venv and install visgen with its development tools; does not
 	  $(PYTHON) -m venv --clear $(VENV); \
 	fi; \
 	echo "Installing visgen and its dependencies into $(VENV); the first time takes a few minutes."; \
-	$(BIN)/python -m pip install --quiet 'hatchling>=1.27'; \
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'; \
+	$(BIN)/python -m pip install 'hatchling>=1.27'; \
+	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'; \
 	{ echo "# $(CURDIR)"; cat pyproject.toml; } > $(STAMP)
 
 demo: install ## Run the shipped model on the sample photographs; pictures and JSON go to out/demo

@@ -59,7 +59,7 @@ PERFECT = {
 def small_model(key: str) -> MultiTaskModel:
     """A tiny convolutional net with the task's own head."""
     torch.manual_seed(0)
-    backbone = BACKBONES.get("timm")(name="test_resnet")
+    backbone = BACKBONES.get("timm")(model="test_resnet")
     return MultiTaskModel(backbone, {key: HeadSpec(key, CASES[key][0])})
 
 
