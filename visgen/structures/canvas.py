@@ -177,10 +177,10 @@ def panel_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image
     note = max(text_width(entry.note, size) for entry in shown)
     name = max(text_width(entry.name, size) for entry in shown)
     room = width - gap
-    fixed = swatch + size // 2 + (note + size if note else 0) + gap
+    fixed = swatch + size // 2 + (note + size if note else 0) + 2 * gap
     columns = max(1, min(len(shown), room // (fixed + name)))
     name = min(name, room // columns - fixed)
-    column = min(room // columns, fixed + name + 2 * gap)
+    column = min(room // columns, fixed + name + gap)
     rows = -(-len(shown) // columns)
     picture, pen = _sheet(width, rows * row + size)
     for index, entry in enumerate(shown):
