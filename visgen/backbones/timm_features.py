@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..options import build_options
 from .conv_stem import load_timm_weights
 from .protocol import BACKBONES, STRIDES, Backbone, Features, crop_pyramid, pad_to_multiple
 
@@ -47,7 +48,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, config: TimmBackboneConfig | None = None, load_weights: bool = True, **options: Any) -> None:
         super().__init__()
-        config = config or TimmBackboneConfig(**options)
+        config = config or build_options(TimmBackboneConfig, options, "backbone timm")
         self.config = config
         full = timm.create_model(config.model, pretrained=config.pretrained and load_weights, **config.options)
         if config.weights and load_weights:
