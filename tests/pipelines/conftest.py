@@ -26,7 +26,13 @@ def model() -> MultiTaskModel:
     torch.manual_seed(0)
     config = {
         "backbone": {
-            "name": "vit_moe", "width": 32, "depth": 2, "heads": 2, "num_experts": 4, "top_k": 2, "attention_experts": 4,
+            "name": "vit_moe",
+            "width": 32,
+            "depth": 2,
+            "heads": 2,
+            "num_experts": 4,
+            "top_k": 2,
+            "attention_experts": 4,
         },
         "heads": {
             "classification": {"task": "classification", "classes": ("cat", "dog", "owl")},
@@ -36,7 +42,7 @@ def model() -> MultiTaskModel:
         },
         "default_heads": {"segmentation": "segmentation.coco"},
         "max_side": 96,
-    }  # fmt: skip
+    }
     return build_model(config).eval()
 
 

@@ -15,7 +15,13 @@ torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and a busy m
 
 CONFIG: dict[str, Any] = {
     "backbone": {
-        "name": "vit_moe", "width": 32, "depth": 2, "heads": 2, "num_experts": 4, "top_k": 2, "attention_experts": 4,
+        "name": "vit_moe",
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "num_experts": 4,
+        "top_k": 2,
+        "attention_experts": 4,
     },
     "heads": {
         "classification": {"task": "classification", "classes": ("cat", "dog", "owl")},
@@ -23,7 +29,7 @@ CONFIG: dict[str, Any] = {
         "depth": {"task": "depth"},
     },
     "max_side": 96,
-}  # fmt: skip
+}
 
 
 def new_model(seed: int = 0) -> MultiTaskModel:

@@ -34,8 +34,8 @@ def pipeline(
     """Give a callable that answers one or several tasks about pictures.
 
     Args:
-        task: A task ("depth"), a head of the model ("segmentation.camvid"), or a list of those. "segmentation" alone means
-            the model's default label set. None means everything that the model answers, every label set included.
+        task: A task ("depth"), a head of the model ("segmentation.camvid"), or a list of those. "segmentation" alone
+            means the model's default label set. None means everything that the model answers, every label set included.
         model: A shipped name, a folder, a Hub id "owner/name", or a model; a model is moved to `device`. None takes the
             shipped default.
         device: "auto" takes an accelerator when there is one.
@@ -164,7 +164,8 @@ class Pipeline:
             raise ConfigError(f"threshold is {threshold}; it is a probability, from 0 to 1.")
         if threshold is not None and not tasks & {"detection", "segmentation"}:
             raise ConfigError(
-                f"threshold is {threshold:g} but none of the tasks asked ({', '.join(sorted(tasks))}) uses it; leave it out."
+                f"threshold is {threshold:g} but none of the tasks asked ({', '.join(sorted(tasks))}) uses it; "
+                "leave it out."
             )
         if top_k is not None and top_k < 1:
             raise ConfigError(f"top_k is {top_k}; it must be at least 1.")

@@ -67,7 +67,9 @@ def working_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     return max(MIN_SIDE, round(size[0] * scale)), max(MIN_SIDE, round(size[1] * scale))
 
 
-def run_items(model: MultiTaskModel, heads: Sequence[str], items: Iterator[Item], options: RunOptions) -> Iterator[Result]:
+def run_items(
+    model: MultiTaskModel, heads: Sequence[str], items: Iterator[Item], options: RunOptions
+) -> Iterator[Result]:
     """Yield one Result per item, in order; with on_error="skip" unreadable items are left out.
 
     At most `batch_size` pictures are held at a time. Those of one batch that have the same working size go through the
@@ -100,16 +102,16 @@ def _read(item: Item, options: RunOptions) -> _Picture:
         picture.error = str(error) if item.source in str(error) else f"{item.source}: {error}"
         picture.timing["read"] = time.perf_counter() - start
         return picture
-    picture.timing["read"] = time.perf_counter() - start
     picture.size = (int(image.shape[1]), int(image.shape[2]))
     if not item.is_file:
         picture.photo = picture_of(image)
+    picture.timing["read"] = time.perf_counter() - start
     start = time.perf_counter()
     size = working_size(picture.size, options.max_side)
     image = image.to(options.device)
     if size != picture.size:
-        image = F.interpolate(image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0].clamp_(0, 1)
-    picture.image = image
+        image = F.interpolate(image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
+    picture.image = image.clamp(0, 1)
     picture.timing["resize"] = time.perf_counter() - start
     return picture
 
@@ -119,7 +121,7 @@ def _answer(model: MultiTaskModel, heads: Sequence[str], group: list[_Picture], 
     start = time.perf_counter()
     images = torch.stack([p.image for p in group if p.image is not None])
     with torch.no_grad(), autocast(options.device, options.dtype):
-        answers = model.predict(images, heads, sizes=[p.size for p in group])
+        answers = model.predict(images, heads, sizes=[p.size for p in group if p.size])
     synchronise(options.device)
     seconds = (time.perf_counter() - start) / len(group)
     for i, picture in enumerate(group):
@@ -156,8 +158,8 @@ def _limit(value: Any, options: RunOptions) -> Any:
     if isinstance(value, SemanticMap) and options.threshold is not None:
         if value.confidence is None:
             raise ConfigError(
-                f"threshold is {options.threshold:g} but the segmentation of this model carries no confidence to compare; "
-                "leave threshold out."
+                f"threshold is {options.threshold:g} but the segmentation of this model carries no confidence to "
+                "compare; leave threshold out."
             )
         return replace(value, ids=value.ids.where(value.confidence >= options.threshold, 255))
     return value

@@ -19,8 +19,8 @@ class ModelCard:
         licence: Licence of the weights, as a name of huggingface.co/docs ("other" with `licence_note`).
         licence_note: What the licence means for a user.
         data: One line per training set: name, licence, count.
-        metrics: Rows of (head or data set, metric, value, protocol, command); a value may be Markdown, such as a link to
-            its record.
+        metrics: Rows of (head or data set, metric, value, protocol, command); a value may be Markdown, such as a link
+            to its record.
         limits: One line per known weakness.
     """
 
@@ -48,7 +48,7 @@ class ModelCard:
         body = [
             f"# {self.title}",
             self.summary or "Several vision tasks answered by one model.",
-            "```python\nfrom visgen import pipeline\n\nresult = pipeline(model=FOLDER_OR_HUB_ID)(\"photo.jpg\")\n```",
+            '```python\nfrom visgen import pipeline\n\nresult = pipeline(model=FOLDER_OR_HUB_ID)("photo.jpg")\n```',
             "## What it answers",
             "\n".join(["| head | task | classes |", "|---|---|---|", *(_head_row(k, v) for k, v in heads.items())]),
             f"Backbone `{config.get('backbone', {}).get('name', 'not stated')}`, {parameters:,} parameters; "

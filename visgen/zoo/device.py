@@ -1,4 +1,4 @@
-"""The one place that turns "auto" into a device and a number format."""
+"""Where and in which number format a model computes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from ..engine.distributed import choose_device
 from ..errors import ConfigError
 
 __all__ = ["DTYPES", "autocast", "resolve_device", "resolve_dtype", "synchronise"]
@@ -14,21 +15,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """Give a device that works here: the first accelerator for "auto", else the CPU.
+    """Give a device that works here: the accelerator for "auto" when there is one, else the CPU.
 
     Raises:
         ConfigError: The name is no device, or this machine does not have it.
     """
-    if device == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None else torch.device("cpu")
-    try:
-        wanted = torch.device(device)
-        torch.empty(1, device=wanted)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device '{device}' cannot be used here ({reason}); use 'auto' or 'cpu'.") from error
-    return wanted
+    return choose_device(str(device))
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
@@ -40,7 +32,7 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     if dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     wanted = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if wanted not in DTYPES.values():
+    if wanted is None or wanted not in DTYPES.values():
         raise ConfigError(f"dtype '{dtype}' is not known; use one of auto, {', '.join(DTYPES)}.")
     if wanted == torch.float16 and device.type == "cpu":
         raise ConfigError("dtype 'float16' is slow and inexact on a CPU; use float32 or bfloat16.")

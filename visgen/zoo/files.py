@@ -1,7 +1,8 @@
 """The model folder: `config.json`, `model.safetensors`, `README.md`; written atomically, read with every check.
 
 `config.json` holds `format` (this layout's version), `visgen`, `model` (what `visgen.task.build_model` takes) and
-`weights` (sha256, bytes and dtype of the tensors file). A tensor that two modules share is stored once; the file's own metadata lists its other names.
+`weights` (sha256, bytes and dtype of the tensors file). A tensor that two modules share is stored once; the file's own
+metadata lists its other names.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     for name, stored in shared.items():
         if stored not in tensors:
-            raise CheckpointError(f"weights file '{path}' says that '{name}' is '{stored}', which it lacks; fetch it again.")
+            raise CheckpointError(f"weights file '{path}' says '{name}' is '{stored}', which it lacks; fetch it again.")
         tensors[name] = tensors[stored]
     return tensors
 

@@ -79,7 +79,8 @@ def find_entry(name: str, zoo: str | Path | None = None) -> tuple[Path, ModelEnt
     if name not in models or folder is None:
         known = f"Shipped: {', '.join(models)}" if models else "This visgen ships no model"
         raise UnknownName(
-            f"model '{name}' is neither a folder nor a shipped model{nearest(name, models)} {known}. A Hub id is owner/name."
+            f"model '{name}' is neither a folder nor a shipped model{nearest(name, models) or ';'} {known}. "
+            "A Hub id is owner/name."
         )
     return folder, models[name]
 
@@ -91,14 +92,14 @@ def check_hash(path: Path, sha256: str, size: int, says: str) -> None:
         CheckpointError: The file is missing, or its size or hash differ; the message holds both values.
     """
     if not path.is_file():
-        raise CheckpointError(f"weights file '{path}' does not exist but {says} lists it; fetch or save it again.")
+        raise CheckpointError(f"weights file '{path}' does not exist but {says} lists it; fetch it again.")
     found = path.stat().st_size
     if found != size:
-        raise CheckpointError(f"weights file '{path}' has {found} bytes but {says} says {size}; fetch or save it again.")
+        raise CheckpointError(f"weights file '{path}' has {found} bytes but {says} says {size}; fetch it again.")
     actual = hash_file(path)
     if actual != sha256:
         raise CheckpointError(
-            f"weights file '{path}' has sha256 {actual} but {says} says {sha256}; it was changed: fetch or save it again."
+            f"weights file '{path}' has sha256 {actual} but {says} says {sha256}; it was changed: fetch it again."
         )
 
 
@@ -107,8 +108,8 @@ def add_to_index(
 ) -> ModelEntry:
     """Copy a saved model into a zoo folder and list it; a release script calls this.
 
-    Writes `weights/NAME.safetensors`, `weights/NAME.json` and `cards/NAME.md` under `zoo`, then `index.json`, each by an
-    atomic replace. An entry of that name is replaced.
+    Writes `weights/NAME.safetensors`, `weights/NAME.json` and `cards/NAME.md` under `zoo`, then `index.json`, each by
+    an atomic replace. An entry of that name is replaced.
 
     Args:
         folder: What `save_pretrained` wrote.

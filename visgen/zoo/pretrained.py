@@ -86,9 +86,7 @@ def from_pretrained(
     return _load(folder / entry.config, folder / entry.file, text, is_checked=True)
 
 
-def load_model(
-    name: str | Path = DEFAULT_MODEL, device: str | torch.device = "auto", **options: Any
-) -> MultiTaskModel:
+def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "auto", **options: Any) -> MultiTaskModel:
     """Load a model ready for use on a device; `name` and `options` as in `from_pretrained`."""
     target = resolve_device(device)
     return from_pretrained(name, **options).to(target)
