@@ -120,7 +120,7 @@ WRITERS: dict[str, Callable[[Path], str]] = {
     "parquet": write_parquet,
     "town": write_town,
 }
-OPTIONS: dict[str, dict[str, object]] = {"town": {"length": COUNT, "size": (48, 64)}}
+OPTIONS: dict[str, dict[str, object]] = {"town": {"count": COUNT, "size": (48, 64)}}
 
 
 @pytest.fixture(scope="module", params=FORMATS)
