@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Camera:
     pitch: float = 0.0
     roll: float = 0.0
 
-    @property
+    @cached_property
     def rotation(self) -> np.ndarray:
         """World-to-camera rotation (3, 3) float64."""
         cy, sy = math.cos(self.yaw), math.sin(self.yaw)
@@ -60,3 +61,19 @@ class Camera:
         column = self.focal * local[..., 0] / safe + self.size[1] / 2
         row = self.focal * local[..., 1] / safe + self.size[0] / 2
         return np.stack([column, row, depth], axis=-1)
+
+    def project_point(self, x: float, y: float, z: float) -> tuple[float, float, float]:
+        """One world point to (column, row, depth), without arrays."""
+        x, y, z = x - self.position[0], y - self.position[1], z - self.position[2]
+        (a, b, c), (d, e, f), (g, h, i) = self._rows
+        depth = g * x + h * y + i * z
+        scale = self.focal / (depth if abs(depth) > 1e-6 else 1e-6)
+        return (
+            scale * (a * x + b * y + c * z) + self.size[1] / 2,
+            scale * (d * x + e * y + f * z) + self.size[0] / 2,
+            depth,
+        )
+
+    @cached_property
+    def _rows(self) -> list[list[float]]:
+        return self.rotation.tolist()

@@ -57,9 +57,11 @@ class TownConfig:
         textures: False paints every surface plain; lane marks, windows and other meaning-bearing patterns stay.
         max_depth: Depth beyond this many metres is missing (0), as is the sky. At most 65.535, the 16-bit limit.
         min_pixels: An object with fewer visible pixels gets no box, mask or relation.
+        links: Fewest and most visual relations that the layout tries to stage.
         ood_share: Share of scenes that hold one out-of-distribution object: an unseen kind, or a known kind in an
             unseen texture.
         unseen_kinds: Kinds kept out of ordinary scenes; regular kinds may be moved here to hold them out.
+        absent_kinds: Kinds that no scene of this configuration holds; they keep their label (kinds kept for testing).
         unseen_textures: Textures kept out of ordinary scenes.
         relation_share: Share of the true relations that is written down, drawn with the seed; 1 lists all.
         holdout_triplets: (subject kind, predicate, object kind) compositions that are held out.
@@ -78,8 +80,10 @@ class TownConfig:
     textures: bool = True
     max_depth: float = 65.0
     min_pixels: int = 12
+    links: tuple[int, int] = (0, 2)
     ood_share: float = 0.0
     unseen_kinds: tuple[str, ...] = UNSEEN_KINDS
+    absent_kinds: tuple[str, ...] = ()
     unseen_textures: tuple[str, ...] = UNSEEN_TEXTURES
     relation_share: float = 1.0
     holdout_triplets: tuple[tuple[str, str, str], ...] = ()
@@ -87,7 +91,7 @@ class TownConfig:
     degrade: bool = True
 
     def __post_init__(self) -> None:
-        pairs = {"size": int, "objects": int, "focal": float}
+        pairs = {"size": int, "objects": int, "links": int, "focal": float}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, list):
@@ -97,8 +101,10 @@ class TownConfig:
             object.__setattr__(self, field.name, value)
         if min(self.size) < 32:
             raise ConfigError(f"size is {self.size}; height and width must be at least 32 pixels.")
-        if not 0 <= self.objects[0] <= self.objects[1]:
-            raise ConfigError(f"objects is {self.objects}; give (fewest, most) with 0 <= fewest <= most.")
+        for name in ("objects", "links"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ConfigError(f"{name} is {(low, high)}; give (fewest, most) with 0 <= fewest <= most.")
         if not 0.3 <= self.focal[0] <= self.focal[1] <= 5:
             raise ConfigError(f"focal is {self.focal}; give (shortest, longest) image widths within 0.3 to 5.")
         if not 1 <= self.max_depth <= 65.535:
@@ -114,6 +120,8 @@ class TownConfig:
         _known("composition", self.composition, COMPOSITIONS)
         for kind in self.unseen_kinds:
             _known("unseen kind", kind, KINDS + UNSEEN_KINDS)
+        for kind in self.absent_kinds:
+            _known("absent kind", kind, KINDS)
         for texture in self.unseen_textures:
             _known("unseen texture", texture, TEXTURES + UNSEEN_TEXTURES)
         if "plain" in self.unseen_textures:
@@ -122,7 +130,9 @@ class TownConfig:
             raise ConfigError(f"ood_share is {self.ood_share} but no kind or texture is unseen; name at least one.")
         for triplet in self.holdout_triplets:
             if len(triplet) != 3:
-                raise ConfigError(f"holdout triplet {triplet!r} has {len(triplet)} parts; give (subject, predicate, object).")
+                raise ConfigError(
+                    f"holdout triplet {triplet!r} has {len(triplet)} parts; give (subject, predicate, object)."
+                )
             for kind in (triplet[0], triplet[2]):
                 _known("triplet kind", kind, KINDS)
             _known("predicate", triplet[1], PREDICATES)
@@ -132,11 +142,10 @@ class TownConfig:
 
 def _pair(name: str, value: object, kind: type) -> tuple:
     """Two numbers of one type, or a ConfigError that names the field."""
-    try:
-        first, second = value  # type: ignore[misc]
-        return kind(first), kind(second)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is {value!r}; give two numbers.") from None
+    allowed = (int,) if kind is int else (int, float)
+    if not isinstance(value, tuple) or len(value) != 2 or not all(type(v) in allowed for v in value):
+        raise ConfigError(f"{name} is {value!r}; give two {'whole ' if kind is int else ''}numbers.")
+    return kind(value[0]), kind(value[1])
 
 
 def _known(what: str, name: str, known: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from random import Random
 
 import numpy as np
@@ -29,28 +31,35 @@ def _street(world: World, pixels: Pixels, rng: Random) -> np.ndarray:
     blue = np.array([[0.72], [0.86], [1.12]], np.float32) * np.float32(0.75 + 0.4 * cloudy)
     normal = pixels.normal
     facing = np.maximum(sun @ normal, 0)
-    shadow = ground_shadow(world, pixels, np.array([sun[0], sun[2]]) / -max(float(sun[1]), 0.35), 0.75 * (1 - 0.6 * cloudy))
+    shadow = ground_shadow(
+        world, pixels, np.array([sun[0], sun[2]]) / -max(float(sun[1]), 0.35), 0.75 * (1 - 0.6 * cloudy)
+    )
     ambient = np.float32(0.62) + np.float32(0.38) * normal[1]
     near_ground = np.float32(0.7) + np.float32(0.3) * np.clip(pixels.position[1] / np.float32(0.5), 0, 1)
     near_ground[pixels.level] = 1
-    light = pixels.albedo * (warm * (strength * facing * shadow) + blue * (ambient * near_ground * (0.35 + 0.65 * shadow)))
+    light = pixels.albedo * (
+        warm * (strength * facing * shadow) + blue * (ambient * near_ground * (0.35 + 0.65 * shadow))
+    )
     mirror = np.maximum(normal[1], 0.1) * pixels.gloss * np.float32(0.35)
     light += blue * mirror
-    sky_light = _sky(world, pixels, rng, cloudy)
+    above = np.flatnonzero(pixels.sky)
+    sky_light = _sky(world, pixels.position[:, above], rng, cloudy)
     haze = np.float32(rng.uniform(0.002, 0.012))
     veil = 1 - np.exp(-haze * pixels.depth)
     light += (np.array([[0.85], [0.92], [1.0]], np.float32) * np.float32(0.9) - light) * veil
-    return np.where(pixels.sky, sky_light, light)
+    light[:, above] = sky_light
+    return light
 
 
-def _sky(world: World, pixels: Pixels, rng: Random, cloudy: float) -> np.ndarray:
-    rise = (pixels.position[1] - np.float32(world.camera.position[1])) / np.float32(200)
+def _sky(world: World, position: np.ndarray, rng: Random, cloudy: float) -> np.ndarray:
+    """Radiance (3, S) of the sky at points 200 m deep: a gradient with clouds on a flat layer."""
+    rise = np.maximum(position[1] - np.float32(world.camera.position[1]), 0) / np.float32(200)
     zenith = np.array([[0.25], [0.5], [1.1]], np.float32) * np.float32(1 - 0.4 * cloudy)
     horizon = np.array([[1.05], [1.1], [1.15]], np.float32)
-    blend = np.clip(rise * 2.2, 0, 1) ** np.float32(0.6)
+    blend = np.sqrt(np.clip(rise * 2.2, 0, 1))
     sky = horizon + (zenith - horizon) * blend
-    cloud = noise(pixels.position[0] * np.float32(0.01) / (rise + np.float32(0.12)) + np.float32(rng.uniform(0, 9)),
-                  1 / (rise + np.float32(0.12)), 1.5, 14.0)  # fmt: skip
+    layer = 1 / (rise + np.float32(0.12))
+    cloud = noise(position[0] * np.float32(0.01) * layer + np.float32(rng.uniform(0, 9)), layer, 1.5, 14.0)
     cover = np.clip((cloud - np.float32(0.75 - 0.5 * cloudy)) * 3, 0, 1)
     return sky + (np.float32(1.25 - 0.3 * cloudy) - sky) * cover
 
@@ -80,8 +89,11 @@ def _room(world: World, pixels: Pixels, rng: Random) -> np.ndarray:
     light = pixels.albedo * (cool * (facing * np.float32(0.85)) + warm * (power * glow) + np.float32(0.25))
     light *= shadow * corner * near_ground
     light += cool * (pixels.gloss * np.float32(0.12) * np.maximum(normal[1], 0.15))
-    outside = np.float32(1.6) + np.float32(0.5) * noise(position[0] + position[2], position[1], 1.4)
-    return np.where(pixels.daylight, cool * outside, light)
+    panes = np.flatnonzero(pixels.daylight)
+    view = noise(position[0, panes] + position[2, panes], position[1, panes], 1.5)
+    green = np.array([[0.55], [0.75], [0.45]], np.float32)
+    light[:, panes] = cool * np.float32(1.35) + (green - np.float32(0.6)) * np.clip(view * 4 - 1.6, 0, 1)
+    return light
 
 
 def ground_shadow(world: World, pixels: Pixels, slant: np.ndarray, depth: float) -> np.ndarray:
@@ -96,12 +108,14 @@ def ground_shadow(world: World, pixels: Pixels, slant: np.ndarray, depth: float)
     picture = light.reshape(height, width)
     x, z = pixels.position[0].reshape(height, width), pixels.position[2].reshape(height, width)
     for thing in world.things:
-        if thing.position[1] > 0.05:
+        if thing.position[1] > 0.05 or thing.kind == "building":
             continue
         tall = min(float(thing.high[1] - thing.low[1]), 3.0)
         half = (thing.high - thing.low) / 2
         centre = (thing.high + thing.low) / 2
-        spread = np.outer(slant, slant) * (tall * tall / 12) + np.diag([half[0] ** 2, half[2] ** 2]) * 0.5 + np.eye(2) * 0.01
+        spread = (
+            np.outer(slant, slant) * (tall * tall / 12) + np.diag([half[0] ** 2, half[2] ** 2]) * 0.5 + np.eye(2) * 0.01
+        )
         cx, cz = centre[0] + slant[0] * tall / 2, centre[2] + slant[1] * tall / 2
         reach = 2.2 * np.sqrt(np.diag(spread))
         corners = np.array([[cx + i * reach[0], 0.0, cz + j * reach[1]] for i in (-1, 1) for j in (-1, 1)])
@@ -118,7 +132,10 @@ def ground_shadow(world: World, pixels: Pixels, slant: np.ndarray, depth: float)
         inverse = np.linalg.inv(spread)
         dx = x[r0:r1, c0:c1] - np.float32(cx)
         dz = z[r0:r1, c0:c1] - np.float32(cz)
-        q = dx * (np.float32(inverse[0, 0]) * dx + np.float32(2 * inverse[0, 1]) * dz) + np.float32(inverse[1, 1]) * dz * dz
+        q = (
+            dx * (np.float32(inverse[0, 0]) * dx + np.float32(2 * inverse[0, 1]) * dz)
+            + np.float32(inverse[1, 1]) * dz * dz
+        )
         q *= np.float32(0.5)
         q *= q
         q += 1
@@ -132,13 +149,23 @@ _GAMMA = np.clip(
         np.linspace(0, 1, 4096) <= 0.0031308,
         np.linspace(0, 1, 4096) * 12.92,
         1.055 * np.linspace(0, 1, 4096) ** (1 / 2.4) - 0.055,
-    ) * 255 + 0.5, 0, 255,
-).astype(np.uint8)  # fmt: skip
+    )
+    * 255
+    + 0.5,
+    0,
+    255,
+).astype(np.uint8)
 
 
 def develop(
-    light: np.ndarray, size: tuple[int, int], rng: Random, target: float, electrons: float, degrade: bool,
-    bloom: float = 0.0, ceiling: float = 3.0,
+    light: np.ndarray,
+    size: tuple[int, int],
+    rng: Random,
+    target: float,
+    electrons: float,
+    degrade: bool,
+    bloom: float = 0.0,
+    ceiling: float = 3.0,
 ) -> np.ndarray:
     """Radiance (3, N) through lens, sensor and tone curve to a picture (H, W, 3) uint8.
 
@@ -179,6 +206,17 @@ def _blur(picture: np.ndarray, side: np.float32) -> np.ndarray:
     return picture
 
 
+@lru_cache(maxsize=1)
+def _normals() -> np.ndarray:
+    """A bank of standard normal numbers, float32; drawing fresh ones would cost as much as the light."""
+    return np.random.Generator(np.random.PCG64(11)).standard_normal(1 << 20, dtype=np.float32)
+
+
 def _grain(rng: Random, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal noise, float32."""
-    return np.random.Generator(np.random.SFC64(rng.getrandbits(64))).standard_normal(shape, dtype=np.float32)
+    """Standard normal noise, float32: a stretch of the bank from a random place on."""
+    bank = _normals()
+    count = math.prod(shape)
+    if count >= len(bank):
+        return np.random.Generator(np.random.PCG64(rng.getrandbits(64))).standard_normal(shape, dtype=np.float32)
+    start = rng.randrange(len(bank) - count)
+    return bank[start : start + count].reshape(shape)

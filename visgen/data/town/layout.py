@@ -12,10 +12,10 @@ import numpy as np
 from . import objects_room, objects_street
 from .camera import Camera
 from .config import IGNORED, KINDS, SEMANTIC_CLASSES, TEXTURES, TownConfig
-from .parts import Parts
+from .parts import Parts, Vector
 from .things import PAINTS, Look, Top, jitter
 
-__all__ = ["Ground", "Stage", "Thing", "World"]
+__all__ = ["MODELS", "PATTERNED", "Ground", "Link", "Stage", "Thing", "World"]
 
 MODELS: dict[str, tuple[str, Callable, float, float]] = {
     # model: (kind, builder, half extent along x, along z) in metres, a little generous
@@ -48,7 +48,7 @@ MODELS: dict[str, tuple[str, Callable, float, float]] = {
     "small box": ("box", objects_room.small_box, 0.18, 0.16),
     **{name: (name, build, 0.5, 0.5) for name, build in objects_room.UNSEEN_BUILDERS.items()},
 }
-PATTERNED = ("car", "bus", "truck", "box", "ball", "chair", "sofa", "bed", "cabinet", "bag", "person")
+PATTERNED = ("car", "bus", "truck", "box", "chair", "sofa", "bed", "cabinet", "person")
 """Kinds on which an unseen texture covers enough to be seen."""
 
 
@@ -70,6 +70,22 @@ class Thing:
     low: np.ndarray = field(default_factory=lambda: np.zeros(3))
     high: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
+    def world(self, point: Vector) -> Vector:
+        """A point of the object's frame in world coordinates."""
+        c, s, k = math.cos(self.yaw), math.sin(self.yaw), self.scale
+        x, y, z = self.position
+        return x + k * (c * point[0] + s * point[2]), y + k * point[1], z + k * (c * point[2] - s * point[0])
+
+
+@dataclass(frozen=True)
+class Link:
+    """A relation that was staged: instances, predicate, and the arm or cord that shows it (rows from, to; or none)."""
+
+    subject: int
+    predicate: str
+    target: int
+    rows: tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -83,7 +99,7 @@ class Ground:
 
 @dataclass
 class World:
-    """A scene before it is drawn: camera, solids, things and background planes (P, 4) with a class and material each."""
+    """A scene before it is drawn: camera, solids, things and background planes (P, 4) each with class and material."""
 
     preset: str
     camera: Camera
@@ -93,8 +109,7 @@ class World:
     plane_classes: list[int]
     plane_materials: list[int]
     ground: Ground | None
-    links: list[tuple[int, str, int]] = field(default_factory=list)
-    """Relations that are drawn rather than implied: (subject instance, predicate, object instance)."""
+    links: list[Link]
 
 
 class Stage:
@@ -113,6 +128,8 @@ class Stage:
             banned |= set(TEXTURES) - {"plain"}
         self.parts = Parts(banned=frozenset(banned))
         self.things: list[Thing] = []
+        self.links: list[Link] = []
+        self.area = (-3.0, 3.0, 2.0, 9.0)  # x from, to, z from, to: where compositions are staged
         self.textures = [t for t in TEXTURES if t not in banned] or ["plain"]
 
     def look(self) -> Look:
@@ -121,12 +138,14 @@ class Stage:
         paint = rng.choice(list(PAINTS))
         other = rng.choice([name for name in PAINTS if name != paint])
         texture = "plain" if rng.random() < 0.4 else rng.choice(self.textures)
-        return Look(paint, jitter(rng, PAINTS[paint]), texture, jitter(rng, PAINTS[other]), rng.uniform(0.5, 1.2), rng.random())
+        return Look(
+            paint, jitter(rng, PAINTS[paint]), texture, jitter(rng, PAINTS[other]), rng.uniform(0.5, 1.2), rng.random()
+        )
 
     def allowed(self, model: str) -> bool:
         """True when the model's kind may appear in ordinary scenes."""
         kind = MODELS[model][0] if model in MODELS else model
-        return kind in KINDS and kind not in self.config.unseen_kinds
+        return kind in KINDS and kind not in self.config.unseen_kinds and kind not in self.config.absent_kinds
 
     def footprint(self, model: str, yaw: float, scale: float = 1.0) -> tuple[float, float]:
         """Half extents along world x and z."""
@@ -147,12 +166,42 @@ class Stage:
                 return False
         return True
 
+    def facing(self, x: float, z: float) -> float:
+        """The yaw of a thing at (x, z) that looks towards the camera, a little off or quite to one side."""
+        px, _, pz = self.camera.position
+        return math.atan2(px - x, pz - z) + self.rng.choice((0.0, 0.9, -0.9)) + self.rng.gauss(0, 0.2)
+
+    def find(
+        self, model: str, near: tuple[float, float] | None = None, within: tuple[float, float] = (0.0, 0.0),
+        beside: bool = False,
+    ) -> tuple[float, float] | None:  # fmt: skip
+        """A free place (x, z) in view on the stage's area, or None.
+
+        Args:
+            near: Only within a range of metres of this point.
+            beside: Only to the left or right of it, as the street or room runs.
+        """
+        rng, (x0, x1, z0, z1) = self.rng, self.area
+        half = 0.9 * max(MODELS[model][2:])
+        for _ in range(24):
+            if near is None:
+                x, z = rng.uniform(x0, x1), rng.uniform(z0, z1)
+            else:
+                angle, away = rng.uniform(-math.pi, math.pi), rng.uniform(*within)
+                if beside:
+                    angle = rng.choice((-1, 1)) * math.pi / 2 + rng.uniform(-0.6, 0.6)
+                x, z = near[0] + away * math.sin(angle), near[1] + away * math.cos(angle) * 0.6
+            inside = x0 + half <= x <= x1 - half and z0 + half <= z <= z1 - half
+            if inside and self.in_view(x, 0.45, z, -0.05) and self.free(x, z, (half, half)):
+                return x, z
+        return None
+
     def in_view(self, x: float, y: float, z: float, margin: float = 0.0) -> bool:
         """True when a world point projects into the picture, or within `margin` of its width outside."""
-        column, row, depth = self.camera.project(np.array([x, y, z]))
+        column, row, depth = self.camera.project_point(x, y, z)
         height, width = self.camera.size
         wide, tall = margin * width, margin * height
-        return bool(depth > 0.4 and -wide <= column <= width + wide and -tall <= row <= height + tall)
+        return depth > 0.4 and -wide <= column <= width + wide and -tall <= row <= height + tall
 
     def add(
         self, model: str, x: float, y: float, z: float, yaw: float = 0.0, scale: float = 1.0,
@@ -174,7 +223,9 @@ class Stage:
         if top is not None:
             c, s = abs(math.cos(yaw)), abs(math.sin(yaw))
             top = Top(
-                y + top.height * scale, scale * (c * top.half_x + s * top.half_z), scale * (s * top.half_x + c * top.half_z)
+                y + top.height * scale,
+                scale * (c * top.half_x + s * top.half_z),
+                scale * (s * top.half_x + c * top.half_z),
             )
         half = half or self.footprint(model, yaw, scale)
         thing = Thing(kind, model, instance, (x, y, z), yaw, scale, look, half, top, parent, unseen)

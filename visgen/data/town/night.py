@@ -42,7 +42,9 @@ def by_night(world: World, pixels: Pixels, rng: Random, degrade: bool) -> np.nda
             _glare(world, pixels, light, radiance, rng)
     # Auto-exposure falls short of a day picture, and the gain that it does use shows as noise.
     target = rng.uniform(0.045, 0.10) if street else rng.uniform(0.06, 0.15)
-    return develop(radiance, pixels.size, rng, target if degrade else 0.08, rng.uniform(90, 500), degrade, bloom=0.04, ceiling=1.2)
+    return develop(
+        radiance, pixels.size, rng, target if degrade else 0.08, rng.uniform(90, 500), degrade, bloom=0.04, ceiling=0.5
+    )
 
 
 def _own_headlights(world: World, rng: Random) -> list[Light]:
@@ -51,12 +53,12 @@ def _own_headlights(world: World, rng: Random) -> list[Light]:
     assert world.ground is not None
     if abs(x) > world.ground.road or rng.random() < 0.35:
         return []
-    power = rng.uniform(25, 70)
+    power = rng.uniform(40, 110)
     tint = (power, power * 0.95, power * 0.85)
     yaw = world.camera.yaw
     axis = (math.sin(yaw), -0.05, math.cos(yaw))
     sides = (math.cos(yaw), -math.sin(yaw))
-    return [Light((x + s * 0.6 * sides[0], 0.65, z + s * 0.6 * sides[1]), tint, axis, 0.88, False) for s in (-1, 1)]
+    return [Light((x + s * 0.6 * sides[0], 0.65, z + s * 0.6 * sides[1]), tint, axis, 0.80, False) for s in (-1, 1)]
 
 
 def _ceiling_lamps(world: World, lights: list[Light], rng: Random) -> list[Light]:
@@ -86,7 +88,7 @@ def _ambient(world: World, pixels: Pixels, lights: list[Light], rng: Random) -> 
 def _window(world: World, centre: tuple[float, float, float], reach: float) -> tuple[slice, slice] | None:
     """Rows and columns that a ball of radius `reach` can cover; None when it is out of sight."""
     height, width = world.camera.size
-    column, row, depth = world.camera.project(np.array(centre))
+    column, row, depth = world.camera.project_point(*centre)
     if depth + reach < 0.1:
         return None
     if depth - reach < 0.3:
@@ -114,9 +116,11 @@ def _shine(world: World, pixels: Pixels, light: Light, irradiance: np.ndarray) -
     np.maximum(cosine, 0, out=cosine)
     strength = cosine * near * near
     if light.axis is not None:
-        along = -(tx * np.float32(light.axis[0]) + ty * np.float32(light.axis[1]) + tz * np.float32(light.axis[2])) * near
-        edge = np.clip((along - np.float32(light.cosine)) / np.float32((1 - light.cosine) * 0.6), 0, 1)
-        strength *= edge
+        along = (
+            -(tx * np.float32(light.axis[0]) + ty * np.float32(light.axis[1]) + tz * np.float32(light.axis[2])) * near
+        )
+        edge = np.clip((along - np.float32(light.cosine)) / np.float32((1 - light.cosine) * 0.8), 0, 1)
+        strength *= edge * edge
     target = irradiance.reshape(shape)[:, rows, columns]
     for channel in range(3):
         target[channel] += strength * np.float32(light.intensity[channel])
@@ -125,7 +129,7 @@ def _shine(world: World, pixels: Pixels, light: Light, irradiance: np.ndarray) -
 def _glare(world: World, pixels: Pixels, light: Light, radiance: np.ndarray, rng: Random) -> None:
     """Scatter in the lens around a lamp that the camera sees directly."""
     height, width = pixels.size
-    column, row, depth = world.camera.project(np.array(light.position))
+    column, row, depth = world.camera.project_point(*light.position)
     power = rng.uniform(0.5, 1.5)
     if depth < 0.3 or not (0 <= column < width and 0 <= row < height):
         return
@@ -138,7 +142,12 @@ def _glare(world: World, pixels: Pixels, light: Light, radiance: np.ndarray, rng
         power *= min(1.0, max(0.0, (along - light.cosine) / (1 - light.cosine))) + 0.04
     core = max(1.2, world.camera.focal * 0.12 / depth)
     reach = int(min(width, 14 * core + 10))
-    r0, r1, c0, c1 = max(0, int(row) - reach), min(height, int(row) + reach), max(0, int(column) - reach), min(width, int(column) + reach)
+    r0, r1, c0, c1 = (
+        max(0, int(row) - reach),
+        min(height, int(row) + reach),
+        max(0, int(column) - reach),
+        min(width, int(column) + reach),
+    )
     dy = (np.arange(r0, r1, dtype=np.float32) - np.float32(row))[:, None]
     dx = np.arange(c0, c1, dtype=np.float32) - np.float32(column)
     spread = 1 / (1 + (dx * dx + dy * dy) / np.float32(core * core)) ** np.float32(1.5)

@@ -29,7 +29,9 @@ def table(p: Parts, look: Look, rng: Random) -> Top:
     p.block((0, height - 0.02, 0), (width, 0.045, depth), top)
     for x in (-1, 1):
         for z in (-1, 1):
-            p.block((x * (width / 2 - 0.06), height / 2 - 0.02, z * (depth / 2 - 0.06)), (0.055, height - 0.04, 0.055), leg)
+            p.block(
+                (x * (width / 2 - 0.06), height / 2 - 0.02, z * (depth / 2 - 0.06)), (0.055, height - 0.04, 0.055), leg
+            )
     return Top(height + 0.003, width / 2, depth / 2)
 
 
@@ -63,7 +65,12 @@ def cabinet(p: Parts, look: Look, rng: Random) -> Top:
     width, height, depth = rng.uniform(0.9, 2.2), rng.uniform(0.84, 0.92), 0.6
     front = _cover(p, look, 0.6)
     knob = p.material(METAL, gloss=0.5)
-    stone = p.material(jitter(rng, rng.choice(((0.4, 0.38, 0.35), (0.06, 0.06, 0.065), (0.3, 0.18, 0.1)))), "noise", second=(0.2, 0.2, 0.2), scale=0.2)
+    stone = p.material(
+        jitter(rng, rng.choice(((0.4, 0.38, 0.35), (0.06, 0.06, 0.065), (0.3, 0.18, 0.1)))),
+        "noise",
+        second=(0.2, 0.2, 0.2),
+        scale=0.2,
+    )
     p.block((0, height / 2, 0), (width, height - 0.08, depth - 0.05), front)
     p.block((0, height, 0), (width + 0.02, 0.04, depth + 0.02), stone)
     doors = max(2, round(width / 0.5))
@@ -109,7 +116,8 @@ def tv(p: Parts, look: Look, rng: Random) -> None:
     height = width * 0.58
     black = p.material((0.015, 0.015, 0.017), gloss=0.4)
     screen = p.material((0.02, 0.022, 0.028), "painting", second=jitter(rng, (0.03, 0.04, 0.07)), scale=0.9,
-                        phase=rng.random(), gloss=0.8, glow=rng.choice((0.0, 1.6)), glow_colour=(0.55, 0.7, 1.0))  # fmt: skip
+                        phase=rng.random(), gloss=0.8, glow=rng.choice((0.0, 1.6)),
+                        glow_colour=(0.55, 0.7, 1.0))  # fmt: skip
     p.block((0, 0.08 + height / 2, 0), (width, height, 0.05), black)
     p.block((0, 0.08 + height / 2, 0.026), (width - 0.05, height - 0.05, 0.01), screen)
     p.block((0, 0.04, 0), (0.1, 0.08, 0.05), black)
@@ -131,7 +139,9 @@ def bottle(p: Parts, look: Look, rng: Random) -> None:
     p.ball((0, body, 0), (r, 0.05, r), glass)
     p.tube((0, body + 0.07, 0), r * 0.38, 0.12, glass)
     p.tube((0, body + 0.135, 0), r * 0.45, 0.03, p.material(shade(look.second, 0.8)))
-    p.tube((0, body * 0.5, 0), r * 1.03, body * 0.45, p.material(look.second, look.texture, second=look.colour, scale=0.1))
+    p.tube(
+        (0, body * 0.5, 0), r * 1.03, body * 0.45, p.material(look.second, look.texture, second=look.colour, scale=0.1)
+    )
 
 
 def plant(p: Parts, look: Look, rng: Random) -> None:
@@ -170,7 +180,14 @@ def bag(p: Parts, look: Look, rng: Random) -> None:
 def table_lamp(p: Parts, look: Look, rng: Random) -> None:
     stand, height = p.material(METAL, gloss=0.4), rng.uniform(0.3, 0.45)
     on = rng.random() < 0.7
-    cloth = p.material(look.colour, look.texture, second=look.second, scale=0.12, glow=3.0 if on else 0.0, glow_colour=(1.0, 0.75, 0.45))
+    cloth = p.material(
+        look.colour,
+        look.texture,
+        second=look.second,
+        scale=0.12,
+        glow=3.0 if on else 0.0,
+        glow_colour=(1.0, 0.75, 0.45),
+    )
     p.tube((0, 0.015, 0), 0.09, 0.03, stand)
     p.tube((0, height / 2, 0), 0.015, height, stand)
     p.block((0, height + 0.06, 0), (0.28, 0.2, 0.28), cloth, taper=(0.65, 0.65))
@@ -182,7 +199,9 @@ def table_lamp(p: Parts, look: Look, rng: Random) -> None:
 def floor_lamp(p: Parts, look: Look, rng: Random) -> None:
     stand, height = p.material(METAL, gloss=0.4), rng.uniform(1.25, 1.6)
     on = rng.random() < 0.7
-    cloth = p.material(look.colour, look.texture, second=look.second, scale=0.2, glow=3.0 if on else 0.0, glow_colour=(1.0, 0.75, 0.45))
+    cloth = p.material(
+        look.colour, look.texture, second=look.second, scale=0.2, glow=3.0 if on else 0.0, glow_colour=(1.0, 0.75, 0.45)
+    )
     p.tube((0, 0.015, 0), 0.15, 0.03, stand)
     p.tube((0, height / 2, 0), 0.018, height, stand)
     p.block((0, height + 0.08, 0), (0.42, 0.3, 0.42), cloth, taper=(0.7, 0.7))
@@ -230,9 +249,9 @@ def cactus(p: Parts, look: Look, rng: Random) -> None:
 
 
 BUILDERS = {
-    "table": table, "chair": chair, "shelf": shelf, "cabinet": cabinet, "sofa": sofa, "bed": bed, "tv": tv, "picture": picture,
-    "bottle": bottle, "plant": plant, "ball": ball, "hat": hat, "bag": bag, "table lamp": table_lamp, "floor lamp": floor_lamp,
-    "small box": small_box,
+    "table": table, "chair": chair, "shelf": shelf, "cabinet": cabinet, "sofa": sofa, "bed": bed, "tv": tv,
+    "picture": picture, "bottle": bottle, "plant": plant, "ball": ball, "hat": hat, "bag": bag,
+    "table lamp": table_lamp, "floor lamp": floor_lamp, "small box": small_box,
 }  # fmt: skip
 """Model name to builder; both lamps are of kind "lamp" and a "small box" of kind "box"."""
 UNSEEN_BUILDERS = {"snowman": snowman, "rocket": rocket, "mushroom": mushroom, "cactus": cactus}

@@ -1,10 +1,10 @@
-"""Objects of the street. Each builder adds the parts of one object, standing on the ground with its front towards +z."""
+"""Objects of the street: each builder adds the parts of one, standing on the ground with its front towards +z."""
 
 from __future__ import annotations
 
 from random import Random
 
-from .parts import Parts
+from .parts import Parts, Vector
 from .things import SKINS, Look, Top, jitter, shade
 
 __all__ = ["BUILDERS"]
@@ -41,7 +41,13 @@ def car(p: Parts, look: Look, rng: Random) -> None:
     deck = rng.uniform(0.78, 0.92)
     p.block((0, (deck + 0.25) / 2, 0), (2 * half, deck - 0.25, length), body, taper=(0.94, 0.97))
     back = rng.uniform(-0.12, 0.0) * length
-    p.block((0, deck + cabin / 2, back), (2 * half * 0.92, cabin, length * 0.56), glass, taper=(0.80, 0.62), shift=(0, -0.06))
+    p.block(
+        (0, deck + cabin / 2, back),
+        (2 * half * 0.92, cabin, length * 0.56),
+        glass,
+        taper=(0.80, 0.62),
+        shift=(0, -0.06),
+    )
     p.block((0, deck + cabin, back - 0.06), (2 * half * 0.76, 0.06, length * 0.36), body)
     _wheels(p, 0.32, half, (length * 0.31, -length * 0.31))
     _headlights(p, half, deck * 0.78, length / 2, length / 2)
@@ -51,13 +57,19 @@ def car(p: Parts, look: Look, rng: Random) -> None:
 def bus(p: Parts, look: Look, rng: Random) -> None:
     length, height, half = rng.uniform(8.5, 11.5), rng.uniform(2.9, 3.3), 1.25
     body = p.material(look.colour, look.texture, second=look.second, scale=look.scale * 2, phase=look.phase, gloss=0.3)
-    glass = p.material(GLASS, "stripes", second=shade(look.colour, 0.5), scale=1.3, gloss=0.8, glow=1.3, glow_colour=(1.0, 0.9, 0.7))
+    glass = p.material(
+        GLASS, "stripes", second=shade(look.colour, 0.5), scale=1.3, gloss=0.8, glow=1.3, glow_colour=(1.0, 0.9, 0.7)
+    )
     pane = p.material(GLASS, gloss=0.9, glow=0.4)
     p.block((0, height / 2 + 0.2, 0), (2 * half, height - 0.4, length), body)
     p.block((0, height * 0.68, -0.1), (2 * half + 0.04, height * 0.3, length * 0.92), glass)
     p.block((0, height * 0.64, length / 2), (2 * half * 0.9, height * 0.4, 0.06), pane)
     p.block((0, height * 0.68, -length / 2), (2 * half * 0.8, height * 0.25, 0.06), pane)
-    p.block((0, height * 0.92, length / 2), (half, 0.26, 0.1), p.material((0.02, 0.02, 0.02), glow=2.5, glow_colour=(1.0, 0.55, 0.1)))
+    p.block(
+        (0, height * 0.92, length / 2),
+        (half, 0.26, 0.1),
+        p.material((0.02, 0.02, 0.02), glow=2.5, glow_colour=(1.0, 0.55, 0.1)),
+    )
     _wheels(p, 0.48, half, (length * 0.33, -length * 0.27))
     _headlights(p, half, 0.75, length / 2, length / 2)
 
@@ -76,27 +88,41 @@ def truck(p: Parts, look: Look, rng: Random) -> None:
     _headlights(p, half, 0.75, nose, nose - 0.1)
 
 
-def _body(p: Parts, look: Look, rng: Random, lift: float = 0.0, stride: float = 0.0) -> None:
+def _body(p: Parts, look: Look, rng: Random, stride: float, hand: Vector | None) -> None:
     skin = p.material(rng.choice(SKINS))
     shirt = p.material(look.colour, look.texture, second=look.second, scale=look.scale * 0.35, phase=look.phase)
     trousers = p.material(jitter(rng, (0.07, 0.08, 0.12), 0.6))
     hair = p.material(jitter(rng, rng.choice(((0.03, 0.02, 0.015), (0.12, 0.06, 0.03), (0.3, 0.2, 0.08))), 0.3))
     for side in (-1, 1):
-        p.rod((side * 0.1, lift + 0.86, 0), (side * 0.11, lift + 0.04, side * stride), 0.15, trousers)
-        p.block((side * 0.11, lift + 0.04, side * stride + 0.05), (0.11, 0.09, 0.26), p.material(RUBBER))
-        p.rod((side * 0.25, lift + 1.38, 0), (side * 0.29, lift + 0.92, -side * stride * 0.8), 0.10, shirt)
-        p.ball((side * 0.29, lift + 0.88, -side * stride * 0.8), (0.055, 0.075, 0.055), skin)
-    p.block((0, lift + 1.13, 0), (0.34, 0.6, 0.24), shirt, taper=(1.25, 0.95))
-    p.tube((0, lift + 1.46, 0), 0.06, 0.12, skin)
-    p.ball((0, lift + 1.60, 0.01), (0.10, 0.135, 0.115), skin)
-    p.ball((0, lift + 1.645, -0.02), (0.112, 0.115, 0.118), hair)
+        p.rod((side * 0.1, 0.86, 0), (side * 0.11, 0.04, side * stride), 0.15, trousers)
+        p.block((side * 0.11, 0.04, side * stride + 0.05), (0.11, 0.09, 0.26), p.material(RUBBER))
+        if side == 1 and hand is not None:
+            reach(p, (0.25, 1.38, 0.0), hand, shirt, skin)
+            continue
+        p.rod((side * 0.25, 1.38, 0), (side * 0.29, 0.92, -side * stride * 0.8), 0.10, shirt)
+        p.ball((side * 0.29, 0.88, -side * stride * 0.8), (0.055, 0.075, 0.055), skin)
+    p.block((0, 1.13, 0), (0.34, 0.6, 0.24), shirt, taper=(1.25, 0.95))
+    p.tube((0, 1.46, 0), 0.06, 0.12, skin)
+    p.ball((0, 1.60, 0.01), (0.10, 0.135, 0.115), skin)
+    p.ball((0, 1.645, -0.02), (0.112, 0.115, 0.118), hair)
 
 
-def person(p: Parts, look: Look, rng: Random) -> None:
-    _body(p, look, rng, stride=rng.uniform(-0.25, 0.25))
+def reach(p: Parts, shoulder: Vector, hand: Vector, sleeve: int, skin: int) -> None:
+    """A stretched arm: three quarters of sleeve, then a bare forearm and hand."""
+    first = len(p.rows)
+    cuff = tuple(a + 0.62 * (b - a) for a, b in zip(shoulder, hand, strict=True))
+    p.rod(shoulder, cuff, 0.11, sleeve)  # type: ignore[arg-type]
+    p.rod(cuff, hand, 0.085, skin)  # type: ignore[arg-type]
+    p.ball(hand, (0.07, 0.07, 0.07), skin)
+    p.evidence = (first, len(p.rows))
 
 
-def cyclist(p: Parts, look: Look, rng: Random) -> None:
+def person(p: Parts, look: Look, rng: Random, hand: Vector | None = None) -> None:
+    """`hand` is where the right hand is (object frame); by default both arms hang."""
+    _body(p, look, rng, rng.uniform(-0.25, 0.25), hand)
+
+
+def cyclist(p: Parts, look: Look, rng: Random, hand: Vector | None = None) -> None:
     frame = p.material(look.second, gloss=0.4)
     rubber = p.material(RUBBER)
     for z in (-0.52, 0.52):
@@ -113,7 +139,10 @@ def cyclist(p: Parts, look: Look, rng: Random) -> None:
     for side in (-1, 1):
         p.rod((side * 0.1, 0.95, -0.15), (side * 0.12, 0.62 + side * 0.1, 0.14), 0.14, trousers)
         p.rod((side * 0.12, 0.62 + side * 0.1, 0.14), (side * 0.11, 0.24 + side * 0.1, 0.0), 0.11, trousers)
-        p.rod((side * 0.2, 1.42, 0.12), (side * 0.24, 1.06, 0.34), 0.09, shirt)
+        if side == 1 and hand is not None:
+            reach(p, (0.2, 1.42, 0.12), hand, shirt, skin)
+        else:
+            p.rod((side * 0.2, 1.42, 0.12), (side * 0.24, 1.06, 0.34), 0.09, shirt)
     p.rod((0, 0.92, -0.17), (0, 1.48, 0.12), 0.33, shirt)
     p.ball((0, 1.68, 0.2), (0.10, 0.135, 0.115), skin)
     p.ball((0, 1.74, 0.18), (0.12, 0.1, 0.14), frame)
@@ -123,8 +152,12 @@ def cyclist(p: Parts, look: Look, rng: Random) -> None:
 def tree(p: Parts, look: Look, rng: Random) -> None:
     height = rng.uniform(4.0, 8.0)
     bark = p.material(jitter(rng, (0.12, 0.075, 0.045)), "noise", second=(0.05, 0.035, 0.025), scale=0.4)
-    green = jitter(rng, rng.choice(((0.05, 0.16, 0.03), (0.09, 0.20, 0.04), (0.04, 0.12, 0.05), (0.30, 0.17, 0.03))), 0.25)
-    leaves = p.material(shade(green, 1.7), "leaf", second=shade(green, 0.25), scale=rng.uniform(1.2, 2.2), phase=rng.random())
+    green = jitter(
+        rng, rng.choice(((0.05, 0.16, 0.03), (0.09, 0.20, 0.04), (0.04, 0.12, 0.05), (0.30, 0.17, 0.03))), 0.25
+    )
+    leaves = p.material(
+        shade(green, 1.7), "leaf", second=shade(green, 0.25), scale=rng.uniform(1.2, 2.2), phase=rng.random()
+    )
     p.tube((0, height * 0.25, 0), rng.uniform(0.1, 0.2), height * 0.5, bark)
     spread = height * rng.uniform(0.2, 0.3)
     p.ball((0, height * 0.68, 0), (spread, height * 0.3, spread), leaves)
@@ -181,7 +214,9 @@ def dog(p: Parts, look: Look, rng: Random) -> None:
 
 
 def bench(p: Parts, look: Look, rng: Random) -> Top:
-    wood = p.material(jitter(rng, (0.28, 0.15, 0.07)), "planks", second=(0.06, 0.035, 0.02), scale=0.5, phase=look.phase)
+    wood = p.material(
+        jitter(rng, (0.28, 0.15, 0.07)), "planks", second=(0.06, 0.035, 0.02), scale=0.5, phase=look.phase
+    )
     iron = p.material((0.04, 0.04, 0.045))
     for side in (-1, 1):
         p.block((side * 0.7, 0.21, 0), (0.08, 0.42, 0.42), iron)
@@ -199,7 +234,7 @@ def crate(p: Parts, look: Look, rng: Random) -> Top:
 
 
 BUILDERS = {
-    "car": car, "bus": bus, "truck": truck, "person": person, "cyclist": cyclist, "tree": tree, "street lamp": street_lamp,
-    "sign": sign, "dog": dog, "bench": bench, "box": crate,
+    "car": car, "bus": bus, "truck": truck, "person": person, "cyclist": cyclist, "tree": tree,
+    "street lamp": street_lamp, "sign": sign, "dog": dog, "bench": bench, "box": crate,
 }  # fmt: skip
 """Model name to builder; a "street lamp" is of kind "lamp"."""

@@ -36,13 +36,14 @@ class Material:
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp: world position, radiant intensity (RGB), and for a beam its unit axis and the cosine of its half angle."""
+    """A lamp: world position, radiant intensity (RGB), and for a beam its unit axis and cosine of the half angle."""
 
     position: Vector
     intensity: Vector
     axis: Vector | None = None
     cosine: float = -1.0
     visible: bool = True
+    instance: int = -1
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Parts:
     materials: list[Material] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
     banned: frozenset[str] = frozenset()  # textures that turn plain
+    evidence: tuple[int, int] = (0, 0)  # rows of the last arm or cord that shows a relation
     _frame: tuple = (0.0, 0.0, 0.0, 1.0, 0.0, 1.0)
     _ids: tuple[int, int] = (-1, 0)
 
@@ -79,17 +81,24 @@ class Parts:
         _, _, _, c, s, _ = self._frame
         return (c * axis[0] + s * axis[2], axis[1], c * axis[2] - s * axis[0])
 
-    def _add(self, shape: int, centre: Vector, basis: tuple[Vector, Vector, Vector], material: int, mould: tuple) -> None:
+    def _add(
+        self, shape: int, centre: Vector, basis: tuple[Vector, Vector, Vector], material: int, mould: tuple
+    ) -> None:
         k = self._frame[5]
         columns = [self.turn(b) for b in basis]
         flat = [k * column[row] for row in range(3) for column in columns]
         self.rows.append([shape, *self._ids, material, *self.world(centre), *flat, *mould])
 
     def block(
-        self, centre: Vector, size: Vector, material: int,
-        taper: tuple[float, float] = (1, 1), shift: tuple[float, float] = (0, 0), pitch: float = 0.0,
-    ) -> None:  # fmt: skip
-        """A box of full `size`; its top is scaled by `taper` and moved by `shift` (x, z metres); `pitch` tips it forward."""
+        self,
+        centre: Vector,
+        size: Vector,
+        material: int,
+        taper: tuple[float, float] = (1, 1),
+        shift: tuple[float, float] = (0, 0),
+        pitch: float = 0.0,
+    ) -> None:
+        """A box of full `size`; `taper` scales its top, `shift` moves it (x, z metres), `pitch` tips it forward."""
         hx, hy, hz = size[0] / 2, size[1] / 2, size[2] / 2
         c, s = math.cos(pitch), math.sin(pitch)
         basis = ((hx, 0.0, 0.0), (0.0, hy * c, hy * s), (0.0, -hz * s, hz * c))
@@ -111,19 +120,25 @@ class Parts:
 
     def rod(self, start: Vector, end: Vector, thickness: float, material: int) -> None:
         """A thin square bar between two points."""
-        axis = np.subtract(end, start)
-        length = float(np.linalg.norm(axis)) or 1e-6
-        axis = axis / length
-        side = np.cross(axis, (0.0, 1.0, 0.0) if abs(axis[1]) < 0.9 else (1.0, 0.0, 0.0))
-        side = side / np.linalg.norm(side) * thickness / 2
-        other = np.cross(side, axis)
-        centre = tuple((np.asarray(start) + end) / 2)
-        basis = (tuple(side), tuple(axis * length / 2), tuple(other))
-        self._add(BLOCK, centre, basis, material, (1, 1, 0, 0))  # type: ignore[arg-type]
+        dx, dy, dz = end[0] - start[0], end[1] - start[1], end[2] - start[2]
+        length = math.sqrt(dx * dx + dy * dy + dz * dz) or 1e-6
+        dx, dy, dz = dx / length, dy / length, dz / length
+        # A direction across the bar: axis x up, or axis x right where the bar stands upright.
+        sx, sy, sz = (-dz, 0.0, dx) if abs(dy) < 0.9 else (0.0, dz, -dy)
+        k = thickness / 2 / math.sqrt(sx * sx + sy * sy + sz * sz)
+        sx, sy, sz = sx * k, sy * k, sz * k
+        other = (sy * dz - sz * dy, sz * dx - sx * dz, sx * dy - sy * dx)
+        centre = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, (start[2] + end[2]) / 2)
+        h = length / 2
+        self._add(BLOCK, centre, ((sx, sy, sz), (dx * h, dy * h, dz * h), other), material, (1, 1, 0, 0))
 
-    def lamp(self, point: Vector, intensity: Vector, axis: Vector | None = None, cosine: float = -1.0, visible: bool = True) -> None:
+    def lamp(
+        self, point: Vector, intensity: Vector, axis: Vector | None = None, cosine: float = -1.0, visible: bool = True
+    ) -> None:
         """A light in the object frame."""
-        self.lights.append(Light(self.world(point), intensity, self.turn(axis) if axis else None, cosine, visible))
+        self.lights.append(
+            Light(self.world(point), intensity, self.turn(axis) if axis else None, cosine, visible, self._ids[0])
+        )
 
     def solids(self) -> Solids:
         """The primitives as arrays."""

@@ -59,71 +59,93 @@ def _background(camera: Camera, planes: np.ndarray, inside: bool, x: np.ndarray,
 def _windows(camera: Camera, solids: Solids) -> tuple[np.ndarray, np.ndarray]:
     """Pixel windows (N, 4) as row0, row1, col0, col1 and which primitives are worth drawing, nearest first."""
     height, width = camera.size
-    seen = camera.project(solids.corners)
-    nearest = seen[..., 2].min(axis=1)
-    low, high = seen[..., :2].min(axis=1), seen[..., :2].max(axis=1)
-    rows = np.clip(np.stack([np.floor(low[:, 1]), np.ceil(high[:, 1])], 1), 0, height)
-    columns = np.clip(np.stack([np.floor(low[:, 0]), np.ceil(high[:, 0])], 1), 0, width)
-    windows = np.concatenate([rows, columns], axis=1).astype(np.int64)
+    local = camera.to_camera(solids.corners)
+    depth = local[..., 2]
+    nearest = depth.min(axis=1)
     behind = nearest < _NEAR
-    crossing = behind & (seen[..., 2].max(axis=1) > _NEAR) & (solids.shape == BLOCK)
-    windows[crossing] = (0, height, 0, width)  # cut by the image plane: its corners bound nothing
-    drawn = (windows[:, 1] > windows[:, 0]) & (windows[:, 3] > windows[:, 2]) & (~behind | crossing)
+    crossing = behind & (depth.max(axis=1) > _NEAR) & (solids.shape == BLOCK)
+    plane = local[..., :2] / np.where(depth < _NEAR, np.inf, depth)[..., None]
+    seen = depth >= _NEAR
+    low = np.where(seen[..., None], plane, np.inf).min(axis=1)
+    high = np.where(seen[..., None], plane, -np.inf).max(axis=1)
+    for n in np.flatnonzero(crossing):
+        cut = _cut_edges(local[n])
+        low[n], high[n] = np.minimum(low[n], cut.min(axis=0)), np.maximum(high[n], cut.max(axis=0))
+    middle = np.array([width / 2, height / 2])
+    limit = np.array([width, height])
+    first = np.clip(np.floor(low * camera.focal + middle), 0, limit)
+    last = np.clip(np.ceil(high * camera.focal + middle), 0, limit)
+    drawn = (last > first).all(axis=1) & (~behind | crossing)
+    windows = np.zeros((len(drawn), 4), np.int64)
+    windows[drawn] = np.stack([first[:, 1], last[:, 1], first[:, 0], last[:, 0]], axis=1)[drawn]
     order = np.flatnonzero(drawn)
     return windows, order[np.argsort(nearest[order], kind="stable")]
 
 
-def _draw(camera: Camera, solids: Solids, x: np.ndarray, y: np.ndarray, inverse: np.ndarray, surface: np.ndarray) -> None:
+_EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit])
+
+
+def _cut_edges(corners: np.ndarray) -> np.ndarray:
+    """Where the edges of a block (8, 3) pass the near plane, as x / z and y / z (E, 2)."""
+    a, b = corners[_EDGES[:, 0]], corners[_EDGES[:, 1]]
+    passes = (a[:, 2] < _NEAR) != (b[:, 2] < _NEAR)
+    a, b = a[passes], b[passes]
+    share = ((_NEAR - a[:, 2]) / (b[:, 2] - a[:, 2]))[:, None]
+    return (a + share * (b - a))[:, :2] / _NEAR
+
+
+def _draw(
+    camera: Camera, solids: Solids, x: np.ndarray, y: np.ndarray, inverse: np.ndarray, surface: np.ndarray
+) -> None:
     turn = camera.rotation
     position = np.asarray(camera.position)
     windows, order = _windows(camera, solids)
+    # Inverse depth at which a ray meets the plane of each face. A convex block is entered at the last of the planes
+    # that face the camera and only if none of the others was left before: max(others) <= min(facing).
     gaps = np.einsum("nfk,k->nf", solids.planes[..., :3], position) - solids.planes[..., 3]  # positive: camera outside
-    slopes = solids.planes[..., :3] @ turn.T
-    toward = np.linalg.inv(solids.basis + 0.0)
+    facing = gaps > 1e-9
+    ranks = np.argsort(~facing, axis=1, kind="stable")
+    slopes = (solids.planes[..., :3] @ turn.T) / -np.where(np.abs(gaps) < 1e-9, -1e-9, gaps)[..., None]
+    slopes = np.take_along_axis(slopes, ranks[..., None], axis=1).astype(np.float32)
+    fronts = facing.sum(axis=1)
+    toward = np.linalg.inv(solids.basis)
     origins = np.einsum("nij,nj->ni", toward, position - solids.centre)
     directions = toward @ turn.T
-    for n in order:
-        r0, r1, c0, c1 = windows[n]
-        xs, ys = x[c0:c1], y[r0:r1, None]
+    x32, y32 = x.astype(np.float32), y.astype(np.float32)
+    for n in order.tolist():
+        r0, r1, c0, c1 = windows[n].tolist()
         z = inverse[r0:r1, c0:c1]
         if solids.shape[n] == BLOCK:
-            found = _block(gaps[n], slopes[n], xs, ys)
+            front = int(fronts[n])
+            if not front:
+                continue  # the camera is inside
+            w, hit, face = _block(slopes[n], front, ranks[n], x32[c0:c1], y32[r0:r1])
         else:
-            found = _quadric(origins[n], directions[n], solids.shape[n] == TUBE, xs, ys)
-        if found is None:
-            continue
-        w, hit, face = found
+            found = _quadric(origins[n], directions[n], solids.shape[n] == TUBE, x[c0:c1], y[r0:r1, None])
+            if found is None:
+                continue
+            w, hit, face = found
         hit &= w > z
         np.copyto(z, w, where=hit, casting="same_kind")
-        np.copyto(surface[r0:r1, c0:c1], n * FACES + face, where=hit, casting="same_kind")
+        np.copyto(surface[r0:r1, c0:c1], face + n * FACES, where=hit, casting="same_kind")
 
 
-def _block(gap: np.ndarray, slope: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple | None:
-    """Entry w of a convex block, where the ray hits it, and through which face."""
-    front = np.flatnonzero(gap > 1e-9)
-    if not len(front):
-        return None  # the camera is inside
-    back = np.flatnonzero(gap <= 1e-9)
-    entry = slope[front] / -gap[front, None]
-    w = _affine(entry, x, y)
-    face: np.ndarray | int = front[0]
-    if len(front) > 1:
-        which = w.argmin(axis=0)
-        face = front[which]
-        w = w.min(axis=0)
+def _block(slope: np.ndarray, front: int, ranks: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple:
+    """Entry w of a convex block, where the ray hits it, and through which face; `slope` lists facing planes first."""
+    q = (slope[:, 1, None] * y + slope[:, 2, None])[:, :, None] + slope[:, 0, None, None] * x
+    if front == 1:
+        w, face = q[0], ranks[0]
+    elif front == 2:
+        w = np.minimum(q[0], q[1])
+        face = np.where(q[1] < q[0], ranks[1], ranks[0])
     else:
-        w = w[0]
-    past = _affine(slope[back], x, y)
-    past += gap[back, None, None] * w
-    hit = past.max(axis=0) <= 0
+        face = ranks[q[:front].argmin(axis=0)]
+        w = q[:front].min(axis=0)
+    hit = q[front] <= w
+    for other in range(front + 1, len(q)):
+        hit &= q[other] <= w
     hit &= w > 0
     return w, hit, face
-
-
-def _affine(coefficients: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(F, 3) coefficients to (F, h, w) values of a x + b y + c."""
-    values = coefficients[:, 1, None, None] * y + coefficients[:, 2, None, None]
-    return values + coefficients[:, 0, None, None] * x
 
 
 def _quadric(origin: np.ndarray, direction: np.ndarray, tube: bool, x: np.ndarray, y: np.ndarray) -> tuple | None:
@@ -157,8 +179,14 @@ def _quadric(origin: np.ndarray, direction: np.ndarray, tube: bool, x: np.ndarra
 
 
 def _cap_only(
-    origin: np.ndarray, direction: np.ndarray, b: np.ndarray, form: np.ndarray, constant: float, x: np.ndarray, y: np.ndarray
-) -> tuple | None:  # fmt: skip
+    origin: np.ndarray,
+    direction: np.ndarray,
+    b: np.ndarray,
+    form: np.ndarray,
+    constant: float,
+    x: np.ndarray,
+    y: np.ndarray,
+) -> tuple | None:
     """A tube seen end on, from within its endless continuation."""
     if abs(origin[1]) <= 1:
         return None

@@ -8,30 +8,67 @@ from random import Random
 import numpy as np
 
 from .camera import Camera
-from .config import SEMANTIC_CLASSES, TownConfig
+from .config import KINDS, SEMANTIC_CLASSES, TownConfig
 from .layout import MODELS, PATTERNED, Stage, Thing, World
-from .street import strange_look
+from .links import stage_links
+from .street import person_scale, strange_look
 from .things import jitter, shade
 
 __all__ = ["lay_out_room"]
 
 ALONG = {"shelf": 1.4, "cabinet": 1.8, "sofa": 1.2, "bed": 0.9, "table": 0.9}
-MIDDLE = {"table": 1.5, "chair": 1.6, "person": 1.6, "dog": 0.9, "box": 0.7, "floor lamp": 0.8, "plant": 0.8, "ball": 0.9, "bag": 0.6}
-SMALL = {"bottle": 2.0, "plant": 1.0, "table lamp": 1.0, "small box": 1.3, "ball": 0.9, "hat": 0.7, "bag": 0.5, "tv": 0.8}
-PAPERS = ((0.62, 0.58, 0.50), (0.55, 0.60, 0.62), (0.66, 0.64, 0.60), (0.42, 0.50, 0.40), (0.60, 0.46, 0.38), (0.36, 0.42, 0.55))
+MIDDLE = {
+    "table": 1.5,
+    "chair": 1.6,
+    "person": 1.6,
+    "dog": 0.9,
+    "box": 0.7,
+    "floor lamp": 0.8,
+    "plant": 0.8,
+    "ball": 0.9,
+    "bag": 0.6,
+}
+SMALL = {
+    "bottle": 2.0,
+    "plant": 1.0,
+    "table lamp": 1.0,
+    "small box": 1.3,
+    "ball": 0.9,
+    "hat": 0.7,
+    "bag": 0.5,
+    "tv": 0.8,
+}
+PAPERS = (
+    (0.62, 0.58, 0.50),
+    (0.55, 0.60, 0.62),
+    (0.66, 0.64, 0.60),
+    (0.42, 0.50, 0.40),
+    (0.60, 0.46, 0.38),
+    (0.36, 0.42, 0.55),
+)
 
 
-def lay_out_room(config: TownConfig, rng: Random, unseen: str | None) -> World:
-    """Lay out one room; `unseen` asks for an out-of-distribution "kind" or "texture"."""
+MODELS_OF = {kind: kind for kind in KINDS if kind in MODELS} | {"lamp": "floor lamp"}
+for _outdoors in ("car", "bus", "truck", "cyclist", "tree", "picture", "sign", "bench"):
+    del MODELS_OF[_outdoors]
+
+
+def lay_out_room(
+    config: TownConfig, rng: Random, unseen: str | None, composition: tuple[str, str, str] | None
+) -> World:
+    """Lay out one room; `unseen` asks for an out-of-distribution "kind" or "texture", `composition` for a relation."""
     wide, deep, high = rng.uniform(3.0, 6.5), rng.uniform(3.2, 7.5), rng.uniform(2.35, 3.1)
     left, back = -wide * rng.uniform(0.2, 0.8), -rng.uniform(0.5, 1.2)
     right, front = left + wide, back + deep
     height, width = config.size
     camera = Camera(
-        config.size, rng.uniform(*config.focal) * width, (0.0, rng.uniform(1.05, 1.75), 0.0),
-        yaw=math.atan2((left + right) / 2, front) * 0.7 + rng.uniform(-0.55, 0.55), pitch=rng.uniform(0.03, 0.42),
+        config.size,
+        rng.uniform(*config.focal) * width,
+        (0.0, rng.uniform(1.05, 1.75), 0.0),
+        yaw=math.atan2((left + right) / 2, front) * 0.7 + rng.uniform(-0.55, 0.55),
+        pitch=rng.uniform(0.03, 0.42),
         roll=rng.gauss(0, 0.02),
-    )  # fmt: skip
+    )
     stage = Stage(config, rng, camera)
     bounds = (left, right, back, front, high)
     if unseen == "kind":
@@ -40,6 +77,8 @@ def lay_out_room(config: TownConfig, rng: Random, unseen: str | None) -> World:
     if unseen == "texture":
         pool = [m for m in PATTERNED if m in MIDDLE and stage.allowed(m)] or [m for m in MIDDLE if stage.allowed(m)]
         _stand(stage, bounds, pool, None, "texture")
+    stage.area = (left + 0.05, right - 0.05, 0.9, max(1.5, front - 0.05))
+    stage_links(stage, MODELS_OF, composition)
     for _ in range(rng.randint(2, 4)):
         _furnish(stage, bounds)
     for _ in range(3 * wanted):
@@ -62,16 +101,41 @@ def _enclose(stage: Stage, bounds: tuple) -> World:
     second = shade(paper, rng.choice((0.8, 0.9, 1.08)))
     wall = parts.material(paper, pattern, second=second, scale=rng.uniform(0.25, 0.6))
     accent = parts.material(shade(jitter(rng, rng.choice(PAPERS), 0.2), 0.9)) if rng.random() < 0.3 else wall
-    floor_tone = jitter(rng, rng.choice(((0.30, 0.18, 0.09), (0.42, 0.30, 0.18), (0.35, 0.34, 0.33), (0.22, 0.10, 0.09))), 0.25)
-    floor = parts.material(floor_tone, rng.choice(("planks", "planks", "tiles", "noise", "checker")),
-                           second=shade(floor_tone, 0.6), scale=rng.uniform(0.3, 0.6), gloss=0.15)  # fmt: skip
+    floor_tone = jitter(
+        rng, rng.choice(((0.30, 0.18, 0.09), (0.42, 0.30, 0.18), (0.35, 0.34, 0.33), (0.22, 0.10, 0.09))), 0.25
+    )
+    floor = parts.material(
+        floor_tone,
+        rng.choice(("planks", "planks", "tiles", "noise", "checker")),
+        second=shade(floor_tone, 0.6),
+        scale=rng.uniform(0.3, 0.6),
+        gloss=0.15,
+    )
     ceiling = parts.material(jitter(rng, (0.72, 0.71, 0.69), 0.08))
-    planes = np.array([
-        [0, -1, 0, 0], [0, 1, 0, high], [-1, 0, 0, -left], [1, 0, 0, right], [0, 0, -1, -back], [0, 0, 1, front],
-    ], dtype=np.float64)  # fmt: skip
+    planes = np.array(
+        [
+            [0, -1, 0, 0],
+            [0, 1, 0, high],
+            [-1, 0, 0, -left],
+            [1, 0, 0, right],
+            [0, 0, -1, -back],
+            [0, 0, 1, front],
+        ],
+        dtype=np.float64,
+    )
     names = ("floor", "ceiling", "wall", "wall", "wall", "wall")
     classes = [SEMANTIC_CLASSES.index(n) for n in names]
-    return World("room", stage.camera, parts, stage.things, planes, classes, [floor, ceiling, wall, wall, wall, accent], None)
+    return World(
+        "room",
+        stage.camera,
+        parts,
+        stage.things,
+        planes,
+        classes,
+        [floor, ceiling, wall, wall, wall, accent],
+        None,
+        stage.links,
+    )
 
 
 def _walls(bounds: tuple) -> list[tuple[float, float, float, float]]:
@@ -110,7 +174,9 @@ def _furnish(stage: Stage, bounds: tuple) -> Thing | None:
     return None
 
 
-def _stand(stage: Stage, bounds: tuple, pool: list[str], weights: dict[str, float] | None, unseen: str | None) -> Thing | None:
+def _stand(
+    stage: Stage, bounds: tuple, pool: list[str], weights: dict[str, float] | None, unseen: str | None
+) -> Thing | None:
     """Stand one thing on the floor, in view, chairs often at a table."""
     rng = stage.rng
     left, right, back, front, _ = bounds
@@ -119,11 +185,14 @@ def _stand(stage: Stage, bounds: tuple, pool: list[str], weights: dict[str, floa
     for attempt in range(40 if unseen else 10):
         model = rng.choices(pool, [weights[m] for m in pool] if weights else None)[0]
         yaw = rng.choice((0.0, math.pi / 2, math.pi, -math.pi / 2)) + rng.gauss(0, 0.25)
-        scale = 0.75 if unseen == "kind" and attempt > 15 else 1.0
+        scale = 0.75 if unseen == "kind" and attempt > 15 else person_scale(stage, model)
         half = stage.footprint(model, yaw, scale)
         if right - left < 2 * half[0] + 0.2 or front - back < 2 * half[1] + 0.2:
             continue
-        x, z = rng.uniform(left + half[0] + 0.05, right - half[0] - 0.05), rng.uniform(0.9, max(1.0, front - half[1] - 0.05))
+        x, z = (
+            rng.uniform(left + half[0] + 0.05, right - half[0] - 0.05),
+            rng.uniform(0.9, max(1.0, front - half[1] - 0.05)),
+        )
         tables = [t for t in stage.things if t.kind == "table"]
         if model == "chair" and tables and rng.random() < 0.7:
             x, z, yaw = _at_table(rng, rng.choice(tables))

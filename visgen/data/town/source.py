@@ -15,9 +15,10 @@ from ...structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
 from ..sample import Sample
 from ..source import READERS
 from .config import KINDS, SEMANTIC_CLASSES, TownConfig
+from .presets import PRESETS as NAMED
 from .render import Scene, render
 
-__all__ = ["TASKS", "TownSource", "read_town", "scene_sample"]
+__all__ = ["TASKS", "TownSource", "read_town", "run_lengths", "scene_meta", "scene_sample", "town_config"]
 
 TASKS = ("classification", "detection", "segmentation", "depth")
 SPLITS = ("train", "val", "test")
@@ -101,11 +102,73 @@ def scene_sample(scene: Scene, tasks: Sequence[str] = TASKS) -> Sample:
         targets["detection"] = Boxes(boxes, labels, (int(size[0]), int(size[1])), KINDS)
         targets["masks"] = Masks(torch.from_numpy(scene.masks()), labels.clone(), KINDS)
     if "segmentation" in tasks:
-        targets["segmentation"] = SemanticMap(torch.from_numpy(scene.semantic.astype(np.int64)), SEMANTIC_CLASSES, name="town")
+        targets["segmentation"] = SemanticMap(
+            torch.from_numpy(scene.semantic.astype(np.int64)), SEMANTIC_CLASSES, name="town"
+        )
     if "depth" in tasks:
         targets["depth"] = DepthMap(torch.from_numpy(scene.depth))
-    meta = {"source": "town", "id": f"{scene.seed}-{time}", "seed": scene.seed, "time": time, "scene": scene.preset, **scene.meta}
-    return Sample(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))), targets, meta)
+    return Sample(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))), targets, scene_meta(scene, time))
+
+
+def scene_meta(scene: Scene, time: str) -> dict[str, Any]:
+    """What a scene tells beside its typed labels, as plain JSON values.
+
+    Keys: "source", "id", "seed", "time", "scene" ("street" or "room");
+    "objects": one {"kind", "paint", "texture", "depth", "position", "parent", "ood"} for each row of "detection"
+    (metres; "parent" is the row it stands on or None);
+    "relations": [row, predicate, row] lists, and "zero_shot": for each of them, whether its composition is held out;
+    "ood" (truth value), "ood_reason" ("kind", "texture" or None), "ood_objects": {"kind", "box"} of the strange
+    objects, "ood_mask": COCO run lengths {"size": [H, W], "counts": [...]} column by column, None when none is;
+    "caption", "instructions" (`visgen.data.town.text.write_instructions`);
+    "camera": {"focal" in pixels, "position", "yaw", "pitch", "roll"} in metres and radians.
+    """
+    known = scene.labelled
+    row = {o.instance: i for i, o in enumerate(known)}
+    held = set(scene.config.holdout_triplets)
+    strange = [o for o in scene.objects if o.unseen]
+    camera = scene.camera
+    return {
+        "source": "town",
+        "id": f"{scene.seed}-{time}",
+        "seed": scene.seed,
+        "time": time,
+        "scene": scene.preset,
+        "objects": [
+            {
+                "kind": o.kind,
+                "paint": o.paint,
+                "texture": o.texture,
+                "depth": round(o.depth, 4),
+                "position": [round(v, 4) for v in o.position],
+                "parent": row.get(o.parent) if o.parent is not None else None,
+                "ood": o.unseen is not None,
+            }
+            for o in known
+        ],
+        "relations": [list(r) for r in scene.relations],
+        "zero_shot": [scene.triplet(r) in held for r in scene.relations],
+        "ood": scene.ood,
+        "ood_reason": strange[0].unseen if strange else None,
+        "ood_objects": [{"kind": o.kind, "box": list(o.box)} for o in strange],
+        "ood_mask": run_lengths(scene.ood_mask) if scene.ood else None,
+        "caption": scene.caption(time),
+        "instructions": scene.instructions(),
+        "camera": {
+            "focal": round(camera.focal, 4),
+            "position": [round(v, 4) for v in camera.position],
+            "yaw": round(camera.yaw, 5),
+            "pitch": round(camera.pitch, 5),
+            "roll": round(camera.roll, 5),
+        },
+    }
+
+
+def run_lengths(mask: np.ndarray) -> dict[str, list[int]]:
+    """A mask (H, W) as uncompressed COCO run lengths: zeros first, column by column."""
+    flat = np.concatenate([[False], mask.T.ravel(), [False]])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    counts = np.diff(np.concatenate([[0], edges, [mask.size]]))
+    return {"size": [int(v) for v in mask.shape], "counts": counts[: -1 if counts[-1] == 0 else None].tolist()}
 
 
 @READERS.register("town")
@@ -113,8 +176,8 @@ def read_town(path: str, split: str = "train", **options: Any) -> TownSource:
     """Open "town:PRESET?key=value&...", for example "town:street?night=1&count=500&size=192x256".
 
     Args:
-        path: A preset of `TownConfig` ("street", "room", "mixed"), then fields of `TownConfig`, or `count`, `seed`,
-            `tasks` (comma-separated) and `night`.
+        path: A preset of `TownConfig` ("street", "room", "mixed") or of `visgen.data.town.presets` ("night_town",
+            "toy_vg", "instruct"), then fields of `TownConfig`, or `count`, `seed`, `tasks` (comma-separated), `night`.
         split: "train", "val" or "test".
         options: The same keys as keywords; they win over the path.
     Raises:
@@ -127,15 +190,30 @@ def read_town(path: str, split: str = "train", **options: Any) -> TownSource:
     tasks = values.pop("tasks", TASKS)
     if isinstance(tasks, str):
         tasks = tuple(tasks.split(","))
+    return TownSource(count, town_config(preset, values), seed, split=split, tasks=tasks)
+
+
+def town_config(preset: str, values: dict[str, Any]) -> TownConfig:
+    """A configuration from a preset's name and fields, as text or as values; "night" is short for time."""
+    values = dict(values)
     if "night" in values:
-        values.setdefault("time", "night" if str(values["night"]).lower() in ("1", "true", "yes", "") else "day")
-        del values["night"]
+        night = str(values.pop("night")).lower()
+        if night not in _TRUTH:
+            raise ConfigError(f"town option night is '{night}'; write night=1 or night=0.")
+        values.setdefault("time", "night" if _TRUTH[night] else "day")
     known = {f.name: f.default for f in fields(TownConfig) if f.name != "preset"}
     for key in values:
         if key not in known:
-            raise ConfigError(f"town option '{key}' is not known{nearest(key, known)} Known: {', '.join(sorted(known))}.")
+            raise ConfigError(
+                f"town option '{key}' is not known{nearest(key, known)} Known: {', '.join(sorted(known))}."
+            )
     chosen = {key: _parse(key, value, known[key]) for key, value in values.items()}
-    return TownSource(count, TownConfig(preset=preset, **chosen), seed, split=split, tasks=tasks)
+    if preset in NAMED:
+        return NAMED[preset](**chosen)  # type: ignore[operator]
+    return TownConfig(preset=preset, **chosen)
+
+
+_TRUTH = {"1": True, "true": True, "yes": True, "": True, "0": False, "false": False, "no": False}
 
 
 def _number(key: str, value: Any, kind: type) -> Any:
@@ -150,7 +228,9 @@ def _parse(key: str, value: Any, default: Any) -> Any:
     if not isinstance(value, str):
         return value
     if isinstance(default, bool):
-        return value.lower() in ("1", "true", "yes", "")
+        if value.lower() not in _TRUTH:
+            raise ConfigError(f"town option {key} is '{value}'; write {key}=1 or {key}=0.")
+        return _TRUTH[value.lower()]
     if isinstance(default, (int, float)):
         return _number(key, value, type(default))
     if isinstance(default, tuple):

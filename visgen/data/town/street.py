@@ -3,45 +3,101 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
 
 from .camera import Camera
 from .config import SEMANTIC_CLASSES, TownConfig
-from .layout import PATTERNED, Ground, Stage, World
+from .layout import MODELS, PATTERNED, Ground, Stage, World
+from .links import stage_links
 from .parts import Parts
 from .things import PAINTS, Look, jitter, shade
 
-__all__ = ["lay_out_street", "strange_look"]
+__all__ = ["lay_out_street", "person_scale", "strange_look"]
 
-WALLS = ((0.42, 0.36, 0.28), (0.34, 0.12, 0.08), (0.50, 0.46, 0.40), (0.30, 0.30, 0.31), (0.52, 0.40, 0.20), (0.40, 0.24, 0.18))
+WALLS = (
+    (0.42, 0.36, 0.28),
+    (0.34, 0.12, 0.08),
+    (0.50, 0.46, 0.40),
+    (0.30, 0.30, 0.31),
+    (0.52, 0.40, 0.20),
+    (0.40, 0.24, 0.18),
+)
 CROWD = {
-    "car": 5.0, "person": 4.5, "bus": 1.0, "truck": 0.9, "cyclist": 1.5, "dog": 1.3, "sign": 1.4, "bench": 1.0, "box": 1.1,
-    "street lamp": 1.6, "tree": 1.8, "ball": 0.5, "bag": 0.5,
-}  # fmt: skip
+    "car": 5.0,
+    "person": 4.5,
+    "bus": 1.0,
+    "truck": 0.9,
+    "cyclist": 1.5,
+    "dog": 1.3,
+    "sign": 1.4,
+    "bench": 1.0,
+    "box": 1.1,
+    "street lamp": 1.6,
+    "tree": 1.8,
+    "ball": 0.5,
+    "bag": 0.5,
+}
 
 
-def lay_out_street(config: TownConfig, rng: Random, unseen: str | None) -> World:
-    """Lay out one street; `unseen` asks for an out-of-distribution "kind" or "texture"."""
+MODELS_OF = {
+    kind: kind
+    for kind in (
+        "car",
+        "person",
+        "cyclist",
+        "sign",
+        "dog",
+        "bench",
+        "box",
+        "chair",
+        "table",
+        "bottle",
+        "plant",
+        "ball",
+        "hat",
+        "bag",
+    )
+}
+MODELS_OF["lamp"] = "street lamp"
+
+
+def lay_out_street(
+    config: TownConfig, rng: Random, unseen: str | None, composition: tuple[str, str, str] | None
+) -> World:
+    """Lay out a street; `unseen` asks for an out-of-distribution "kind" or "texture", `composition` for a triplet."""
     height, width = config.size
     ground = Ground(
-        road=rng.uniform(3.2, 5.0), walk=rng.uniform(1.6, 3.6),
-        crossing=rng.uniform(6, 22) if rng.random() < 0.35 else None, tint=rng.uniform(0.7, 1.3),
-    )  # fmt: skip
+        road=rng.uniform(3.2, 5.0),
+        walk=rng.uniform(1.6, 3.6),
+        crossing=rng.uniform(6, 22) if rng.random() < 0.35 else None,
+        tint=rng.uniform(0.7, 1.3),
+    )
     on_walk = rng.random() < 0.25
     edge = ground.road + ground.walk
-    x = rng.choice((-1, 1)) * rng.uniform(ground.road + 0.3, edge - 0.4) if on_walk else rng.uniform(-0.7, 0.7) * ground.road
+    x = (
+        rng.choice((-1, 1)) * rng.uniform(ground.road + 0.3, edge - 0.4)
+        if on_walk
+        else rng.uniform(-0.7, 0.7) * ground.road
+    )
     camera = Camera(
-        config.size, rng.uniform(*config.focal) * width, (x, rng.uniform(1.2, 2.1), 0.0),
-        yaw=rng.gauss(0, 0.10) - 0.02 * x, pitch=rng.uniform(-0.03, 0.10), roll=rng.gauss(0, 0.012),
-    )  # fmt: skip
+        config.size,
+        rng.uniform(*config.focal) * width,
+        (x, rng.uniform(1.2, 2.1), 0.0),
+        yaw=rng.gauss(0, 0.10) - 0.02 * x,
+        pitch=rng.uniform(-0.03, 0.10),
+        roll=rng.gauss(0, 0.012),
+    )
     stage = Stage(config, rng, camera)
     if unseen == "kind":
         _place_unseen(stage, ground)
+    stage.area = (-ground.road - ground.walk, ground.road + ground.walk, 3.0, 11.0)
+    stage_links(stage, MODELS_OF, composition)
     wanted = rng.randint(*config.objects)
     strange = unseen == "texture"
-    placed = 0
+    placed = len(stage.things)
     for _ in range(4 * wanted + 8):
         if placed >= wanted and not strange:
             break
@@ -56,7 +112,15 @@ def lay_out_street(config: TownConfig, rng: Random, unseen: str | None) -> World
     grass = stage.parts.material((0.1, 0.1, 0.1))
     planes = np.array([[0.0, 1.0, 0.0, 0.0]])
     return World(
-        "street", camera, stage.parts, stage.things, planes, [SEMANTIC_CLASSES.index("road")], [grass], ground
+        "street",
+        camera,
+        stage.parts,
+        stage.things,
+        planes,
+        [SEMANTIC_CLASSES.index("road")],
+        [grass],
+        ground,
+        stage.links,
     )
 
 
@@ -78,7 +142,11 @@ def _spot(stage: Stage, ground: Ground, model: str) -> tuple[float, float, float
         return side * (ground.road - rng.uniform(0.6, 1.4)), z, (math.pi if side < 0 else 0.0) + rng.gauss(0, 0.15)
     if model == "person":
         if ground.crossing and rng.random() < 0.4:
-            return rng.uniform(-1, 1) * ground.road, ground.crossing + rng.uniform(0.3, 2.7), rng.choice((-1, 1)) * math.pi / 2
+            return (
+                rng.uniform(-1, 1) * ground.road,
+                ground.crossing + rng.uniform(0.3, 2.7),
+                rng.choice((-1, 1)) * math.pi / 2,
+            )
         return side * rng.uniform(ground.road + 0.3, edge - 0.3), z, rng.uniform(-math.pi, math.pi)
     if model == "tree":
         x = side * (ground.road + 0.5 if rng.random() < 0.6 else edge + rng.uniform(0.5, 3))
@@ -98,13 +166,29 @@ def _place(stage: Stage, ground: Ground, model: str, strange: bool) -> bool:
         x, z, yaw = _spot(stage, ground, model)
         if strange:
             z = min(z, 11.0)
-        scale = 1.6 if model in ("ball", "bag") else 1.0
+        scale = 1.6 if model in ("ball", "bag") else person_scale(stage, model)
         if not stage.in_view(x, 0.6, z, margin=0.0 if strange else 0.08):
             continue
         if stage.free(x, z, stage.footprint(model, yaw, scale), gap=0.1):
-            stage.add(model, x, 0.0, z, yaw, scale, look=strange_look(stage) if strange else None, unseen="texture" if strange else None)
+            stage.add(
+                model,
+                x,
+                0.0,
+                z,
+                yaw,
+                scale,
+                look=strange_look(stage) if strange else None,
+                unseen="texture" if strange else None,
+            )
             return True
     return False
+
+
+def person_scale(stage: Stage, model: str) -> float:
+    """People differ in height; one in six is a child."""
+    if model != "person":
+        return 1.0
+    return stage.rng.uniform(0.6, 0.75) if stage.rng.random() < 0.17 else stage.rng.uniform(0.93, 1.06)
 
 
 def strange_look(stage: Stage) -> Look:
@@ -116,8 +200,6 @@ def strange_look(stage: Stage) -> Look:
 
 
 def _place_unseen(stage: Stage, ground: Ground) -> None:
-    from .layout import MODELS  # the table of models grows with the unseen ones
-
     rng = stage.rng
     names = [m for m in MODELS if MODELS[m][0] in stage.config.unseen_kinds]
     for _ in range(60):
@@ -149,7 +231,9 @@ def _line_with_houses(stage: Stage, ground: Ground) -> None:
         wide = rng.uniform(10, 24)
         half = (wide / 2, 4.0)
         look, x, z = _facade(rng), rng.uniform(-5, 5), rng.uniform(56, 62)
-        stage.add("building", x, 0.0, z + 4, math.pi, look=look, build=_builder(wide, rng.uniform(8, 20), 8.0), half=half)
+        stage.add(
+            "building", x, 0.0, z + 4, math.pi, look=look, build=_builder(wide, rng.uniform(8, 20), 8.0), half=half
+        )
 
 
 def _facade(rng: Random) -> Look:
@@ -161,7 +245,9 @@ def _house(stage: Stage, side: int, x: float, z: float, front: float) -> None:
     rng = stage.rng
     deep, high = 9.0, rng.uniform(4.5, 8) if rng.random() < 0.45 else rng.uniform(8, 22)
     middle = z + front / 2
-    if not any(stage.in_view(side * x, y, zz, 0.02) for y in (0.5, high * 0.5) for zz in (z + front, middle, max(z, 0.6))):
+    if not any(
+        stage.in_view(side * x, y, zz, 0.02) for y in (0.5, high * 0.5) for zz in (z + front, middle, max(z, 0.6))
+    ):
         return
     look = _facade(rng)
     half = (deep / 2, front / 2)
@@ -169,11 +255,20 @@ def _house(stage: Stage, side: int, x: float, z: float, front: float) -> None:
     stage.add("building", side * (x + deep / 2), 0.0, middle, -side * math.pi / 2, look=look, build=build, half=half)
 
 
-def _builder(front: float, high: float, deep: float):  # noqa: ANN202 - a closure for Stage.add
+def _builder(front: float, high: float, deep: float) -> Callable[[Parts, Look, Random], None]:
     def build(p: Parts, look: Look, rng: Random) -> None:
         glow = rng.uniform(0.8, 2.2)
         tint = rng.choice(((1.0, 0.75, 0.42), (1.0, 0.88, 0.65), (0.8, 0.9, 1.0)))
-        wall = p.material(look.colour, "windows", second=look.second, scale=look.scale, phase=look.phase, glow=glow, glow_colour=tint, gloss=0.1)
+        wall = p.material(
+            look.colour,
+            "windows",
+            second=look.second,
+            scale=look.scale,
+            phase=look.phase,
+            glow=glow,
+            glow_colour=tint,
+            gloss=0.1,
+        )
         trim = p.material(shade(look.colour, rng.choice((0.5, 1.35))))
         p.block((0, high / 2, 0), (front, high, deep), wall)
         base = p.material(shade(look.colour, 0.6), "bricks", second=shade(look.colour, 0.9), scale=0.7)

@@ -10,7 +10,7 @@ from .config import SEMANTIC_CLASSES
 from .layout import World
 from .parts import BLOCK, TUBE, Material, Solids
 from .raster import FACES, Surfaces
-from .textures import PATTERNS, cell_hash, noise, pattern_fade
+from .textures import PATTERNS, cell_hash, noise, pattern_fade, speckle
 
 __all__ = ["Pixels", "resolve"]
 
@@ -58,24 +58,36 @@ def resolve(world: World, solids: Solids, surfaces: Surfaces) -> Pixels:
     v = np.einsum("kn,kn->n", columns[7:10], position) + columns[10]
     materials = [*world.parts.materials, Material((0.0, 0.0, 0.0))]
     material = np.concatenate(
-        [np.repeat(solids.material, FACES), np.array(world.plane_materials), np.full(_SPARE - len(world.plane_materials), len(materials) - 1)]
-    )[row]  # fmt: skip
+        [
+            np.repeat(solids.material, FACES),
+            np.array(world.plane_materials),
+            np.full(_SPARE - len(world.plane_materials), len(materials) - 1),
+        ]
+    )[row]
     classes = np.concatenate(
-        [np.repeat(solids.semantic, FACES), np.array(world.plane_classes), np.zeros(_SPARE - len(world.plane_classes), int)]
+        [
+            np.repeat(solids.semantic, FACES),
+            np.array(world.plane_classes),
+            np.zeros(_SPARE - len(world.plane_classes), int),
+        ]
     )
     semantic = classes[row].astype(np.uint8)
     instance = np.concatenate([np.repeat(solids.instance, FACES), np.full(_SPARE, -1)])[row].astype(np.int16)
     footprint = depth * np.float32(1 / world.camera.focal)
-    facing = np.abs(np.einsum("kn,kn->n", normal, position - np.array(world.camera.position, np.float32)[:, None])) / depth
+    facing = (
+        np.abs(np.einsum("kn,kn->n", normal, position - np.array(world.camera.position, np.float32)[:, None])) / depth
+    )
     footprint /= np.maximum(facing, np.float32(0.15))
     albedo, gloss, glow, daylight = _finish(materials, material, u, v, footprint)
     level = (row == count * FACES) & ~sky
     if world.ground is not None:
         _paint_ground(world, position, level, footprint, albedo, semantic)
-    grain = noise(u, v, 0.8, 9.0)
+    grain = speckle(u, v)
     albedo *= np.float32(0.84) + np.float32(0.32) * grain
     semantic[sky] = SEMANTIC_CLASSES.index("sky")
-    return Pixels((height, width), position, normal, albedo, gloss, glow, depth, sky, daylight, level, semantic, instance)
+    return Pixels(
+        (height, width), position, normal, albedo, gloss, glow, depth, sky, daylight, level, semantic, instance
+    )
 
 
 def _positions(world: World, depth: np.ndarray) -> np.ndarray:
@@ -141,7 +153,9 @@ def _bend_normals(solids: Solids, position: np.ndarray, row: np.ndarray, part: n
     normal[:, where] = bent
 
 
-def _finish(materials: list[Material], material: np.ndarray, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> tuple:
+def _finish(
+    materials: list[Material], material: np.ndarray, u: np.ndarray, v: np.ndarray, footprint: np.ndarray
+) -> tuple:
     """Albedo (3, N), gloss, glow (3, N) and the daylight mark of every pixel."""
     scale = np.array([1 / m.scale for m in materials], np.float32)[material]
     phase = np.array([m.phase for m in materials], np.float32)[material]
@@ -178,7 +192,12 @@ def _finish(materials: list[Material], material: np.ndarray, u: np.ndarray, v: n
 
 
 def _paint_ground(
-    world: World, position: np.ndarray, level: np.ndarray, footprint: np.ndarray, albedo: np.ndarray, semantic: np.ndarray
+    world: World,
+    position: np.ndarray,
+    level: np.ndarray,
+    footprint: np.ndarray,
+    albedo: np.ndarray,
+    semantic: np.ndarray,
 ) -> None:
     """Road, markings, sidewalk and grass on the ground of a street."""
     ground = world.ground
@@ -212,5 +231,3 @@ def _paint_ground(
     blade = np.float32(0.5) + noise(x[grass] * 2, z[grass] * 2, 0.7)
     colour[:, grass] = blade * np.array([[0.075], [0.15], [0.035]], np.float32)
     albedo[:, where] = colour
-
-
