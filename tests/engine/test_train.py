@@ -346,3 +346,21 @@ def test_a_loss_that_is_not_a_scalar_is_named(tmp_path: Path, returned: dict, to
     object.__setattr__(trainer.phases[0].phase, "loss", lambda batch: returned)
     with pytest.raises(ConfigError, match=r"phase 'main' returned (keys \['total'\]|a loss of shape \(2,\)); it must"):
         trainer.fit()
+
+
+def test_a_row_is_the_mean_of_the_steps_since_the_last_one(tmp_path: Path, toy: ModuleType) -> None:
+    settings = {"steps": 7, "accumulate": 1, "eval_every": 0}
+    toy.make_trainer(tmp_path / "each", **settings).fit()
+    toy.make_trainer(tmp_path / "third", log_every=3, **settings).fit()
+    # Stopped at step 1, between two rows: the resumed run still knows the first step.
+    toy.make_trainer(tmp_path / "resumed", log_every=3, time_limit=1e-9, **settings).fit()
+    toy.make_trainer(tmp_path / "resumed", log_every=3, **settings).fit(resume=True)
+    each, third, resumed = (read_csv(tmp_path / name / "log.csv") for name in ("each", "third", "resumed"))
+    assert [r["step"] for r in third] == ["3", "6", "7"]
+    for row, steps in zip(third, (each[:3], each[3:6], each[6:]), strict=True):
+        for name in ("loss", "loss/a", "loss/b", "grad_norm"):
+            found = [float(r[name]) for r in steps if r[name]]
+            expected = pytest.approx(sum(found) / len(found), rel=1e-12) if found else None
+            assert (float(row[name]) if row[name] else None) == expected
+        assert row["lr"] == steps[-1]["lr"]
+    assert [r["loss"] for r in third] == [r["loss"] for r in resumed]

@@ -200,7 +200,7 @@ class TrainConfig:
         patience: Stop after so many evaluations without a better metric; 0 never.
         max_skipped: Stop with an error after so many non-finite steps in a row.
         time_limit: Minutes after which the run saves and ends, to be resumed; None for none.
-        log_every: Write a CSV row after so many steps.
+        log_every: Write a CSV row, the mean over so many steps.
         tensorboard: Also write TensorBoard files.
         progress: "auto" shows a bar on a terminal and nothing elsewhere.
     """

@@ -5,7 +5,8 @@ from .distributed import Workers
 from .ema import MovingAverage
 from .evaluate import EvaluationReport, evaluate
 from .run import BuiltRun, build_run, train_from_config
-from .train import Diverged, RunSummary, Trainer
+from .state import RunSummary
+from .train import Diverged, Trainer
 
 __all__ = [
     "BuiltRun",

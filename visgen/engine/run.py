@@ -25,13 +25,13 @@ from ..task import TASKS, MultiTaskModel, MultiTaskObjective, build_model
 from .checkpoint import list_checkpoints, load_newest
 from .distributed import Workers
 from .evaluate import evaluate, evenly_spaced
-from .train import RunSummary, Trainer
+from .state import RunSummary
+from .train import Trainer
 
 __all__ = ["BuiltRun", "build_run", "start_from", "train_from_config"]
 
-# Automatic class weights look at this many samples of a part: enough for a median, and minutes less on large sets.
-_COUNTED = 5000
 _DRY_RUN_SAMPLES = 2
+_DRY_RUN_COUNTED = 50
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,13 @@ def inner_model(module: nn.Module) -> Any:
     return module["model"] if isinstance(module, nn.ModuleDict) else module
 
 
-def build_run(config: RunConfig, workers: Workers | None = None) -> BuiltRun:
+def build_run(config: RunConfig, workers: Workers | None = None, counted: int = 5000) -> BuiltRun:
     """Build the model, objective, mixture and evaluators that a run file describes.
+
+    Args:
+        config: The run file.
+        workers: Processes that share the run; None makes them from `train.device`.
+        counted: Automatic class weights look at so many samples of a part, evenly spaced.
 
     Raises:
         ConfigError, UnknownName, DataError, CheckpointError: What the file names does not exist or does not fit.
@@ -96,7 +101,7 @@ def build_run(config: RunConfig, workers: Workers | None = None) -> BuiltRun:
     objective = MultiTaskObjective(
         model,
         config.objective.loss_weights,
-        _class_weights(config, model, sources),
+        _class_weights(config, model, sources, counted),
         config.objective.loss_options,
         build_options(RoutingLossConfig, config.objective.routing, "objective.routing"),
     )
@@ -203,7 +208,7 @@ def _train(
             f"'{out}' already holds the checkpoints of a run; resume it (--resume) or choose another folder "
             "(--set out=...)."
         )
-    built = build_run(config, workers)
+    built = build_run(config, workers) if limit is None else build_run(config, workers, counted=_DRY_RUN_COUNTED)
     if workers.is_main:
         _record(config, out, resume)
     trainer = Trainer(
@@ -333,7 +338,9 @@ def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str
     }
 
 
-def _class_weights(config: RunConfig, model: MultiTaskModel, sources: Mapping[str, Source]) -> dict[str, Tensor]:
+def _class_weights(
+    config: RunConfig, model: MultiTaskModel, sources: Mapping[str, Source], counted: int
+) -> dict[str, Tensor]:
     """Turn `objective.class_weights` into a vector per head, counting labels where it says "auto"."""
     weights = {}
     for head, spec in config.objective.class_weights.items():
@@ -342,20 +349,20 @@ def _class_weights(config: RunConfig, model: MultiTaskModel, sources: Mapping[st
                 f"objective.class_weights names head '{head}', which the model lacks{nearest(head, model.specs)} "
                 f"It has {', '.join(model.specs)}."
             )
-        counts = _count(model, head, sources) if spec == "auto" else None
+        counts = _count(model, head, sources, counted) if spec == "auto" else None
         vector = class_weight_vector(counts, model.specs[head].classes, spec)
         if vector is not None:
             weights[head] = vector
     return weights
 
 
-def _count(model: MultiTaskModel, head: str, sources: Mapping[str, Source]) -> Tensor | None:
+def _count(model: MultiTaskModel, head: str, sources: Mapping[str, Source], counted: int) -> Tensor | None:
     task = TASKS.get(model.specs[head].task)
     total: Tensor | None = None
     for source in sources.values():
         if source.heads.get(task.key) != head:
             continue
-        for index in evenly_spaced(len(source), _COUNTED):
+        for index in evenly_spaced(len(source), counted):
             target = source[index].targets.get(task.key)
             counts = None if target is None else task.class_counts([target], model.specs[head].classes)
             if counts is not None:

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ from .interrupt import StopRequest
 from .log import CsvLog, Progress, TensorBoardLog
 from .optim import learning_rate_factor
 from .prefetch import BatchStream, prefetch
+from .state import RunState, RunSummary
 from .step import PhaseStep, StepResult, step_seed
 
 __all__ = ["Diverged", "Evaluator", "RunSummary", "Trainer"]
@@ -48,48 +49,6 @@ class Evaluator(Protocol):
 
     def __call__(self, module: nn.Module, limit: int | None = None) -> Mapping[str, float]:
         """Give metric name to value; `limit` cuts the number of samples for a dry run."""
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """How a run ended.
-
-    Args:
-        steps: Optimiser steps done, over all restarts.
-        reason: "all steps", "early stop", "time limit", "SIGTERM" or "SIGINT".
-        skipped: Steps that were not finite.
-        metrics: Last evaluation, "part/metric" to value.
-        best: {"step", "metric", "value"} of the best evaluation, or empty.
-        seconds: Time spent training, over all restarts.
-        out: Folder of the run.
-    """
-
-    steps: int
-    reason: str
-    skipped: int
-    metrics: dict[str, float]
-    best: dict[str, Any]
-    seconds: float
-    out: str
-
-    @property
-    def finished(self) -> bool:
-        """False when the run can be resumed to go on."""
-        return self.reason in ("all steps", "early stop")
-
-
-@dataclass
-class _State:
-    """Scalars of a run that a restart continues."""
-
-    step: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    seconds: float = 0.0
-    best: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    evaluations_without_best: int = 0
-    evaluated_at: int = -1
 
 
 class Trainer:
@@ -130,7 +89,7 @@ class Trainer:
         self.export = export or _export_state
         self.evaluation_limit = evaluation_limit
         self.workers = workers or Workers(train.device)
-        self.state = _State()
+        self.state = RunState()
         module = objective.module.to(self.workers.device)
         self.workers.copy_module(module)
         if len({phase.name for phase in objective.phases}) != len(objective.phases) or not objective.phases:
@@ -204,9 +163,10 @@ class Trainer:
                 self.state.seconds += row["seconds"]
                 done = self.state.step
                 if main:
-                    if done % self.config.log_every == 0 or done == steps or not math.isfinite(row["loss"]):
-                        for log in logs:
-                            log.write(row)
+                    is_due = done % self.config.log_every == 0 or done == steps or not math.isfinite(row["loss"])
+                    averaged = self.state.add_row(row, is_due)
+                    for log in logs if averaged else []:
+                        log.write(averaged)
                     progress.step(done, row)
                 self._check_divergence(row)
                 if self._due(self.config.eval_every):
@@ -279,9 +239,8 @@ class Trainer:
             raise ConfigError(
                 f"train.best_metric is '{watched}' but the evaluation gave {', '.join(metrics)}; name one of these."
             )
-        value, sign = metrics[watched], 1 if self.config.best_mode == "max" else -1
-        if math.isfinite(value) and (not self.state.best or sign * value > sign * self.state.best["value"]):
-            self.state.best = {"step": self.state.step, "metric": watched, "value": value}
+        if self.state.is_better(metrics[watched], self.config.best_mode):
+            self.state.best = {"step": self.state.step, "metric": watched, "value": metrics[watched]}
             self.state.evaluations_without_best = 0
             if self.workers.is_main:
                 self.export(self.module, self.out / "best")
@@ -335,7 +294,7 @@ class Trainer:
         self.mixture.load_state_dict(state["mixture"])
         for phase in self.phases:
             restore_optimiser(phase.optimiser, checkpoint.tensors[f"optim.{phase.phase.name}"])
-        self.state = _State(**state["run"])
+        self.state = RunState(**state["run"])
 
     def _save(self, final: bool) -> int | None:
         """Write a checkpoint on rank 0; a failed one in mid-run is a warning, the last one an error."""
