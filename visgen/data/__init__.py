@@ -1,23 +1,28 @@
 """Data: samples, sources, readers of public layouts, joint transforms, batches and mixtures."""
 
 from .cached import Cached
+from .catalogue import DatasetCard, list_datasets
+from .check import Report, check_source, check_sources
 from .collate import Batch, collate
 from .mixture import MODES, Mixture, MixturePart, StepDataset
 from .sample import Sample
-from .source import FORMATS, READERS, Concat, Mapped, Source, Subset, build_source
+from .source import FORMATS, READERS, Concat, Mapped, MissingSplit, Source, Subset, build_source
 from .transforms import TRANSFORMS, Compose, Transform, build_transform
 
 __all__ = [
     "FORMATS",
     "MODES",
     "READERS",
+    "Report",
     "TRANSFORMS",
     "Batch",
     "Cached",
     "Compose",
     "Concat",
+    "DatasetCard",
     "Mapped",
     "Mixture",
+    "MissingSplit",
     "MixturePart",
     "Sample",
     "Source",
@@ -26,5 +31,8 @@ __all__ = [
     "Transform",
     "build_source",
     "build_transform",
+    "check_source",
+    "check_sources",
     "collate",
+    "list_datasets",
 ]

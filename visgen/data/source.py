@@ -11,7 +11,7 @@ from ..errors import ConfigError, DataError, UnknownName, nearest
 from ..registry import Registry
 from .sample import Sample
 
-__all__ = ["FORMATS", "READERS", "Concat", "Mapped", "Source", "Subset", "build_source", "split_spec"]
+__all__ = ["FORMATS", "READERS", "Concat", "Mapped", "MissingSplit", "Source", "Subset", "build_source", "split_spec"]
 
 FORMATS = ("coco", "depth", "imagefolder", "npz", "parquet", "semantic", "town")
 """The formats that `build_source` reads; each has a member of READERS."""
@@ -19,6 +19,10 @@ FORMATS = ("coco", "depth", "imagefolder", "npz", "parquet", "semantic", "town")
 READERS: Registry[Callable[..., Any]] = Registry(
     "data format", "A callable (path: str, split: str, **options) that gives a Source."
 )
+
+
+class MissingSplit(DataError):
+    """The data set is there, but it has no such split; the message names those it has."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import ConfigError, DataError, nearest
 from ...structures import Boxes, Masks, SemanticMap
 from ..sample import Sample
-from ..source import READERS
+from ..source import READERS, MissingSplit
 from .files import check_names, read_classes, read_pixels
 from .semantic import read_semantic_ids
 
@@ -140,6 +140,12 @@ class Coco:
         }
         return Sample(pixels, targets, meta)
 
+    def targets_of(self, index: int) -> tuple[Boxes, Masks]:
+        """Give boxes and masks of an image from the json alone, at the size that it lists."""
+        record, rows = self.records[index], self.rows[index]
+        size = (int(record["height"]), int(record["width"]))
+        return self._boxes(rows, size), self._masks(rows, size)
+
     def _boxes(self, rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Boxes:
         xywh = torch.tensor([row["bbox"] for row in rows], dtype=torch.float64).reshape(-1, 4)
         xyxy = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1).float()
@@ -203,7 +209,7 @@ def _find_json(path: Path, split: str) -> Path:
         if (path / place).is_file():
             return path / place
     there = sorted(p.relative_to(path).as_posix() for p in [*path.glob("*.json"), *path.glob("annotations/*.json")])
-    raise DataError(
+    raise MissingSplit(
         f"coco set {path} has no split '{split}' ({', '.join(places)}); json files there: {', '.join(there) or 'none'}."
     )
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...errors import DataError, ImageError
+from ..source import MissingSplit
 
 __all__ = ["IMAGE_SUFFIXES", "read_classes", "read_ids", "read_list", "read_pixels", "require_folder"]
 
@@ -101,7 +102,7 @@ def read_list(path: Path, what: str) -> list[str]:
     """
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.txt") if p.stem != "classes")
-        raise DataError(
+        raise MissingSplit(
             f"{what} has no split '{path.stem}' ({path} is missing); splits there: {', '.join(there) or 'none'}."
         )
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import DataError, nearest
 from ...structures import ClassLabel
 from ..sample import Sample
-from ..source import READERS
+from ..source import READERS, MissingSplit
 from .files import IMAGE_SUFFIXES, check_names, read_pixels, require_folder
 
 __all__ = ["ImageFolder"]
@@ -33,7 +33,7 @@ class ImageFolder:
         folder = base if split in ("", "all") else base / split
         if not folder.is_dir():
             there = ", ".join(sorted(p.name for p in base.iterdir() if p.is_dir())[:20])
-            raise DataError(
+            raise MissingSplit(
                 f"imagefolder {base} has no split '{split}'; folders there: {there or 'none'} "
                 "(split='' reads them as classes)."
             )

@@ -12,7 +12,7 @@ import torch
 from ...errors import DataError
 from ...structures import ClassLabel
 from ..sample import Sample
-from ..source import READERS
+from ..source import READERS, MissingSplit
 from .files import check_names, read_pixels
 
 __all__ = ["NpzImages"]
@@ -40,7 +40,9 @@ class NpzImages:
         file = file / f"{split}.npz" if file.is_dir() else file
         if not file.is_file():
             there = sorted(p.name for p in file.parent.glob("*.npz")) if file.parent.is_dir() else []
-            raise DataError(f"npz file {file} does not exist; npz files there: {', '.join(there) or 'none'}.")
+            raise (MissingSplit if there else DataError)(
+                f"npz file {file} does not exist; npz files there: {', '.join(there) or 'none'}."
+            )
         try:
             with np.load(file, allow_pickle=False) as stored:
                 arrays = {

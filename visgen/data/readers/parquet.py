@@ -12,7 +12,7 @@ import torch
 from ...errors import ConfigError, DataError, MissingDependency
 from ...structures import Boxes, ClassLabel
 from ..sample import Sample
-from ..source import READERS
+from ..source import READERS, MissingSplit
 from .files import check_names, read_classes, read_pixels
 
 __all__ = ["ParquetImages"]
@@ -121,8 +121,9 @@ def _find_files(path: Path, split: str) -> list[Path]:
         if files:
             return files
     there = sorted(p.name for p in path.rglob("*.parquet"))[:20] if path.is_dir() else []
-    raise DataError(
-        f"parquet set {path} has no split '{split}' (SPLIT.parquet, SPLIT-*.parquet); files: {', '.join(there) or 'none'}."
+    raise MissingSplit(
+        f"parquet set {path} has no split '{split}' (SPLIT.parquet, SPLIT-*.parquet); "
+        f"files: {', '.join(there) or 'none'}."
     )
 
 

@@ -1,0 +1,172 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from visgen.data import Sample
+from visgen.data.check import check_source, check_sources
+from visgen.errors import ConfigError, UnknownName
+from visgen.structures import Boxes, DepthMap, Masks, SemanticMap
+
+
+class Given:
+    """A source of the given samples."""
+
+    def __init__(self, samples, classes, name="given"):
+        self.samples, self.name, self.classes = samples, name, classes
+        self.heads = {task: task for task in classes}
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        return self.samples[index]
+
+
+def picture(seed, size=(40, 48)):
+    coarse = torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(seed))
+    return (torch.nn.functional.interpolate(coarse, size, mode="bilinear")[0] * 255).byte()
+
+
+def found(report):
+    return {(f.level, f.kind, f.split): f.count for f in report.findings}
+
+
+CLASSES = ("a", "b")
+
+
+def test_boxes_and_masks():
+    corners = [[2, 2, 10, 10], [2, 2, 10, 10], [5, 5, 5, 9], [40, 30, 60, 39], [1, 1, 1.5, 9], [20, 20, 30, 30]]
+    boxes = Boxes(torch.tensor(corners, dtype=torch.float32), torch.zeros(6, dtype=torch.int64), (40, 48), CLASSES)
+    masks = torch.zeros(6, 40, 48, dtype=torch.bool)
+    masks[[0, 1], 2:10, 2:10] = True
+    masks[2, 5:9, 5] = True
+    masks[3, 30:39, 40:48] = True
+    masks[5, 0:4, 0:4] = True
+    sample = Sample(picture(0), {"detection": boxes, "masks": Masks(masks, boxes.labels, CLASSES)}, {"id": "x"})
+    report = check_sources({"train": Given([sample], {"detection": CLASSES})})
+    assert found(report) == {
+        ("error", "box without area", "train"): 1,
+        ("error", "box outside the image", "train"): 1,
+        ("warning", "box twice", "train"): 1,
+        ("warning", "box under 1 px", "train"): 1,
+        ("warning", "empty mask", "train"): 1,
+        ("warning", "mask and box disagree (IoU < 0.5)", "train"): 3,
+        ("warning", "detection class never seen", "train"): 1,
+    }
+    assert report.findings[0].level == "error" and not report.ok and report.exit_status == 1
+    assert "x: a [40, 30, 60, 39] on 48 x 40" in report.table()
+    assert report.splits["train"]["histogram"] == {"detection": {"a": 6, "b": 0}}
+
+
+def test_maps_and_depth():
+    ids = torch.zeros(40, 48, dtype=torch.int64)
+    ids[:10], ids[10:20] = 255, 1
+    metres = torch.zeros(40, 48)
+    metres[:20, :24] = 2.0
+    metres[0, 0], metres[0, 1] = 0.5, 9.0
+    empty = SemanticMap(torch.full((40, 48), 255), CLASSES)
+    samples = [
+        Sample(picture(1), {"segmentation": SemanticMap(ids, CLASSES), "depth": DepthMap(metres)}),
+        Sample(picture(2), {"segmentation": empty, "depth": DepthMap(torch.zeros(40, 48))}),
+    ]
+    report = check_sources({"val": Given(samples, {"segmentation": CLASSES, "depth": ()})})
+    assert found(report) == {
+        ("warning", "map without a labelled pixel", "val"): 1,
+        ("warning", "depth without a known pixel", "val"): 1,
+    }
+    assert report.ok and report.exit_status == 0
+    numbers = report.splits["val"]
+    assert numbers["histogram"]["segmentation"] == {
+        "a": pytest.approx(2 / 3, abs=1e-6),
+        "b": pytest.approx(1 / 3, abs=1e-6),
+    }
+    assert numbers["depth"] == {"min": 0.5, "median": 2.0, "max": 9.0, "valid_share": 0.25}
+    assert "depth: 0.50 to 9.00 m, median 2.00 m, 25.0 % of pixels known" in report.table()
+    assert json.loads(json.dumps(report.to_dict()))["ok"] is True
+
+
+def test_sizes_and_classes_that_differ():
+    wrong = SemanticMap(torch.zeros(40, 40, dtype=torch.int64), CLASSES)
+    other = SemanticMap(torch.zeros(40, 48, dtype=torch.int64), ("a", "c"))
+    samples = [Sample(picture(1), {"segmentation": wrong}), Sample(picture(2), {"segmentation": other})]
+    report = check_sources({"train": Given(samples, {"segmentation": CLASSES})})
+    assert (
+        found(report)["error", "sizes differ", "train"] == 1 and found(report)["error", "classes differ", "train"] == 1
+    )
+
+
+def test_leaks_between_splits_and_twins_within_one():
+    noise = 3 * torch.randn(3, 40, 48, generator=torch.Generator().manual_seed(0))
+    nearly = (picture(3).float() + noise).clamp(0, 255).byte()
+    train = Given([Sample(picture(s), {}, {"id": f"t{s}"}) for s in (1, 2, 3, 1)], {})
+    val = Given([Sample(p, {}, {"id": f"v{i}"}) for i, p in enumerate((picture(2), nearly, picture(9)))], {})
+    report = check_sources({"train": train, "val": val})
+    assert found(report) == {
+        ("error", "same image in both splits", "train, val"): 1,
+        ("warning", "same image twice", "train"): 1,
+        ("warning", "near duplicates between splits", "train, val"): 1,
+    }
+    examples = {f.kind: f.examples[0] for f in report.findings}
+    assert examples["same image in both splits"] == "t2 = v0"
+    assert examples["near duplicates between splits"].startswith("t3 ~ v1 (")
+
+
+def test_a_set_on_disk_with_broken_files(tmp_path, write_picture):
+    root = tmp_path / "street"
+    for i in range(4):
+        write_picture(root / "images" / f"{i}.png", picture(i).permute(1, 2, 0).numpy())
+        write_picture(root / "semantic" / f"{i}.png", np.full((40, 48), min(i, 2), np.uint8))
+    (root / "classes.txt").write_text("sky\nroad\n")
+    (root / "train.txt").write_text("0\n1\n2\n")
+    (root / "val.txt").write_text("3\n")
+    (root / "images" / "0.png").write_bytes(b"torn")
+    report = check_source(f"semantic:{root}")
+    assert list(report.splits) == ["train", "val"] and report.splits["train"]["samples"] == 1
+    assert found(report)["error", "unreadable", "train"] == 2
+    examples = "\n".join(report.findings[0].examples)
+    assert "0.png cannot be read" in examples and "2.png holds id 2" in examples
+    (root / "train.txt").write_text("0\n7\n")
+    report = check_source(f"semantic:{root}")
+    assert (
+        found(report)["error", "cannot be opened", "train"] == 1
+        and "'7' of split 'train' has no image" in report.table()
+    )
+
+
+def test_what_a_reader_leaves_out_is_told(coco_set):
+    report = check_source(f"coco:{coco_set}")
+    assert found(report)["warning", "left out: boxes without area", "train"] == 1
+    assert report.splits["train"]["histogram"]["detection"] == {"zebra": 1, "apple": 2, "bus": 1}
+
+
+def test_missing_splits_and_mistakes(coco_set, tmp_path):
+    report = check_source(f"coco:{coco_set}", splits=["train", "test"])
+    assert found(report)["error", "missing split", "test"] == 1
+    report = check_source(f"coco:{tmp_path / 'nowhere'}")
+    assert not report.ok and "does not exist" in report.table()
+    with pytest.raises(UnknownName, match="'cocco' is not known"):
+        check_source("cocco:x")
+    with pytest.raises(ConfigError, match="unexpected keyword"):
+        check_source(f"coco:{coco_set}", nonsense=1)
+
+
+def test_a_limit_spreads_evenly():
+    reads = []
+
+    class Counting(Given):
+        def __getitem__(self, index):
+            reads.append(index)
+            return super().__getitem__(index)
+
+    samples = [Sample(picture(i % 5)) for i in range(11)]
+    check_sources({"train": Counting(samples, {})}, limit=3)
+    assert reads == [0, 5, 10]
+
+
+def test_the_real_sets_have_no_errors(data_root):
+    for spec in ("coco:openimages5", "npz:batik64", "depth:depth_kitti_lidar"):
+        form, name = spec.split(":")
+        report = check_source(f"{form}:{data_root / name}")
+        assert report.ok, report.table()

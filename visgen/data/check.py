@@ -1,0 +1,347 @@
+"""Read a whole data set before hours are lost on it: broken files, labels, boxes, masks, depth, and leaks between
+splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, VisgenError
+from ..structures import IGNORE, Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+from .duplicates import difference_hash, near_pairs, pixel_digest
+from .sample import Sample
+from .source import MissingSplit, Source, build_source
+
+__all__ = ["Finding", "Report", "check_source", "check_sources"]
+
+_SHOWN = 20  # findings of one kind that are listed; all are counted
+_SMALLEST = 32  # the models take images from 32 x 32
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of trouble in one split.
+
+    Args:
+        level: "error" (training or scores would be wrong) or "warning" (look at it).
+        kind: Such as "unreadable" or "box outside".
+        split: Where; "train, val" for what concerns two splits.
+        count: How often.
+        examples: Up to 20 items, with what is wrong there.
+    """
+
+    level: str
+    kind: str
+    split: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Args:
+        spec: The data set.
+        splits: Split to its numbers: "samples", "sizes", and per task "histogram" (class name to images, boxes or share
+            of labelled pixels) or "depth" (metres and share of known pixels).
+        findings: Errors first.
+    """
+
+    spec: str
+    splits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is an error; warnings are allowed."""
+        return not any(f.level == "error" for f in self.findings)
+
+    @property
+    def exit_status(self) -> int:
+        """0 when ok, else 1."""
+        return 0 if self.ok else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as plain JSON-able values."""
+        findings = [{**vars(f), "examples": list(f.examples)} for f in self.findings]
+        return {"data": self.spec, "ok": self.ok, "splits": self.splits, "findings": findings}
+
+    def table(self, classes: int = 12) -> str:
+        """Give the report as text for people.
+
+        Args:
+            classes: How many classes of a histogram are shown, the most frequent and the rarest.
+        """
+        lines = [f"{self.spec}: {'ok' if self.ok else 'ERRORS'}"]
+        for split, numbers in self.splits.items():
+            lines.append(f"  {split}: {numbers['samples']} samples, {numbers['sizes']}")
+            for task, histogram in numbers.get("histogram", {}).items():
+                lines.append(f"    {task}: {_histogram_line(histogram, classes)}")
+            if "depth" in numbers:
+                d = numbers["depth"]
+                lines.append(
+                    f"    depth: {d['min']:.2f} to {d['max']:.2f} m, median {d['median']:.2f} m, "
+                    f"{100 * d['valid_share']:.1f} % of pixels known"
+                )
+        for f in self.findings:
+            lines.append(f"  {f.level.upper()} {f.split}: {f.kind}: {f.count}")
+            lines.extend(f"      {example}" for example in f.examples[:5])
+            if f.count > 5:
+                lines.append(f"      and {f.count - 5} more")
+        return "\n".join(lines)
+
+
+def check_source(spec: str, splits: Sequence[str] | None = None, limit: int | None = None, **options: Any) -> Report:
+    """Check a data set on disk.
+
+    Args:
+        spec: "FORMAT:PATH", as for `build_source`.
+        splits: Which splits; by default those of train, val and test that there are.
+        limit: Read at most so many samples of each split, spread evenly.
+        options: The reader's options.
+    Returns:
+        The report; what a reader refuses to open is an error in it, too.
+    Raises:
+        ConfigError, UnknownName: The spec or an option is not known.
+    """
+    sources: dict[str, Source] = {}
+    refused: list[Finding] = []
+    for split in splits or ("train", "val", "test"):
+        try:
+            sources[split] = build_source(spec, split, **options)
+        except MissingSplit as error:
+            if splits:
+                refused.append(Finding("error", "missing split", split, 1, (str(error),)))
+        except VisgenError as error:
+            if not isinstance(error, DataError):
+                raise
+            refused.append(Finding("error", "cannot be opened", split, 1, (str(error),)))
+    if not sources and not refused:
+        refused.append(Finding("error", "missing split", "train, val, test", 1, (f"{spec} has none of them",)))
+    report = check_sources(sources, spec, limit)
+    report.findings[:0] = refused
+    return report
+
+
+def check_sources(sources: Mapping[str, Source], name: str = "", limit: int | None = None) -> Report:
+    """Check open sources, split name to source; see `check_source`."""
+    report = Report(name or ", ".join(s.name for s in sources.values()))
+    hashes: dict[str, _Hashes] = {}
+    for split, source in sources.items():
+        scan = _Scan(split, source)
+        for index in _spread(len(source), limit):
+            scan.read(index)
+        report.splits[split] = scan.numbers()
+        report.findings.extend(scan.findings())
+        hashes[split] = scan.hashes
+    splits = list(hashes)
+    for i, first in enumerate(splits):
+        for second in splits[i + 1 :]:
+            report.findings.extend(_leaks(first, hashes[first], second, hashes[second]))
+    report.findings.sort(key=lambda f: f.level != "error")
+    return report
+
+
+@dataclass
+class _Hashes:
+    names: list[str] = field(default_factory=list)
+    digests: dict[bytes, str] = field(default_factory=dict)
+    bits: list[np.ndarray] = field(default_factory=list)
+    bit_names: list[str] = field(default_factory=list)
+
+
+class _Scan:
+    """Reads one split and counts."""
+
+    def __init__(self, split: str, source: Source) -> None:
+        self.split, self.source, self.samples = split, source, 0
+        self.troubles: dict[tuple[str, str], list[str]] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.sizes: Counter[tuple[int, int]] = Counter()
+        self.classes = {task: names for task, names in source.classes.items() if names}
+        self.histogram = {task: np.zeros(len(names)) for task, names in self.classes.items()}
+        self.depth: list[tuple[float, float, float, float]] = []
+        self.hashes = _Hashes()
+        for kind, count in getattr(source, "left_out", {}).items():
+            if count:
+                self.counts["warning", f"left out: {kind}"] = count
+
+    def trouble(self, level: str, kind: str, example: str) -> None:
+        self.counts[level, kind] += 1
+        listed = self.troubles.setdefault((level, kind), [])
+        if len(listed) < _SHOWN:
+            listed.append(example)
+
+    def read(self, index: int) -> None:
+        try:
+            sample = self.source[index]
+        except VisgenError as error:
+            self.trouble("error", "unreadable", str(error))
+            return
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            self.trouble("error", "unreadable", f"sample {index}: {error!r}")
+            return
+        self.samples += 1
+        name = str(sample.meta.get("id", index))
+        self.sizes[sample.size] += 1
+        if min(sample.size) < _SMALLEST:
+            self.trouble("warning", f"image under {_SMALLEST} px", f"{name}: {sample.size[1]} x {sample.size[0]}")
+        for task, value in sample.targets.items():
+            size = getattr(value, "size", sample.size)
+            if tuple(size) != sample.size:
+                self.trouble("error", "sizes differ", f"{name}: {task} {tuple(size)}, image {sample.size} (H, W)")
+            else:
+                self.value(name, task, value, sample)
+        self.hash(name, sample)
+
+    def value(self, name: str, task: str, value: Any, sample: Sample) -> None:
+        if isinstance(value, (ClassLabel, Boxes, SemanticMap)) and tuple(value.classes) != self.classes.get(task):
+            self.trouble("error", "classes differ", f"{name}: {task} has other classes than its source states")
+        elif isinstance(value, ClassLabel):
+            self.histogram[task][value.label] += 1
+        elif isinstance(value, Boxes):
+            np.add.at(self.histogram[task], value.labels.numpy(), 1)
+            self.boxes(name, value)
+        elif isinstance(value, Masks):
+            self.masks(name, value, sample.targets.get("detection"))
+        elif isinstance(value, SemanticMap):
+            counts = np.bincount(value.ids.numpy().ravel(), minlength=IGNORE + 1)
+            self.histogram[task] += counts[: len(value.classes)]
+            if counts[:IGNORE].sum() == 0:
+                self.trouble("warning", "map without a labelled pixel", name)
+        elif isinstance(value, DepthMap):
+            known = value.metres[value.valid].numpy()
+            if known.size == 0:
+                self.trouble("warning", "depth without a known pixel", name)
+            else:
+                share = known.size / value.metres.numel()
+                self.depth.append((float(known.min()), float(np.median(known)), float(known.max()), share))
+
+    def boxes(self, name: str, value: Boxes) -> None:
+        height, width = value.size
+        seen: set[tuple[float, ...]] = set()
+        for row, label in zip(value.xyxy.tolist(), value.labels.tolist(), strict=True):
+            at = f"{name}: {value.classes[label]} [{', '.join(f'{v:g}' for v in row)}]"
+            x1, y1, x2, y2 = row
+            if x2 - x1 <= 0 or y2 - y1 <= 0:
+                self.trouble("error", "box without area", at)
+            elif x2 - x1 < 1 or y2 - y1 < 1:
+                self.trouble("warning", "box under 1 px", at)
+            if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
+                self.trouble("error", "box outside the image", f"{at} on {width} x {height}")
+            if (*row, label) in seen:
+                self.trouble("warning", "box twice", at)
+            seen.add((*row, label))
+
+    def masks(self, name: str, value: Masks, boxes: Any) -> None:
+        areas = value.masks.flatten(1).sum(1).tolist()
+        tight = value.to_boxes().xyxy.tolist()
+        for i, area in enumerate(areas):
+            at = f"{name}: {value.classes[int(value.labels[i])]} number {i}"
+            if area == 0:
+                self.trouble("warning", "empty mask", at)
+            elif isinstance(boxes, Boxes) and _overlap(tight[i], boxes.xyxy[i].tolist()) < 0.5:
+                self.trouble("warning", "mask and box disagree (IoU < 0.5)", at)
+
+    def hash(self, name: str, sample: Sample) -> None:
+        pixels = sample.pixels if not sample.pixels.is_floating_point() else (sample.pixels * 255).round().byte()
+        digest = pixel_digest(pixels)
+        if digest in self.hashes.digests:
+            self.trouble("warning", "same image twice", f"{self.hashes.digests[digest]} = {name}")
+        self.hashes.digests.setdefault(digest, name)
+        bits = difference_hash(pixels)
+        if bits is not None:
+            self.hashes.bits.append(bits)
+            self.hashes.bit_names.append(name)
+
+    def numbers(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"samples": self.samples, "sizes": _sizes_line(self.sizes)}
+        if self.histogram:
+            out["histogram"] = {
+                task: dict(zip(self.classes[task], _tidy(task, counts), strict=True))
+                for task, counts in self.histogram.items()
+            }
+        if self.depth:
+            low, median, high, share = np.array(self.depth).T
+            out["depth"] = {
+                "min": float(low.min()),
+                "median": float(np.median(median)),
+                "max": float(high.max()),
+                "valid_share": float(share.mean()),
+            }
+        return out
+
+    def findings(self) -> list[Finding]:
+        for task, counts in self.histogram.items():
+            if self.samples == len(self.source):
+                for label in np.flatnonzero(counts == 0).tolist():
+                    self.trouble("warning", f"{task} class never seen", self.classes[task][label])
+        return [
+            Finding(level, kind, self.split, count, tuple(self.troubles.get((level, kind), ())))
+            for (level, kind), count in self.counts.items()
+        ]
+
+
+def _leaks(first: str, a: _Hashes, second: str, b: _Hashes) -> list[Finding]:
+    where = f"{first}, {second}"
+    out = []
+    shared = [(a.digests[d], b.digests[d]) for d in a.digests.keys() & b.digests.keys()]
+    if shared:
+        examples = tuple(f"{x} = {y}" for x, y in sorted(shared)[:_SHOWN])
+        out.append(Finding("error", "same image in both splits", where, len(shared), examples))
+    same = set(shared)
+    pairs = near_pairs(_stack(b.bits), _stack(a.bits))
+    near = [(a.bit_names[j], b.bit_names[i], bits) for i, j, bits in pairs]
+    near = [row for row in near if row[:2] not in same]
+    if near:
+        near.sort(key=lambda row: row[2])
+        examples = tuple(f"{x} ~ {y} ({bits} of 256 bits differ)" for x, y, bits in near[:_SHOWN])
+        out.append(Finding("warning", "near duplicates between splits", where, len(near), examples))
+    return out
+
+
+def _stack(bits: list[np.ndarray]) -> np.ndarray:
+    return np.stack(bits) if bits else np.zeros((0, 4), np.uint64)
+
+
+def _spread(total: int, limit: int | None) -> list[int]:
+    if limit is None or limit >= total:
+        return list(range(total))
+    return sorted({round(i * (total - 1) / max(limit - 1, 1)) for i in range(limit)})
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """IoU of two boxes; the boxes of a data set, so at least one has an area."""
+    inside = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    total = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside
+    return inside / total if total > 0 else 0.0
+
+
+def _tidy(task: str, counts: np.ndarray) -> list[float]:
+    """Counts as whole numbers; for maps the share of labelled pixels."""
+    if task == "segmentation":
+        return [round(float(c), 6) for c in counts / max(counts.sum(), 1)]
+    return [int(c) for c in counts]
+
+
+def _sizes_line(sizes: Counter[tuple[int, int]]) -> str:
+    if not sizes:
+        return "no size"
+    if len(sizes) == 1:
+        (height, width), _ = sizes.most_common(1)[0]
+        return f"{width} x {height} px"
+    heights, widths = zip(*sizes, strict=True)
+    return f"{min(widths)} to {max(widths)} x {min(heights)} to {max(heights)} px, {len(sizes)} sizes"
+
+
+def _histogram_line(histogram: Mapping[str, float], classes: int) -> str:
+    rows = sorted(histogram.items(), key=lambda row: -row[1])
+    shown = [f"{name} {value:g}" if isinstance(value, int) else f"{name} {100 * value:.1f} %" for name, value in rows]
+    if len(shown) > classes:
+        shown = [*shown[: classes // 2], f"... {len(shown) - 2 * (classes // 2)} more ...", *shown[-(classes // 2) :]]
+    return f"{len(rows)} classes: " + ", ".join(shown)
