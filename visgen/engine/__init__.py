@@ -4,6 +4,7 @@ from .checkpoint import Checkpoint, load_checkpoint, load_newest, save_checkpoin
 from .distributed import Workers
 from .ema import MovingAverage
 from .evaluate import EvaluationReport, evaluate
+from .routing import measure_routing
 from .run import BuiltRun, build_run, train_from_config
 from .state import RunSummary
 from .train import Diverged, Trainer
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "load_checkpoint",
     "load_newest",
+    "measure_routing",
     "save_checkpoint",
     "train_from_config",
 ]

@@ -58,3 +58,11 @@ def test_missing_files_are_named(street):
     with pytest.raises(DataError, match=r"needs the folder .*semantic_stuff"):
         (street / "classes.txt").write_text("sky\n")
         build_source(f"semantic:{street}", maps="semantic_stuff")
+
+
+def test_patterns_keep_and_leave_out_stems(street):
+    (street / "train.txt").write_text("a\nb\nc\n")
+    assert build_source(f"semantic:{street}", only="[ab]").stems == ["a", "b"]
+    assert build_source(f"semantic:{street}", without="[ab]").stems == ["c"]
+    with pytest.raises(DataError, match=r"has 0 images in split 'train'; its list names none that fits"):
+        build_source(f"semantic:{street}", only="seq7_*")

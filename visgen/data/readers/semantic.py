@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,9 @@ class SemanticFolder:
         maps: Folder of the maps ("semantic", or such as "semantic_stuff").
         class_file: File of the class names, one per line, line number = id.
         zero_is_ignored: Ids start at 1 and 0 is unlabelled (ADE20K).
+        only, without: Glob patterns of stems to keep or to leave out, such as one sequence of a video ("0006R0_*").
     Raises:
-        DataError: Missing folders or files, or a stem in the list without image or map.
+        DataError: Missing folders or files, a stem in the list without image or map, or no stem left.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class SemanticFolder:
         maps: str = "semantic",
         class_file: str = "classes.txt",
         zero_is_ignored: bool = False,
+        only: str = "",
+        without: str = "",
     ) -> None:
         base = require_folder(path, "semantic")
         self.name = name or base.name
@@ -78,6 +82,7 @@ class SemanticFolder:
         }
         labelled = {p.stem for p in self.maps.glob("*.png")}
         self.stems = sorted(labelled) if split == "all" else read_list(base / f"{split}.txt", f"semantic set {base}")
+        self.stems = [s for s in self.stems if fnmatchcase(s, only or "*") and not (without and fnmatchcase(s, without))]
         for stem in self.stems:
             if stem not in images or stem not in labelled:
                 place = "image in images/" if stem not in images else f"map in {maps}/"
@@ -85,7 +90,7 @@ class SemanticFolder:
                     f"semantic set {base}: '{stem}' of split '{split}' has no {place}; add the file or drop the line."
                 )
         if not self.stems:
-            raise DataError(f"semantic set {base} has 0 images in split '{split}'; its list names none.")
+            raise DataError(f"semantic set {base} has 0 images in split '{split}'; its list names none that fits.")
         self.images = [images[stem] for stem in self.stems]
 
     def __len__(self) -> int:
