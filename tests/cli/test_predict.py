@@ -112,3 +112,13 @@ def test_private_addresses_need_permission(visgen: Callable[..., Any], model_fol
     assert "not a public internet address" in result.stderr
     allowed = visgen("predict", "http://127.0.0.1:1/a.png", "--model", model_folder, "--allow-private")
     assert "could not be fetched" in allowed.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_a_message(
+    visgen: Callable[..., Any], model_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    result = visgen("predict", photographs / "a.png", "--model", model_folder, "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert "file" in result.stderr

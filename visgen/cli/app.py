@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -52,4 +53,6 @@ def main() -> None:
     words = sys.argv[1:]
     if "--debug" in words:  # an option of all commands, wherever it is written
         words = ["--debug", *(w for w in words if w != "--debug")]
+    else:
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # without file and line
     app(args=words, prog_name="visgen")

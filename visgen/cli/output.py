@@ -27,20 +27,20 @@ def show_tracebacks(wanted: bool) -> None:
 
 
 def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn what a user can cause (any VisgenError) into one line on standard error and exit code 2."""
+    """Turn what a user can cause (any VisgenError, a folder that cannot be written) into a message and exit code 2."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except VisgenError as error:
+        except BrokenPipeError:  # `visgen ... | head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except (VisgenError, OSError) as error:
             if _show["tracebacks"]:
                 raise
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from None
-        except BrokenPipeError:  # `visgen ... | head` has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
 
     return guarded
 

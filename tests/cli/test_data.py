@@ -1,0 +1,66 @@
+"""`visgen data list`, `check` and `make`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from visgen.data import FORMATS, build_source
+from visgen.data.catalogue import list_datasets
+
+
+def test_formats_and_cards_are_listed(visgen: Callable[..., Any], visgen_json: Callable[..., Any]) -> None:
+    listed = visgen_json("data", "list")
+    assert listed["formats"] == list(FORMATS)
+    cards = list_datasets()
+    assert list(listed["data"]) == [card.name for card in cards]
+    shown = visgen("data", "list").stdout
+    for card in cards:
+        assert card.name in shown
+        assert listed["data"][card.name]["counts"] == dict(card.counts)
+        assert visgen("data", "list", card.name).stdout.strip() == card.text.strip()
+    wrong = visgen("data", "list", "no-such-set")
+    assert wrong.exit_code == 2
+    assert "no-such-set" in wrong.stderr
+
+
+def test_a_sound_data_set_passes(visgen: Callable[..., Any], visgen_json: Callable[..., Any], datasets: Path) -> None:
+    spec = f"semantic:{datasets / 'street'}"
+    report = visgen_json("data", "check", spec)
+    assert report["ok"] is True
+    assert {split: numbers["samples"] for split, numbers in report["splits"].items()} == {"train": 4, "val": 4}
+    assert report["splits"]["val"]["histogram"]["segmentation"] == {"sky": 0.5, "road": 0.5}
+    one = visgen_json("data", "check", spec, "--split", "val", "--limit", 2)
+    assert {split: numbers["samples"] for split, numbers in one["splits"].items()} == {"val": 2}
+    assert spec in visgen("data", "check", spec).stdout
+
+
+def test_a_broken_data_set_fails_with_exit_code_1(
+    visgen: Callable[..., Any], visgen_json: Callable[..., Any], datasets: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    broken = tmp_path / "street"
+    shutil.copytree(datasets / "street", broken)
+    torn = broken / "images" / "val2.png"
+    torn.write_bytes(torn.read_bytes()[:100])
+    shutil.copy(broken / "images" / "train0.png", broken / "images" / "val0.png")
+    report = visgen_json("data", "check", f"semantic:{broken}", code=1)
+    kinds = {finding["kind"]: finding for finding in report["findings"] if finding["level"] == "error"}
+    assert "val2" in str(kinds["unreadable"]["examples"])
+    assert kinds["same image in both splits"]["count"] == 1
+    assert visgen("data", "check", f"semantic:{broken}").exit_code == 1
+
+
+def test_options_reach_the_reader(visgen: Callable[..., Any], visgen_json: Callable[..., Any], datasets: Path) -> None:
+    spec = f"depth:{datasets / 'garden'}"
+    report = visgen_json("data", "check", spec, "--option", "scale=500")
+    assert report["splits"]["val"]["depth"]["max"] == pytest.approx(8, rel=0.01)
+    wrong = visgen("data", "check", spec, "--option", "scael=500")
+    assert wrong.exit_code == 2
+    assert "scael" in wrong.stderr
+    assert visgen("data", "check", "depht:x").exit_code == 2
+    assert build_source(spec, "val").heads == {"depth": "depth"}
