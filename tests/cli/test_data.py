@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from visgen.data import FORMATS, build_source
 from visgen.data.catalogue import list_datasets
@@ -64,3 +65,44 @@ def test_options_reach_the_reader(visgen: Callable[..., Any], visgen_json: Calla
     assert "scael" in wrong.stderr
     assert visgen("data", "check", "depht:x").exit_code == 2
     assert build_source(spec, "val").heads == {"depth": "depth"}
+
+
+def test_scenes_are_made_and_open_in_three_layouts(
+    visgen: Callable[..., Any], visgen_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "town"
+    words = ("data", "make", "town:street?size=64x96", out, "--count", 2, "--split", "val", "--seed", 3)
+    made = visgen_json(*words)
+    assert (made["scenes"], made["split"]) == (2, "val")
+    direct = build_source("town:street?size=64x96", "val", count=2, seed=3)
+    for spec, split, task in (
+        ("coco", "val", "detection"),
+        ("semantic", "val", "segmentation"),
+        ("depth", "depth_val", "depth"),
+    ):
+        source = build_source(f"{spec}:{out}", split)
+        assert len(source) == 2
+        for i in range(2):
+            assert torch.equal(source[i].image, direct[i].image)
+            assert task in source[i].targets
+    assert torch.equal(
+        build_source(f"semantic:{out}", "val")[1].targets["segmentation"].ids, direct[1].targets["segmentation"].ids
+    )
+    again = visgen(*words)
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("coco:x", "only town scenes can be made"),
+        ("town:stret", "did you mean 'street'"),
+        ("town:street?sice=1", "sice"),
+    ],
+)
+def test_only_known_scenes_are_made(visgen: Callable[..., Any], tmp_path: Path, spec: str, message: str) -> None:
+    result = visgen("data", "make", spec, tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
