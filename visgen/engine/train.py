@@ -230,7 +230,8 @@ class Trainer:
                 found = evaluator(self.module, self.evaluation_limit)
                 metrics.update({f"{name}/{key}": float(value) for key, value in found.items()})
             self._metrics_log.write({"step": self.state.step, **metrics})
-            progress.say(f"step {self.state.step}: " + "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+            shown = {k: v for k, v in metrics.items() if k.count("/") == 1}  # not one figure per class
+            progress.say(f"step {self.state.step}: " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
         self.state.metrics = metrics = self.workers.broadcast(metrics)
         watched = self.config.best_metric
         if watched is None:
