@@ -27,9 +27,7 @@ def build_options(cls: type[T], options: Mapping[str, Any] | None, where: str) -
     given = dict(options or {})
     for key in given:
         if key not in known:
-            raise ConfigError(
-                f"{where} has no option '{key}'{nearest(key, known)} Options: {', '.join(known)}."
-            )
+            raise ConfigError(f"{where} has no option '{key}'{nearest(key, known)} Options: {', '.join(known)}.")
     for f in fields(cls):  # type: ignore[arg-type]
         if isinstance(given.get(f.name), list):
             given[f.name] = tuple(given[f.name])

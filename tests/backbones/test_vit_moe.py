@@ -238,7 +238,7 @@ def test_active_parameters_by_hand():
     assert active_parameters(model, "depth") == sum(p.numel() for p in model.parameters()) - inactive - others
 
 
-@pytest.mark.parametrize(("size", "tasks", "millions"), [("tiny", 1, 11.65), ("base", 13, 202.0)])
+@pytest.mark.parametrize(("size", "tasks", "millions"), [("tiny", 1, 11.74), ("base", 13, 202.0)])
 def test_named_sizes_have_the_parameters_of_a_recount(size, tasks, millions):
     """Parameters of all blocks; base with the 13 tasks of Taskonomy was recounted at 202.0 M."""
     config = ViTMoEConfig.named(size, tuple(f"task{i}" for i in range(tasks)))

@@ -56,6 +56,13 @@ def load_timm_weights(model: nn.Module, path: str | Path) -> None:
     if not Path(path).is_file():
         raise CheckpointError(f"stem weights '{path}' do not exist; give the path of a safetensors file, or null.")
     state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+    own = model.state_dict()
+    for key, value in state.items():
+        if key in own and own[key].shape != value.shape:
+            raise CheckpointError(
+                f"stem weights '{path}' do not fit: '{key}' is {tuple(value.shape)} there and {tuple(own[key].shape)} in "
+                "the model; use the file of this timm model."
+            )
     missing, unexpected = model.load_state_dict(state, strict=False)
     odd = [k for k in unexpected if not k.startswith(("classifier", "head", "fc", "conv_head", "bn2"))]
     if missing or odd:

@@ -40,9 +40,7 @@ class ClassificationTask(Task):
     ) -> Tensor:
         chosen = build_options(ClassificationLossOptions, options, "classification loss")
         labels = torch.tensor([t.label for t in targets], device=logits.device)
-        return classification_loss(
-            logits, labels, label_smoothing=chosen.label_smoothing, class_weights=weights
-        )
+        return classification_loss(logits, labels, label_smoothing=chosen.label_smoothing, class_weights=weights)
 
     def decode(
         self,

@@ -67,7 +67,9 @@ class MultiTaskModel(nn.Module):
         self.heads = nn.ModuleDict()
         for name, spec in self.specs.items():
             if name.split(".")[0] != spec.task:
-                raise ConfigError(f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
+                raise ConfigError(
+                    f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'."
+                )
             task = TASKS.get(spec.task)
             self.heads[_module_name(name)] = HEADS.get(spec.head or task.head)(
                 channels=dict(backbone.channels),
@@ -110,7 +112,9 @@ class MultiTaskModel(nn.Module):
             features: Features of the same task for these images, when they are at hand.
         """
         if head not in self.specs:
-            raise UnknownName(f"head '{head}' is not in this model{nearest(head, self.specs)} It has {list(self.specs)}.")
+            raise UnknownName(
+                f"head '{head}' is not in this model{nearest(head, self.specs)} It has {list(self.specs)}."
+            )
         features = features or self.backbone(images, self.specs[head].task)
         return self.head(head)(features), features
 
@@ -202,5 +206,7 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
 def _without_weights(value: Any) -> Any:
     """Copy plain options, dropping paths of weights: a saved model carries its own."""
     if isinstance(value, Mapping):
-        return {k: None if k == "weights" else False if k == "pretrained" else _without_weights(v) for k, v in value.items()}
+        return {
+            k: None if k == "weights" else False if k == "pretrained" else _without_weights(v) for k, v in value.items()
+        }
     return [_without_weights(v) for v in value] if isinstance(value, (list, tuple)) else value

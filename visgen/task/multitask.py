@@ -117,4 +117,3 @@ def count_classes(model: MultiTaskModel, head: str, targets: Any) -> Tensor | No
     """Count the classes of one head over training targets, for automatic class weights."""
     spec = model.specs[head]
     return TASKS.get(spec.task).class_counts(list(targets), spec.classes)
-

@@ -1,0 +1,128 @@
+import pytest
+import torch
+
+from visgen.backbones.protocol import Backbone
+from visgen.errors import ConfigError, UnknownName
+from visgen.task import build_model
+
+STEM = {"name": "test_efficientnet"}
+CONFIG = {
+    "backbone": {
+        "name": "vit_moe",
+        "width": 16,
+        "depth": 3,
+        "heads": 2,
+        "prefix_depth": 1,
+        "num_experts": 4,
+        "top_k": 2,
+        "attention_experts": 4,
+        "stem": STEM,
+        "stem_token": True,
+    },
+    "heads": {
+        "classification": {"task": "classification", "classes": ["cat", "dog"]},
+        "segmentation.a": {
+            "task": "segmentation",
+            "classes": ["sky", "road", "car"],
+            "options": {"width": 8, "fine_width": 8},
+        },
+        "segmentation.b": {
+            "task": "segmentation",
+            "classes": ["x", "y"],
+            "options": {"width": 8, "fine_width": 8, "stride": 2},
+        },
+        "depth": {"task": "depth", "options": {"width": 8, "fine_width": 8}},
+    },
+    "default_heads": {"segmentation": "segmentation.b"},
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build_model(CONFIG).eval()
+
+
+def test_all_heads_at_once_equal_each_alone(model):
+    images = torch.rand(2, 3, 48, 70)
+    together = model.predict(images)
+    assert list(together) == list(CONFIG["heads"])
+    for name in CONFIG["heads"]:
+        alone = model.predict(images, [name])[name]
+        for a, b in zip(together[name], alone, strict=True):
+            assert a.to_dict() == b.to_dict()
+
+
+def test_the_prefix_runs_once_and_each_task_once(model, monkeypatch):
+    calls = []
+    kind = type(model.backbone)
+    monkeypatch.setattr(kind, "prefix", lambda s, x, f=kind.prefix: calls.append("prefix") or f(s, x))
+    monkeypatch.setattr(kind, "suffix", lambda s, x, t, f=kind.suffix: calls.append(t) or f(s, x, t))
+    model.predict(torch.rand(1, 3, 32, 32))
+    assert calls == ["prefix", "classification", "segmentation", "depth"]
+    assert issubclass(kind, Backbone)
+
+
+def test_answers_have_the_size_asked_and_ignore_padding(model):
+    images = torch.rand(1, 3, 64, 64)
+    inside = model.predict(images, ["depth"], valid=[(40, 50)], sizes=[(80, 100)])["depth"][0]
+    assert inside.metres.shape == (80, 100)
+    plain = model.predict(images, ["depth"])["depth"][0].metres
+    cut = model.predict(images, ["depth"], valid=[(40, 48)])["depth"][0].metres
+    # bilinear enlargement looks one cell of 4 px ahead, so only what lies inside that border can be equal
+    torch.testing.assert_close(cut[:36, :44], plain[:36, :44])
+
+
+def test_stride_two_scores_lie_where_stride_four_scores_lie(model):
+    answer = model.predict(torch.rand(1, 3, 45, 67), ["segmentation.a", "segmentation.b"])
+    assert all(values[0].ids.shape == (45, 67) for values in answer.values())
+
+
+def test_names(model):
+    assert model.tasks == ("classification", "segmentation", "depth")
+    assert model.resolve("segmentation") == "segmentation.b" and model.resolve("depth") == "depth"
+    with pytest.raises(UnknownName, match="task 'detection' is not in this model; it has classification, segmentation"):
+        model.resolve("detection")
+    with pytest.raises(UnknownName, match="'segmentation.c' is neither .* did you mean 'segmentation"):
+        model.resolve("segmentation.c")
+
+
+def test_a_model_is_its_config(model):
+    again = build_model(model.config())
+    again.load_state_dict(model.state_dict())
+    images = torch.rand(1, 3, 32, 48)
+    assert torch.equal(
+        again.predict(images, ["depth"])["depth"][0].metres, model.predict(images, ["depth"])["depth"][0].metres
+    )
+    assert again.config() == model.config()
+
+
+def test_stem_weights_do_not_travel_with_the_config(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    path = tmp_path / "stem.safetensors"
+    save_file(timm.create_model(STEM["name"]).state_dict(), path)
+    backbone = {**CONFIG["backbone"], "stem": {**STEM, "weights": str(path)}}
+    assert build_model({**CONFIG, "backbone": backbone}).config()["backbone"]["stem"]["weights"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heads": {}}, "the model has no heads"),
+        (
+            {"heads": {"depth": {"task": "segmentation", "classes": ["a"]}}, "default_heads": {}},
+            "head 'depth' has task 'segmentation'",
+        ),
+        ({"heads": {"segmentation": {"task": "segmentation"}}, "default_heads": {}}, "'segmentation' has no classes"),
+        ({"heads": {"depth": {"task": "depht"}}}, "did you mean 'depth'"),
+        ({"default_heads": {"depth": "segmentation.a"}}, "default head of 'depth' is 'segmentation.a'"),
+        ({"backbone": {"width": 8}}, "the backbone has no name"),
+        ({"backbone": {"name": "vit_meo"}}, "did you mean 'vit_moe'"),
+        ({"hedas": {}}, "did you mean 'heads'"),
+    ],
+)
+def test_refusals(change, message):
+    with pytest.raises((ConfigError, UnknownName), match=message):
+        build_model({**CONFIG, **change})
