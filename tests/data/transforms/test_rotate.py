@@ -55,5 +55,9 @@ def test_mistakes_are_named():
         Rotate(50)
     with pytest.raises(ConfigError, match="p is 2"):
         Rotate(5, p=2)
+    boxes = Boxes(torch.tensor([[1.0, 1, 9, 9]]), torch.tensor([0]), (16, 16), ("a",))
+    masks = Masks(torch.ones(2, 16, 16, dtype=torch.bool), torch.tensor([0, 0]), ("a",))
+    with pytest.raises(DataError, match="1 boxes but 2 masks"):
+        rotate_sample(Sample(torch.zeros(3, 16, 16), {"detection": boxes, "masks": masks}), 5.0)
     with pytest.raises(DataError, match="type set has no rule for rotation"):
         rotate_value({1}, 3.0)

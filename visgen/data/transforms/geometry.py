@@ -90,11 +90,7 @@ def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sa
         boxes, masks = pair
         _check_size("detection", boxes, size)
         _check_size("masks", masks, size)
-        if len(boxes.labels) != len(masks.labels):
-            raise DataError(
-                f"the sample has {len(boxes.labels)} boxes but {len(masks.labels)} masks; they must be in step: leave "
-                "the masks out where some boxes have none."
-            )
+        check_in_step(boxes, masks)
         cropped = _extract(masks.masks, window, 0)
         targets["detection"], keep = _window_boxes(boxes, cropped, window, min_visible)
         targets["masks"] = replace(masks.select(keep), masks=_finish_nearest(cropped[keep], window))
@@ -170,8 +166,9 @@ def tight_boxes(masks: Tensor) -> Tensor:
     boxes = torch.zeros(len(masks), 4)
     if masks.numel() == 0:
         return boxes
+    planes = masks.numpy()  # its any() over bytes is ten times faster than torch's
     for axis, (low, high) in ((1, (0, 2)), (2, (1, 3))):
-        line = masks.any(axis).to(torch.uint8)  # (Q, W) over rows for x, (Q, H) over columns for y
+        line = torch.from_numpy(planes.any(axis).astype("uint8"))  # (Q, W) over rows for x, (Q, H) over columns for y
         some = line.bool().any(1)
         boxes[:, low] = torch.where(some, line.argmax(1), 0).float()
         boxes[:, high] = torch.where(some, line.shape[1] - line.flip(1).argmax(1), 0).float()
@@ -223,7 +220,7 @@ def _window_boxes(boxes: Boxes, cropped: Tensor | None, window: Window, min_visi
     cut = (clipped != moved).any(1)
     if cropped is not None and bool(cut.any()):
         tight = tight_boxes(cropped)
-        some = cropped.flatten(1).any(1) & cut
+        some = (tight[:, 2] > tight[:, 0]) & cut  # an empty mask has no width
         inside = torch.cat([clipped[:, :2].maximum(tight[:, :2]), clipped[:, 2:].minimum(tight[:, 2:])], 1)
         clipped = torch.where(some[:, None], inside, clipped)
         gone = cut & ~some
@@ -239,6 +236,15 @@ def _window_boxes(boxes: Boxes, cropped: Tensor | None, window: Window, min_visi
         out = torch.stack([window.out_width - out[:, 2], out[:, 1], window.out_width - out[:, 0], out[:, 3]], 1)
     kept = replace(boxes.select(keep), xyxy=out, size=(window.out_height, window.out_width))
     return kept, keep
+
+
+def check_in_step(boxes: Boxes, masks: Masks) -> None:
+    """Raise DataError unless there is one mask for each box."""
+    if len(boxes.labels) != len(masks.labels):
+        raise DataError(
+            f"the sample has {len(boxes.labels)} boxes but {len(masks.labels)} masks; they must be in step: leave the "
+            "masks out where some boxes have none."
+        )
 
 
 def _check_size(key: str, value: Any, size: tuple[int, int]) -> None:

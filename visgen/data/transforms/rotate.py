@@ -16,7 +16,7 @@ from ...errors import ConfigError, DataError
 from ...structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
 from ..sample import Sample
 from .base import TRANSFORMS, chance, uniform
-from .geometry import tight_boxes
+from .geometry import check_in_step, tight_boxes
 
 __all__ = ["Rotate", "rotate_value"]
 
@@ -57,6 +57,8 @@ def rotate_sample(sample: Sample, angle: float) -> Sample:
     for key, value in sample.targets.items():
         if isinstance(value, Boxes):
             own = masks if key == "detection" and isinstance(masks, Masks) and isinstance(boxes, Boxes) else None
+            if own is not None:
+                check_in_step(value, own)
             turned = None if own is None else _turn(own.masks, angle, 0)
             xyxy = _turn_boxes(value.xyxy, value.size, angle) if turned is None else tight_boxes(turned)
             keep = ((xyxy[:, 2:] - xyxy[:, :2]) >= 1.0).all(1).nonzero()[:, 0]
