@@ -178,7 +178,7 @@ def _settle(seed: int, config: TownConfig, preset: str, unseen: str | None) -> _
         shown = not unseen or any(o.unseen and o.area >= enough for o in draft.objects)
         known = [o for o in draft.objects if o.label >= 0]
         found = not pool or any((known[s].kind, p, known[o].kind) in staged for s, p, o in draft.relations)
-        if shown and found:
+        if shown and found and (known or config.objects[1] == 0):
             break
     return draft
 

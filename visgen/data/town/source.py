@@ -29,7 +29,7 @@ _PER_SEED = 10**7  # neither do those of two source seeds
 class TownSource:
     """Scenes by number: item i is the scene of one seed, rendered when asked for.
 
-    Targets: "classification" (the object kind that fills most of the picture), "detection" and, in step with it,
+    Targets: "classification" (the object kind that fills most of the picture; absent when none is there), "detection" and, in step with it,
     "masks", "segmentation" and "depth"; `meta` holds what `scene_meta` lists.
 
     Args:
