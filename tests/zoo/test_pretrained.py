@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +34,6 @@ def test_a_folder_loads_as_the_same_model(model: MultiTaskModel, folder: Path) -
     assert loaded.specs == model.specs
     for name, value in answers(model).items():
         assert torch.equal(answers(loaded)[name], value), name
-
-
-def test_a_folder_loads_in_another_process(model: MultiTaskModel, folder: Path) -> None:
-    code = (
-        "import sys, torch; from visgen.zoo import from_pretrained; m = from_pretrained(sys.argv[1]); "
-        "p = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1)); "
-        "print(m.predict(p, ['depth'])['depth'][0].metres.double().sum().item())"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) == pytest.approx(answers(model)["depth"].double().sum().item(), rel=1e-6)
 
 
 def test_half_precision_halves_the_file_and_keeps_the_answers(model: MultiTaskModel, folder: Path) -> None:
@@ -209,6 +195,17 @@ def test_a_save_killed_between_two_renames_is_refused(model: MultiTaskModel, fol
     (folder / "model.safetensors").write_bytes((newer / "model.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="sha256"):
         from_pretrained(folder)
+
+
+def test_what_a_killed_save_left_is_swept_and_a_running_one_is_not(model: MultiTaskModel, folder: Path) -> None:
+    dead, alive = folder.parent / ".tiny.dead.tmp", folder.parent / ".tiny.alive.tmp"
+    for path in (dead, alive):
+        path.mkdir()
+        (path / "model.safetensors").write_bytes(b"half")
+    os.utime(dead, (0, 0))
+    save_pretrained(model, folder)
+    assert not dead.exists()
+    assert alive.exists()
 
 
 def test_bad_requests_are_refused(model: MultiTaskModel, tmp_path: Path) -> None:

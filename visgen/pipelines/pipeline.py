@@ -195,7 +195,7 @@ def _heads(model: MultiTaskModel, task: str | Sequence[str] | None) -> tuple[str
 
 def _path_of(model: MultiTaskModel) -> str:
     name = str(model.config().get("backbone", {}).get("name", "")) or type(model.backbone).__name__
-    return "moe" if name.startswith("vit_moe") else name
+    return "moe" if getattr(model.backbone, "routed_layers", ()) else name
 
 
 def _with_bar(results: Iterator[Result], total: int | None) -> Iterator[Result]:

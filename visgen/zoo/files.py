@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ __all__ = [
 
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
+STALE_SECONDS = 3600.0  # no save takes an hour, so what is older has no process left
 _STORED = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -161,7 +163,12 @@ def write_folder(folder: Path, model: nn.Module, config: dict[str, Any], card: s
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"'{folder}' is a file; save_pretrained needs the name of a folder.")
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    prefix, suffix = f".{folder.name}.", ".tmp"
+    for left in folder.parent.iterdir():  # of a process that was killed while it saved
+        is_ours = left.name.startswith(prefix) and left.name.endswith(suffix)
+        if is_ours and time.time() - left.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=folder.parent))
     try:
         weights = scratch / WEIGHTS_FILE
         write_tensors(model, weights, dtype)
