@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from visgen.nn.mlp import Mlp
-from visgen.nn.moe import MoEMlp, expert_mlp
+from visgen.nn.expert_mlp import expert_mlp, grouped_mlp, sliced_mlp
+from visgen.nn.grouped_linear import dispatch_rows
+from visgen.nn.moe import MoEMlp
 from visgen.nn.moe_attention import MoEAttention
 from visgen.nn.routing import Router, TaskRows
 
@@ -198,6 +200,41 @@ def test_initial_outputs_keep_the_scale_of_a_dense_mlp():
     layer = MoEMlp(64, 64, Router(64, 16, 4, ("a",)))
     # four gates near 1/4 average four independent experts: half the deviation
     assert float(layer(x, TASK)[0].detach().std()) == pytest.approx(spread / 2, rel=0.35)
+
+
+def test_grouped_and_sliced_forms_agree_with_gradients():
+    """The form for accelerators against the form for CPUs, an expert without rows and a frozen bank included."""
+    layer = moe(6, 2).double()
+    x, gates = torch.randn(30, D).double(), torch.rand(30, 2).double()
+    dispatch = dispatch_rows(torch.rand(30, 5).topk(2).indices, 6)
+    for frozen in (False, True):
+        for bank in (layer.w1, layer.b1, layer.w2, layer.b2):
+            bank.requires_grad_(not frozen)
+        found = []
+        for form in (grouped_mlp, sliced_mlp):
+            layer.zero_grad()
+            leaves = [x.clone().requires_grad_(), gates.clone().requires_grad_()]
+            y = form(*leaves, dispatch, layer.w1, layer.b1, layer.w2, layer.b2)
+            y.square().sum().backward()
+            found.append([y, *(leaf.grad for leaf in leaves), *(p.grad for p in (layer.w1, layer.b1, layer.w2, layer.b2))])
+        for ours, theirs in zip(*found, strict=True):
+            assert (ours is None) == (theirs is None) and (theirs is None or torch.allclose(ours, theirs, atol=1e-12))
+        assert (layer.w1.grad is None) == frozen
+        with torch.no_grad():
+            y = sliced_mlp(x, gates, dispatch, layer.w1, layer.b1, layer.w2, layer.b2)
+        assert torch.equal(y, found[1][0])
+
+
+def test_bfloat16_autocast_is_close_and_gives_float32_gradients():
+    layer = moe(6, 2)
+    x = torch.randn(1, 20, D)
+    exact, routing = layer(x, TASK)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, same = layer(x, TASK)
+    assert y.dtype == torch.bfloat16 and torch.equal(routing.experts, same.experts)
+    torch.testing.assert_close(y.float(), exact, rtol=0.05, atol=0.1)
+    y.float().sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in layer.parameters())
 
 
 def test_loop_and_grouped_mm_agree():

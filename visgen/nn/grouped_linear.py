@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..errors import ConfigError
 
-__all__ = ["Dispatch", "combine", "dispatch_rows", "gather_rows", "grouped_linear", "restore_rows", "sort_rows"]
+__all__ = [
+    "Dispatch",
+    "cast_for_autocast",
+    "combine",
+    "dispatch_rows",
+    "gather_rows",
+    "grouped_linear",
+    "restore_rows",
+    "sort_rows",
+    "sum_slots",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,17 @@ def dispatch_rows(experts: Tensor, num_experts: int) -> Dispatch:
     return Dispatch(order, inverse, counts, experts.shape[-1])
 
 
+def sum_slots(y: Tensor, inverse: Tensor, k: int, weights: Tensor | None = None) -> Tensor:
+    """sum_j weights[s, j] * y[inverse[s * k + j]] (S, D), in the order of slots and without a copy (S, k, D).
+
+    Args:
+        y: (S * k, D).
+        inverse: (S * k,) int64.
+        weights: (S, k) of the dtype of `y`, or None for ones.
+    """
+    return F.embedding_bag(inverse.view(-1, k), y, mode="sum", per_sample_weights=weights)
+
+
 class _GatherRows(torch.autograd.Function):
     """x[order // k]; backward sums the k copies in slot order, which an index_add would do in any order."""
 
@@ -61,9 +83,8 @@ class _GatherRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (inverse,) = ctx.saved_tensors
-        rows = grad.index_select(0, inverse)
-        if ctx.k > 1:
-            rows = rows.view(-1, ctx.k, rows.shape[-1]).sum(1)
+        grad = grad.contiguous()
+        rows = grad.index_select(0, inverse) if ctx.k == 1 else sum_slots(grad, inverse, ctx.k)
         return rows, None, None, None
 
 
@@ -88,9 +109,7 @@ class _Combine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, weights: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(y, weights, order, inverse)
-        rows, k = weights.shape
-        slots = y.index_select(0, inverse).view(rows, k, y.shape[-1])
-        return torch.bmm(weights.unsqueeze(1), slots).squeeze(1)
+        return sum_slots(y, inverse, weights.shape[1], weights)
 
     @staticmethod
     @once_differentiable
@@ -179,9 +198,17 @@ def grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None = N
             f"grouped_linear got rows {tuple(x.shape)}, weights {tuple(w.shape)} and counts {tuple(counts.shape)}; "
             "weights must be (E, out, in), rows (R, in) and counts (E,)."
         )
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        x, w = x.to(dtype), w.to(dtype)
-        bias = bias if bias is None else bias.to(dtype)
+    if bias is None:
+        x, w = cast_for_autocast(x, w)
+    else:
+        x, w, bias = cast_for_autocast(x, w, bias)
     return _GroupedLinear.apply(x.contiguous(), w, counts, bias)
+
+
+def cast_for_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Cast to the autocast dtype where autocast is on, as built-in products do; custom functions must ask for it."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(t.to(dtype) for t in tensors)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .grouped_linear import combine, dispatch_rows, gather_rows, grouped_linear
+from .expert_mlp import expert_mlp
 from .init import init_expert_weight_
 from .routing import Router, Routing, TaskRows, route_top_k, routing_statistics, select_tasks
 
@@ -20,40 +19,6 @@ __all__ = [
     "routing_statistics",
     "select_tasks",
 ]
-
-
-def expert_mlp(
-    x: Tensor, routing_weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
-    """sum_j g_j * (w2[e_j] GELU(w1[e_j] x + b1[e_j]) + b2[e_j]) for each row.
-
-    Args:
-        x: Rows (S, D).
-        routing_weights: Gates g (S, k).
-        experts: Expert of each gate (S, k) int64, distinct within a row.
-        w1, b1: (E, h, D) and (E, h).
-        w2, b2: (E, D, h) and (E, D).
-    Returns:
-        (S, D).
-    """
-    num_experts, k = w1.shape[0], experts.shape[1]
-    if k == num_experts:
-        return _all_experts(x, routing_weights, experts, w1, b1, w2, b2)
-    dispatch = dispatch_rows(experts, num_experts)
-    hidden = F.gelu(grouped_linear(gather_rows(x, dispatch), w1, dispatch.counts, b1))
-    return combine(grouped_linear(hidden, w2, dispatch.counts, b2), routing_weights, dispatch)
-
-
-def _all_experts(
-    x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
-    """The same when every row visits every expert: two dense layers with gates in between, and no sorting."""
-    num_experts, hidden, width = w1.shape
-    gates = torch.zeros_like(weights).scatter(1, experts, weights)  # (S, E) in the order of experts
-    inner = F.gelu(F.linear(x, w1.reshape(-1, width), b1.reshape(-1)))
-    gates = gates.to(inner.dtype)
-    inner = (inner.view(-1, num_experts, hidden) * gates.unsqueeze(-1)).view(-1, num_experts * hidden)
-    return F.linear(inner, w2.permute(1, 0, 2).reshape(width, -1)) + gates @ b2.to(gates.dtype)
 
 
 class MoEMlp(nn.Module):
