@@ -43,7 +43,7 @@ def test_the_table_names_file_class_shares_and_depth(
     line = next(x for x in result.stdout.splitlines() if "a.png" in x)
     assert f"{expected.classification.label} {expected.classification.score:.0%}" in line
     first = expected.segmentation["street"].shares()[0]
-    assert f"{first[1]} {first[2]:.0%}" in line
+    assert f"street: {first[1]} {first[2]:.0%}" in line
     assert f"{expected.depth.summary()['median']:.2f} m" in line
     assert [n for n in ("a.png", "b.png", "c.png") if n in result.stdout] == ["a.png", "b.png", "c.png"]
 

@@ -88,7 +88,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    if title:
+        typer.echo(title)
+    table = Table(box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=False, ratio=None, style="bold" if i == 0 else "")
     for row in rows:

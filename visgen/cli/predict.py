@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,16 +118,19 @@ def _row(result: Result) -> tuple[str, ...]:
     name = Path(result.source).name if result.source and "://" not in result.source else str(result.source)
     if result.error is not None:
         return name, f"not read: {result.error}", "", "", ""
-    classes = [f"{c.label} {c.score:.0%}" for c in _values(result.classification)]
-    shares = [value.shares()[:3] for value in _values(result.segmentation)]
-    maps = [", ".join(f"{label} {share:.0%}" for _, label, share in rows) for rows in shares]
-    depths = [_distance(d.summary(), d.kind) for d in _values(result.depth)]
-    return name, "\n".join(classes), "\n".join(maps), "\n".join(depths), f"{sum(result.timing.values()):.2f}"
+    classes = _lines(result.classification, lambda c: f"{c.label} {c.score:.0%}")
+    maps = _lines(
+        result.segmentation, lambda m: ", ".join(f"{label} {share:.0%}" for _, label, share in m.shares()[:3])
+    )
+    depths = _lines(result.depth, lambda d: _distance(d.summary(), d.kind))
+    return name, classes, maps, depths, f"{sum(result.timing.values()):.2f}"
 
 
-def _values(field: Any) -> list[Any]:
-    """The typed values of a task: none, one, or one per label set."""
-    return [] if field is None else list(field.values()) if isinstance(field, dict) else [field]
+def _lines(field: Any, show: Callable[[Any], str]) -> str:
+    """One line for the answer of a task, or one per label set with its name in front."""
+    if isinstance(field, dict):
+        return "\n".join(f"{label_set}: {show(value)}" for label_set, value in field.items())
+    return "" if field is None else show(field)
 
 
 def _distance(summary: dict[str, float | None], kind: str) -> str:
