@@ -4,8 +4,8 @@ Every arm has the same stem, data, transforms and seed. A twin has dense blocks 
 batches of its task as the joint run draws for it. Arms can be trained one at a time, also by several processes; --report
 gathers what is there.
 
-    python tasks/multitask/compare.py --data-root DATA --steps 1000 --seeds 0 1 2 --out runs/compare
-    python tasks/multitask/compare.py --data-root DATA --steps 1000 --seeds 0 1 2 --out runs/compare \
+    python tasks/multitask/compare.py --data-root DATA --steps 1200 --seeds 0 1 2 --out runs/compare
+    python tasks/multitask/compare.py --data-root DATA --steps 1200 --seeds 0 1 2 --out runs/compare \
         --report model_zoo/results/multitask_compare.json
 """
 
@@ -102,7 +102,7 @@ def main() -> None:
     """Read the command line and train, or report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", required=True, help="folder of the data sets")
-    parser.add_argument("--steps", type=int, default=1000, help="steps of a joint run")
+    parser.add_argument("--steps", type=int, default=1200, help="steps of a joint run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
