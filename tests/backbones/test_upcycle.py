@@ -42,7 +42,8 @@ def reference(vit, images):
     if isinstance(vit.norm, torch.nn.Identity):
         patches = vit.fc_norm(patches)
     side = images.shape[-2] // 16
-    return patches.transpose(1, 2).reshape(len(x), -1, side, images.shape[-1] // 16), vit.forward_head(x, pre_logits=True)
+    image = patches.transpose(1, 2).reshape(len(x), -1, side, images.shape[-1] // 16)
+    return image, vit.forward_head(x, pre_logits=True)
 
 
 def assert_equal(model, vit, images, tolerance=1e-4):
@@ -63,7 +64,13 @@ def test_equals_the_dense_network(kind, mode):
 
 @pytest.mark.parametrize(
     ("experts", "k", "mode", "gate_norm"),
-    [(4, 4, "slice", "topk"), (4, 1, "copy", "none"), (6, 2, "copy", "none"), (6, 2, "slice", "none"), (1, 1, "copy", "topk")],
+    [
+        (4, 4, "slice", "topk"),
+        (4, 1, "copy", "none"),
+        (6, 2, "copy", "none"),
+        (6, 2, "slice", "none"),
+        (1, 1, "copy", "topk"),
+    ],
 )
 def test_other_banks_and_gates(experts, k, mode, gate_norm):
     vit = dense()
@@ -135,7 +142,11 @@ def test_refusals():
     with pytest.raises(ConfigError, match="num_experts is 6 and the dense MLP has 96 hidden units"):
         upcycle(vit, TASKS, 6, 4, "slice")
     with pytest.raises(ConfigError, match="pos_embed has 12 rows, which is no square grid"):
-        upcycle({**dense(class_token=False, global_pool="avg").state_dict(), "pos_embed": torch.zeros(1, 12, 24)}, TASKS, heads=3)
+        upcycle(
+            {**dense(class_token=False, global_pool="avg").state_dict(), "pos_embed": torch.zeros(1, 12, 24)},
+            TASKS,
+            heads=3,
+        )
     with pytest.raises(ConfigError, match="the patch size is 8 but visgen maps have stride 16"):
         upcycle(dense(patch_size=8), TASKS, 4, 2)
     with pytest.raises(CheckpointError, match=r"parts without a place \['blocks.0.attn.k_norm"):

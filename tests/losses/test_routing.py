@@ -213,9 +213,7 @@ def test_importance_and_z_by_hand():
 def test_overlap_is_jaccard():
     p = torch.tensor([[0.5, 0.4, 0.1, 0.0], [0.0, 0.5, 0.4, 0.1], [0.4, 0.5, 0.1, 0.0]])
     third = 1 / 3
-    torch.testing.assert_close(
-        expert_overlap(p, 2), torch.tensor([[1, third, 1], [third, 1, third], [1, third, 1.0]])
-    )
+    torch.testing.assert_close(expert_overlap(p, 2), torch.tensor([[1, third, 1], [third, 1, third], [1, third, 1.0]]))
 
 
 def test_pooled_loss_is_the_weighted_sum_over_layers():

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from visgen.nn.mlp import Mlp
 from visgen.nn.expert_mlp import expert_mlp, grouped_mlp, sliced_mlp
 from visgen.nn.grouped_linear import dispatch_rows
+from visgen.nn.mlp import Mlp
 from visgen.nn.moe import MoEMlp
 from visgen.nn.moe_attention import MoEAttention
 from visgen.nn.routing import Router, TaskRows
@@ -216,7 +216,9 @@ def test_grouped_and_sliced_forms_agree_with_gradients():
             leaves = [x.clone().requires_grad_(), gates.clone().requires_grad_()]
             y = form(*leaves, dispatch, layer.w1, layer.b1, layer.w2, layer.b2)
             y.square().sum().backward()
-            found.append([y, *(leaf.grad for leaf in leaves), *(p.grad for p in (layer.w1, layer.b1, layer.w2, layer.b2))])
+            found.append(
+                [y, *(leaf.grad for leaf in leaves), *(p.grad for p in (layer.w1, layer.b1, layer.w2, layer.b2))]
+            )
         for ours, theirs in zip(*found, strict=True):
             assert (ours is None) == (theirs is None) and (theirs is None or torch.allclose(ours, theirs, atol=1e-12))
         assert (layer.w1.grad is None) == frozen

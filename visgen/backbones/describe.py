@@ -91,7 +91,9 @@ def count_flops(model: nn.Module, size: tuple[int, int], task: str | None = None
     return {name: int(value) for name, value in counted.items() if not name.endswith("_norm")}
 
 
-def describe(model: nn.Module, size: tuple[int, int] = (224, 224), tasks: Sequence[str] | None = None) -> dict[str, Any]:
+def describe(
+    model: nn.Module, size: tuple[int, int] = (224, 224), tasks: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Give the size and cost of a backbone.
 
     Args:

@@ -71,12 +71,11 @@ def upcycle(
         raise ConfigError(f"mode '{mode}' is unknown{nearest(mode, MODES) or ';'} use copy or slice.")
     if layout not in LAYOUTS:
         raise ConfigError(f"layout is '{layout}': only MLPs can be upcycled; use odd_mlp or all_mlp.")
-    module = vit if isinstance(vit, nn.Module) else None
-    state = dict(module.state_dict() if module is not None else vit)  # type: ignore[union-attr]
+    module: Any = vit if isinstance(vit, nn.Module) else None
+    state: dict[str, Tensor] = dict(vit.state_dict() if isinstance(vit, nn.Module) else vit)
     if module is not None:
         _check_module(module)
-        heads = module.blocks[0].attn.num_heads  # type: ignore[index,union-attr]
-        grid = tuple(module.patch_embed.grid_size)  # type: ignore[union-attr,assignment]
+        heads, grid = module.blocks[0].attn.num_heads, tuple(module.patch_embed.grid_size)
     if heads is None:
         raise ConfigError("heads is missing: a state dict does not tell the number of attention heads; pass heads=.")
     missing = [k for k in ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight") if k not in state]
@@ -103,7 +102,7 @@ def upcycle(
     return model
 
 
-def _check_module(vit: nn.Module) -> None:
+def _check_module(vit: Any) -> None:
     """Refuse what a state dict cannot show."""
     kind = type(vit).__name__
     blocks = getattr(vit, "blocks", None)
@@ -118,7 +117,7 @@ def _check_module(vit: nn.Module) -> None:
         raise CheckpointError(f"the MLP uses {act}; experts use the exact GELU, so choose a checkpoint with it.")
 
 
-def _fields(state: Mapping[str, Tensor], module: nn.Module | None, grid: tuple[int, int] | None) -> dict[str, Any]:
+def _fields(state: Mapping[str, Tensor], module: Any, grid: tuple[int, int] | None) -> dict[str, Any]:
     """Fields of the config that the checkpoint decides."""
     width = state["patch_embed.proj.weight"].shape[0]
     extra = sum(state[k].shape[1] for k in ("cls_token", "reg_token") if k in state)
@@ -193,8 +192,8 @@ def _fill(
     if set(own) != wanted:
         unknown, absent = sorted(set(own) - wanted)[:4], sorted(wanted - set(own))[:4]
         raise CheckpointError(
-            f"the checkpoint does not map onto a ViTMoE: parts without a place {unknown}, places without a part {absent}; "
-            "use a plain timm VisionTransformer."
+            f"the checkpoint does not map onto a ViTMoE: parts without a place {unknown}, places without a part "
+            f"{absent}; use a plain timm VisionTransformer."
         )
     model.load_state_dict(own, strict=False)
 
@@ -224,7 +223,7 @@ def _fill_experts(layer: MoEMlp, dense: Sequence[Tensor], mode: str) -> None:
 def _fill_router(router: Router, mode: str, generator: torch.Generator | None) -> None:
     std = 0.02 if router.gate_norm == "topk" else FLAT_STD
     for task in router.tasks.values():
-        weight = task.weight  # (E or 2 E, D)
+        weight: Any = task.weight  # (E or 2 E, D)
         fresh = torch.randn(router.num_experts, weight.shape[1], generator=generator) * std
         if mode == "slice":  # one row per group of k slices
             fresh = fresh[:: router.top_k].repeat_interleave(router.top_k, dim=0)

@@ -49,7 +49,7 @@ class PrefixState:
 
 @dataclass(frozen=True)
 class RoutedLayer:
-    """One routed part, in the order of `Features.extras["routing"]`: module path, "attention" or "mlp", bank, active."""
+    """A routed part, in the order of `Features.extras["routing"]`: module path, "attention" or "mlp", bank, active."""
 
     name: str
     kind: str
@@ -71,6 +71,9 @@ class ViTMoE(Backbone):
     Source: Chen et al. 2023 (Mod-Squad), arXiv:2212.08066; prefix, pyramid and gates differ, see the fields of
         ViTMoEConfig.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, config: ViTMoEConfig | None = None, load_weights: bool = True, *, size: str | None = None, **options: Any

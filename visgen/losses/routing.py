@@ -112,9 +112,9 @@ class RunningMutualInformation(nn.Module):
 
     Keeps, for each task, the sum of router probabilities and of rows over past steps: plain sums for the first
     `warmup` updates of that task, exponentially forgotten ones after. Their quotient estimates P(e|t) without the
-    bias of a running mean that started at zero, at any sampling ratio of the tasks. `forward` gives the task's part of I
-    with this estimate held constant in the logarithm: its gradient is that of I where the estimate is exact, and the
-    sum over tasks is then I itself. `step` folds what was seen into the estimate, once per optimiser step, outside
+    bias of a running mean that started at zero, at any sampling ratio of the tasks. `forward` gives the task's part of
+    I with this estimate held constant in the logarithm: its gradient is that of I where the estimate is exact, and
+    the sum over tasks is then I itself. `step` folds what was seen into the estimate, once per optimiser step, outside
     autograd and safe under recomputation, because `forward` is called on recorded statistics.
 
     Args:
@@ -243,7 +243,7 @@ class RoutingLoss(nn.Module):
             statistics: One mapping per routed layer.
         Returns:
             `loss`, the weighted sum to add to the task's, and each term summed over layers without its weight and
-            gradient: `mutual_information`, `balance`, `importance`, `z`, `entropy`, and `sharpen` where it has a weight.
+            gradient: `mutual_information`, `balance`, `importance`, `z`, `entropy`, and `sharpen` if it has a weight.
         Raises:
             DataError: The number of layers is not the one the loss was built for.
         """

@@ -14,9 +14,7 @@ from .grouped_linear import Dispatch, cast_for_autocast, combine, dispatch_rows,
 __all__ = ["expert_mlp", "grouped_mlp", "sliced_mlp"]
 
 
-def expert_mlp(
-    x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
+def expert_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """sum_j g_j * (w2[e_j] GELU(w1[e_j] x + b1[e_j]) + b2[e_j]) for each row.
 
     Args:
@@ -38,9 +36,7 @@ def expert_mlp(
     return run(x, weights, dispatch, w1, b1, w2, b2)
 
 
-def _all_experts(
-    x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
+def _all_experts(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """When every row visits every expert: two dense layers with gates in between, and no sorting."""
     num_experts, hidden, width = w1.shape
     gates = torch.zeros_like(weights).scatter(1, experts, weights)  # (S, E) in the order of experts

@@ -42,9 +42,7 @@ class MoEMlp(nn.Module):
         self.w2 = nn.Parameter(init_expert_weight_(torch.empty(experts, width, hidden)))
         self.b2 = nn.Parameter(torch.zeros(experts, width))
 
-    def forward(
-        self, x: Tensor, tasks: TaskRows, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Routing]:
+    def forward(self, x: Tensor, tasks: TaskRows, generator: torch.Generator | None = None) -> tuple[Tensor, Routing]:
         """Give the output (B, N, D) for tokens (B, N, D), and the routing behind it."""
         routing = self.router(x, tasks, generator)
         rows = x.reshape(-1, x.shape[-1])

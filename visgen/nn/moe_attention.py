@@ -37,9 +37,7 @@ class MoEAttention(nn.Module):
         self.q = nn.Parameter(init_expert_weight_(torch.empty(router.num_experts, head_dim, width)))
         self.o = nn.Parameter(init_expert_weight_(torch.empty(router.num_experts, width, head_dim)))
 
-    def forward(
-        self, x: Tensor, tasks: TaskRows, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Routing]:
+    def forward(self, x: Tensor, tasks: TaskRows, generator: torch.Generator | None = None) -> tuple[Tensor, Routing]:
         """Give the output (B, N, D) for tokens (B, N, D), and the routing behind it."""
         batch, tokens, width = x.shape
         routing = self.router(x, tasks, generator)
