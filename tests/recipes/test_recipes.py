@@ -1,6 +1,7 @@
 """Each recipe under tasks/ runs two steps on the sample photographs or the procedural world, in a process of its own.
 
-Every recipe takes `--quick` (two steps, no outside data) and `--out DIR` (the only place where it writes).
+Every train.py, eval.py and demo.py takes `--quick` (two steps, no outside data) and `--out DIR` (the only place where it
+writes). Any other script there has a test file of its own beside this one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = [p for kind in ("train", "eval", "demo") for p in sorted((ROOT / "tasks").rglob(f"{kind}.py"))]
+KINDS = ("train", "eval", "demo")
+SCRIPTS = sorted((ROOT / "tasks").rglob("*.py"))
+RECIPES = [p for p in SCRIPTS if p.stem in KINDS]
 
 
 def run_quick(recipe: Path, out: Path) -> str:
@@ -28,11 +31,16 @@ def run_quick(recipe: Path, out: Path) -> str:
 
 def test_each_shipped_task_has_its_three_recipes() -> None:
     names = {str(p.relative_to(ROOT / "tasks")) for p in RECIPES}
-    wanted = {f"{t}/{k}.py" for t in ("classification", "segmentation", "depth") for k in ("train", "eval", "demo")}
+    wanted = {f"{t}/{k}.py" for t in ("classification", "segmentation", "depth") for k in KINDS}
     assert wanted <= names, f"missing: {sorted(wanted - names)}"
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: str(p.relative_to(ROOT / "tasks")))
+def test_every_other_script_has_a_test_of_its_own() -> None:
+    tests = {p.name for p in Path(__file__).parent.glob("test_*.py")}
+    assert not [p for p in SCRIPTS if p not in RECIPES and f"test_{p.parent.name}_{p.stem}.py" not in tests]
+
+
+@pytest.mark.parametrize("recipe", SCRIPTS, ids=lambda p: str(p.relative_to(ROOT / "tasks")))
 def test_a_recipe_is_at_most_120_lines(recipe: Path) -> None:
     assert len(recipe.read_text(encoding="utf-8").splitlines()) <= 120
 
