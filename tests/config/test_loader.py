@@ -124,6 +124,16 @@ def test_a_file_may_extend_one_other(tmp_path: Path) -> None:
     assert got.title == "base" and got.inner == Inner(rate=0.1, limit=5) and got.items == ({"c": 3},)
 
 
+def test_null_drops_a_mapping_of_the_file_that_is_extended(tmp_path: Path) -> None:
+    from visgen.config import load_run
+
+    (tmp_path / "base.yaml").write_text("data: {train: {a: {source: 'x:1'}, b: {source: 'x:2'}}}\noptim: {clip_norm: 2.0}")
+    (tmp_path / "top.yaml").write_text("extends: base.yaml\ndata: {train: {a: null}}\noptim: {clip_norm: null}")
+    run = load_run(tmp_path / "top.yaml")
+    assert list(run.data.train) == ["b"]
+    assert run.optim.clip_norm is None  # a plain value is replaced by null, not dropped
+
+
 def test_two_levels_of_extends_are_refused(tmp_path: Path) -> None:
     (tmp_path / "root.yaml").write_text("title: a")
     (tmp_path / "base.yaml").write_text("extends: root.yaml")

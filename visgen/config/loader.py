@@ -55,7 +55,8 @@ def load_config(
 
     Args:
         cls: A dataclass; nested dataclasses, tuples, dicts, Literal and None unions are understood.
-        path: The file. Its key `extends` may name one other file, relative to it, whose keys it overlays.
+        path: The file. Its key `extends` may name one other file, relative to it, whose keys it overlays;
+            null in place of a mapping drops it (one data part or head of the other file, say).
         overrides: "a.b.0=value", the value in YAML; a name in `variables` sets that variable.
         variables: Names that may appear as `${name}` in text values, with their values.
     Raises:
@@ -147,9 +148,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _overlay(base: Any, top: Any) -> Any:
-    """Lay `top` over `base`: mappings merge key by key, anything else is replaced."""
+    """Lay `top` over `base`: mappings merge key by key, null drops a mapping, anything else is replaced."""
     if isinstance(base, dict) and isinstance(top, dict):
-        return {**base, **{k: _overlay(base[k], v) if k in base else v for k, v in top.items()}}
+        merged = {**base, **{k: _overlay(base[k], v) if k in base else v for k, v in top.items()}}
+        return {k: v for k, v in merged.items() if not (v is None and isinstance(base.get(k), dict))}
     return top
 
 
