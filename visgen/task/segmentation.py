@@ -19,7 +19,7 @@ from .protocol import TASKS, Task, resize_logits
 __all__ = ["SegmentationLossOptions", "SegmentationTask"]
 
 # Above this many logits one answer is taken at the working size and its ids are enlarged by nearest neighbour.
-MAX_FULL_LOGITS = 2**27
+MAX_FULL_LOGITS = 2**25
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""`python -m visgen` is the command line."""
+
+from .cli import main
+
+main()
