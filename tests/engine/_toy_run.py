@@ -35,10 +35,13 @@ class ToyBatch:
 
 
 class ToyMixture:
-    """Two heads in turn: rank r at step s draws head (s + r) % 2; `world` > 1 folds several ranks into one."""
+    """Two heads in turn: rank r at step s draws head (s + r) % 2, or s % 2 with `same_head`.
 
-    def __init__(self, seed: int = 0, fold: int = 1, bad_steps: tuple[int, ...] = ()) -> None:
-        self.seed, self.fold, self.bad_steps = seed, fold, bad_steps
+    `fold` > 1 lets one rank draw what so many would, and `bad_steps` have images of NaN.
+    """
+
+    def __init__(self, seed: int = 0, fold: int = 1, bad_steps: tuple[int, ...] = (), same_head: bool = False) -> None:
+        self.seed, self.fold, self.bad_steps, self.same_head = seed, fold, bad_steps, same_head
 
     def batches(self, step: int, rank: int = 0) -> list[ToyBatch]:
         return [self._batch(step, rank * self.fold + part) for part in range(self.fold)]
@@ -49,7 +52,7 @@ class ToyMixture:
         labels = (images.mean(dim=(1, 2, 3)) > 0.5).long()
         if step in self.bad_steps:
             images = images * float("nan")
-        return ToyBatch(images, labels, {"classification": "ab"[(step + rank) % 2]})
+        return ToyBatch(images, labels, {"classification": "ab"[(step + rank * (not self.same_head)) % 2]})
 
     def state_dict(self) -> dict:
         return {"seed": self.seed}
@@ -128,7 +131,7 @@ def run(arguments: dict) -> None:
     """Train as told and leave how it ended in `ended-RANK.json`."""
     os.environ.update(arguments.pop("environment", {}))
     out, resume = Path(arguments.pop("out")), arguments.pop("resume", False)
-    mixture = ToyMixture(fold=arguments.pop("fold", 1))
+    mixture = ToyMixture(same_head=arguments.pop("same_head", False))
     trainer = make_trainer(out, mixture=mixture, **arguments)
     summary = trainer.fit(resume=resume)
     ended = {"steps": summary.steps, "reason": summary.reason, "metrics": summary.metrics}
