@@ -60,16 +60,26 @@ def sliced_mlp(
 
     Only the pre-activations are kept for the backward pass; it gathers the inputs and applies GELU once more.
     """
-    return _SlicedMlp.apply(x.contiguous(), weights, w1, b1, w2, b2, dispatch)
+    # tensors one by one, because a tracer does not look into a Dispatch
+    return _SlicedMlp.apply(x.contiguous(), weights, w1, b1, w2, b2, dispatch.order, dispatch.inverse, dispatch.counts)
 
 
 class _SlicedMlp(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weights: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, dispatch: Dispatch
+        ctx: Any,
+        x: Tensor,
+        weights: Tensor,
+        w1: Tensor,
+        b1: Tensor,
+        w2: Tensor,
+        b2: Tensor,
+        order: Tensor,
+        inverse: Tensor,
+        counts: Tensor,
     ) -> Tensor:
-        sizes = dispatch.counts.tolist()
-        tokens = dispatch.order // dispatch.k
+        sizes, k = counts.tolist(), weights.shape[1]
+        tokens = order // k
         keep = any(ctx.needs_input_grad)
         inner = x.new_empty(len(tokens) if keep else max(sizes), w1.shape[1])
         y = x.new_empty(len(tokens), w2.shape[1])
@@ -88,15 +98,15 @@ class _SlicedMlp(torch.autograd.Function):
                 torch.addmm(up_bias, x.index_select(0, token), up, out=hidden)
                 torch.addmm(down_bias, F.gelu(hidden), down, out=out)
         if keep:
-            ctx.save_for_backward(x, weights, w1, w2, b2, inner, tokens, dispatch.order, dispatch.inverse)
+            ctx.save_for_backward(x, weights, w1, w2, b2, inner, tokens, order, inverse)
             ctx.sizes = sizes
-        return sum_slots(y, dispatch.inverse, dispatch.k, weights)
+        return sum_slots(y, inverse, k, weights)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weights, w1, w2, b2, inner, tokens, order, inverse = ctx.saved_tensors
-        need_x, need_gates, need_w1, need_b1, need_w2, need_b2, _ = ctx.needs_input_grad
+        need_x, need_gates, need_w1, need_b1, need_w2, need_b2 = ctx.needs_input_grad[:6]
         sizes, k = ctx.sizes, weights.shape[1]
         grad = grad.contiguous()
         gates = weights.reshape(-1).index_select(0, order)
@@ -137,5 +147,7 @@ class _SlicedMlp(torch.autograd.Function):
             grad_b1 if need_b1 else None,
             grad_w2 if need_w2 else None,
             grad_b2 if need_b2 else None,
+            None,
+            None,
             None,
         )
