@@ -233,6 +233,21 @@ def test_pooled_loss_is_the_weighted_sum_over_layers():
     assert not found["balance"].requires_grad
 
 
+def test_passes_of_one_task_are_one_row():
+    """Two label sets of a task in one step count as that task once, with the rows of both."""
+    p = conditional(1, tasks=2)
+    passes = [[statistics(p[:1], rows=30.0, task=torch.tensor([1]))], [statistics(p[1:], task=torch.tensor([1]))]]
+    (found,) = merge_routing([*passes, [statistics(p[:1], task=torch.tensor([0]))]])
+    assert found["task"].tolist() == [0, 1] and found["rows"].tolist() == [10.0, 40.0]
+    torch.testing.assert_close(found["probabilities"][1], 30 * p[0] + 10 * p[1])
+    running = RunningMutualInformation(3, E, warmup=0).double()
+    running.observe(torch.arange(3), conditional(9), torch.ones(3, dtype=torch.float64))
+    running.step()
+    both = running(found["task"][1:], found["probabilities"][1:], found["rows"][1:])
+    mean = running(torch.tensor([1]), (0.75 * p[:1] + 0.25 * p[1:]), torch.ones(1, dtype=torch.float64))
+    torch.testing.assert_close(both, mean)
+
+
 def test_running_loss_rewards_dependence_between_task_and_expert():
     torch.manual_seed(0)
     logits = torch.nn.Parameter(0.1 * torch.randn(T, 6))

@@ -101,10 +101,18 @@ def expert_overlap(conditional: Tensor, size: int) -> Tensor:
 def merge_routing(steps: Sequence[Sequence[Mapping[str, Tensor]]]) -> list[dict[str, Tensor]]:
     """Join the statistics of several forward passes (each a list over layers) into one list over layers.
 
-    For batches that show every task in one step, in several passes.
+    For steps made of several passes; passes of the same task become one row of sums.
     """
-    keys = ("task", "rows", "probabilities", "selected", "entropy", "z")
-    return [{k: torch.cat([layer[k] for layer in layers]) for k in keys} for layers in zip(*steps, strict=True)]
+    return [_merge(layers) for layers in zip(*steps, strict=True)]
+
+
+def _merge(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    task, place = torch.cat([layer["task"] for layer in layers]).unique(return_inverse=True)
+    found = {"task": task}
+    for name in ("rows", "probabilities", "selected", "entropy", "z"):
+        parts = torch.cat([layer[name] for layer in layers])
+        found[name] = parts.new_zeros(len(task), *parts.shape[1:]).index_add(0, place, parts)
+    return found
 
 
 class RunningMutualInformation(nn.Module):
