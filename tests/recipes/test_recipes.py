@@ -1,7 +1,7 @@
 """Each recipe under tasks/ runs two steps on the sample photographs or the procedural world, in a process of its own.
 
-Every train.py, eval.py and demo.py takes `--quick` (two steps, no outside data) and `--out DIR` (the only place where it
-writes). Any other script there has a test file of its own beside this one.
+Every train.py, eval.py and demo.py takes `--quick` (two steps, no outside data) and `--out DIR`, the only place where
+it writes. Any other script there has a test file of its own beside this one.
 """
 
 from __future__ import annotations
