@@ -19,7 +19,7 @@ from visgen.engine.checkpoint import list_checkpoints
 from visgen.engine.log import read_csv
 
 TOY = Path(__file__).with_name("_toy_run.py")
-STEPS = 40
+STEPS = 24
 TIMES = ("seconds", "wait")
 
 
@@ -110,15 +110,19 @@ def test_a_torn_newest_checkpoint_is_skipped_and_the_run_still_the_same(
     assert_equal_runs(uninterrupted, tmp_path)
 
 
-def test_sigterm_saves_and_the_resumed_run_is_the_same(
-    tmp_path: Path, uninterrupted: Path, runs: Any, toy: ModuleType
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_all_processes_saves_and_the_resumed_run_is_the_same(
+    name: str, tmp_path: Path, uninterrupted: Path, runs: Any, toy: ModuleType
 ) -> None:
+    """Schedulers and Ctrl-C signal the loading processes as well as the one that trains."""
     process = runs.start(tmp_path, steps=STEPS, workers=1, save_every=0)
-    wait_for(lambda: rows(tmp_path) >= 5, runs, process)
-    os.kill(process, signal.SIGTERM)
+    wait_for(lambda: rows(tmp_path) >= 4, runs, process)
+    children = Path(f"/proc/{process}/task/{process}/children")
+    for number in [process, *(map(int, children.read_text().split()) if children.exists() else [])]:
+        os.kill(number, getattr(signal, name))
     runs.wait(process)
     told = json.loads((tmp_path / "ended-0.json").read_text())
-    assert told["reason"] == "SIGTERM" and told["steps"] < STEPS
+    assert told["reason"] == name and told["steps"] < STEPS
     assert list_checkpoints(tmp_path / "checkpoints")[0][0] == told["steps"]
     toy.make_trainer(tmp_path, steps=STEPS).fit(resume=True)
     assert_equal_runs(uninterrupted, tmp_path)
@@ -158,7 +162,7 @@ def test_twenty_more_kills_at_any_time(
 def kill_and_resume(out: Path, uninterrupted: Path, runs: Any, toy: ModuleType) -> None:
     process = runs.start(out, steps=STEPS, save_every=1, keep=1)
     wait_for(lambda: len(list_checkpoints(out / "checkpoints")) > 0, runs, process)
-    time.sleep(random.SystemRandom().uniform(0, 0.3))
+    time.sleep(random.SystemRandom().uniform(0, 0.2))
     if runs.is_alive(process):
         runs.kill(process)
     assert load_newest(out / "checkpoints") is not None

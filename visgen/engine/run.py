@@ -55,6 +55,7 @@ class ModelEvaluator:
     source: Source
     part: PartConfig
     device: torch.device
+    workers: int = 0
 
     def __call__(self, module: nn.Module, limit: int | None = None) -> dict[str, float]:
         """Give the metrics of the head; `limit` cuts the number of samples."""
@@ -69,6 +70,7 @@ class ModelEvaluator:
             limit=limit,
             device=self.device,
             metric=part.metric,
+            workers=self.workers,
         )
         return report.metrics
 
@@ -121,7 +123,10 @@ def build_run(config: RunConfig, workers: Workers | None = None, counted: int = 
         workers.world,
     )
     evaluators = {
-        name: ModelEvaluator(_open(part, "val", f"data.val.{name}"), part, workers.device)
+        # A cache must be filled in this process, or each evaluation would start with an empty one.
+        name: ModelEvaluator(
+            _open(part, "val", f"data.val.{name}"), part, workers.device, 0 if part.cache else config.train.workers
+        )
         for name, part in config.data.val.items()
     }
     return BuiltRun(objective, mixture, evaluators)
