@@ -19,7 +19,8 @@ LAYERS = {
     6: ("engine",),
     7: ("zoo", "experts", "search"),
     8: ("pipelines",),
-    9: ("cli", "__main__"),
+    9: ("cli",),
+    10: ("__main__",),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 OUTER = {"tasks", "data", "configs", "model_zoo", "tests"}
