@@ -10,7 +10,7 @@ from __future__ import annotations
 from .config import KINDS, PREDICATES, SEMANTIC_CLASSES, VISUAL_PREDICATES, TownConfig
 from .presets import instruct_scenes, night_town, toy_vg
 from .relations import holdout_compositions
-from .render import Scene, SceneObject, render
+from .scene import Scene, SceneObject, render
 from .sheet import contact_sheet
 from .source import TownSource, read_town, scene_meta, scene_sample
 from .write import write_dataset

@@ -107,35 +107,35 @@ def ground_shadow(world: World, pixels: Pixels, slant: np.ndarray, depth: float)
     light = np.ones(height * width, np.float32)
     picture = light.reshape(height, width)
     x, z = pixels.position[0].reshape(height, width), pixels.position[2].reshape(height, width)
+    sx, sz = float(slant[0]), float(slant[1])
     for thing in world.things:
         if thing.position[1] > 0.05 or thing.kind == "building":
             continue
-        tall = min(float(thing.high[1] - thing.low[1]), 3.0)
-        half = (thing.high - thing.low) / 2
-        centre = (thing.high + thing.low) / 2
-        spread = (
-            np.outer(slant, slant) * (tall * tall / 12) + np.diag([half[0] ** 2, half[2] ** 2]) * 0.5 + np.eye(2) * 0.01
-        )
-        cx, cz = centre[0] + slant[0] * tall / 2, centre[2] + slant[1] * tall / 2
-        reach = 2.2 * np.sqrt(np.diag(spread))
-        corners = np.array([[cx + i * reach[0], 0.0, cz + j * reach[1]] for i in (-1, 1) for j in (-1, 1)])
-        seen = world.camera.project(corners)
-        if seen[:, 2].min() < 0.2:
-            if seen[:, 2].max() < 0.2:
+        (lx, ly, lz), (hx, hy, hz) = thing.low.tolist(), thing.high.tolist()
+        tall = min(hy - ly, 3.0)
+        # Covariance of the footprint, stretched along the slant.
+        xx = sx * sx * tall * tall / 12 + (hx - lx) ** 2 / 8 + 0.01
+        zz = sz * sz * tall * tall / 12 + (hz - lz) ** 2 / 8 + 0.01
+        xz = sx * sz * tall * tall / 12
+        cx, cz = (lx + hx + sx * tall) / 2, (lz + hz + sz * tall) / 2
+        rx, rz = 2.2 * math.sqrt(xx), 2.2 * math.sqrt(zz)
+        seen = [world.camera.project_point(cx + i * rx, 0.0, cz + j * rz) for i in (-1, 1) for j in (-1, 1)]
+        if min(s[2] for s in seen) < 0.2:
+            if max(s[2] for s in seen) < 0.2:
                 continue
             r0, r1, c0, c1 = 0, height, 0, width
         else:
-            c0, r0 = np.clip(np.floor(seen[:, :2].min(0)), 0, (width, height)).astype(int)
-            c1, r1 = np.clip(np.ceil(seen[:, :2].max(0)), 0, (width, height)).astype(int)
+            c0, c1 = max(0, int(min(s[0] for s in seen))), min(width, math.ceil(max(s[0] for s in seen)))
+            r0, r1 = max(0, int(min(s[1] for s in seen))), min(height, math.ceil(max(s[1] for s in seen)))
         if r1 <= r0 or c1 <= c0:
             continue
-        inverse = np.linalg.inv(spread)
+        whole = xx * zz - xz * xz
         dx = x[r0:r1, c0:c1] - np.float32(cx)
         dz = z[r0:r1, c0:c1] - np.float32(cz)
-        q = (
-            dx * (np.float32(inverse[0, 0]) * dx + np.float32(2 * inverse[0, 1]) * dz)
-            + np.float32(inverse[1, 1]) * dz * dz
-        )
+        q = dx * (np.float32(zz / whole) * dx - np.float32(2 * xz / whole) * dz)
+        dz *= dz
+        dz *= np.float32(xx / whole)
+        q += dz
         q *= np.float32(0.5)
         q *= q
         q += 1
@@ -144,17 +144,15 @@ def ground_shadow(world: World, pixels: Pixels, slant: np.ndarray, depth: float)
     return light
 
 
-_GAMMA = np.clip(
-    np.where(
-        np.linspace(0, 1, 4096) <= 0.0031308,
-        np.linspace(0, 1, 4096) * 12.92,
-        1.055 * np.linspace(0, 1, 4096) ** (1 / 2.4) - 0.055,
-    )
-    * 255
-    + 0.5,
-    0,
-    255,
-).astype(np.uint8)
+def _tone_curve() -> np.ndarray:
+    """8-bit codes for 4096 linear levels in 0..1: a soft shoulder that ends at 1, then the sRGB curve."""
+    level = np.linspace(0, 1, 4096)
+    level = 1.25 * level / (1 + 0.25 * level)
+    curve = np.where(level <= 0.0031308, level * 12.92, 1.055 * np.maximum(level, 1e-9) ** (1 / 2.4) - 0.055)
+    return (curve * 255 + 0.5).astype(np.uint8)
+
+
+_TONES = _tone_curve()
 
 
 def develop(
@@ -181,12 +179,13 @@ def develop(
     picture = (light * np.float32(target / max(level, 1e-4))).reshape(3, height, width)
     if degrade:
         picture = _blur(picture, np.float32(rng.uniform(0.08, 0.24) + bloom))
-        signal = np.minimum(picture, 1)
-        spread = np.sqrt(np.maximum(signal, 0) * np.float32(1 / electrons) + np.float32((2.0 / electrons) ** 2 * 4))
-        picture = picture + spread * _grain(rng, picture.shape)
-    shoulder = picture / (1 + picture * np.float32(0.25)) * np.float32(1.25)  # white at a level of 1
-    codes = np.clip(shoulder * np.float32(4095), 0, 4095).astype(np.int16)
-    return np.ascontiguousarray(np.take(_GAMMA, codes).transpose(1, 2, 0))
+        signal = np.clip(picture.mean(axis=0), 0, 1)  # one noise level for the three channels of a pixel
+        signal *= np.float32(1 / electrons)
+        signal += np.float32((4.0 / electrons) ** 2)  # four electrons of read noise
+        picture += np.sqrt(signal) * _grain(rng, picture.shape)
+    picture *= np.float32(4095)
+    np.clip(picture, 0, 4095, out=picture)
+    return np.ascontiguousarray(np.take(_TONES, picture.astype(np.int16)).transpose(1, 2, 0))
 
 
 def _blur(picture: np.ndarray, side: np.float32) -> np.ndarray:

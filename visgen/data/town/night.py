@@ -19,7 +19,7 @@ from .surface import Pixels
 
 __all__ = ["by_night"]
 
-_FAINTEST = 0.004  # irradiance below which a lamp is not followed further
+_FAINTEST = 0.008  # irradiance below which a lamp is not followed further
 
 
 def by_night(world: World, pixels: Pixels, rng: Random, degrade: bool) -> np.ndarray:
@@ -31,6 +31,7 @@ def by_night(world: World, pixels: Pixels, rng: Random, degrade: bool) -> np.nda
     irradiance = _ambient(world, pixels, lights, rng)
     for light in lights:
         _shine(world, pixels, light, irradiance)
+    assert pixels.glow is not None, "resolve(..., night=True) keeps it"
     radiance = pixels.albedo * irradiance * contact + pixels.glow
     if street:
         _sky_and_haze(world, pixels, rng, radiance)

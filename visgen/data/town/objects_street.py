@@ -30,7 +30,7 @@ def _headlights(p: Parts, half: float, height: float, front: float, back: float)
         p.block((side * half * 0.72, height, front), (0.28, 0.14, 0.06), white)
         p.block((side * half * 0.75, height + 0.05, -back), (0.26, 0.14, 0.06), red)
         p.lamp((side * half * 0.72, height, front + 0.1), (60.0, 56.0, 48.0), axis=(0.0, -0.06, 1.0), cosine=0.90)
-        p.lamp((side * half * 0.75, height, -back - 0.1), (1.6, 0.1, 0.06), axis=(0.0, 0.0, -1.0), cosine=0.1)
+        p.lamp((side * half * 0.75, height, -back - 0.1), (0.8, 0.05, 0.03), axis=(0.0, 0.0, -1.0), cosine=0.1)
 
 
 def car(p: Parts, look: Look, rng: Random) -> None:

@@ -84,10 +84,8 @@ class Parts:
     def _add(
         self, shape: int, centre: Vector, basis: tuple[Vector, Vector, Vector], material: int, mould: tuple
     ) -> None:
-        k = self._frame[5]
-        columns = [self.turn(b) for b in basis]
-        flat = [k * column[row] for row in range(3) for column in columns]
-        self.rows.append([shape, *self._ids, material, *self.world(centre), *flat, *mould])
+        # Kept in the object's frame, with the frame; `Solids` turns them all into the world at once.
+        self.rows.append([shape, *self._ids, material, *centre, *basis[0], *basis[1], *basis[2], *mould, *self._frame])
 
     def block(
         self,
@@ -142,7 +140,11 @@ class Parts:
 
     def solids(self) -> Solids:
         """The primitives as arrays."""
-        return Solids(np.array(self.rows, dtype=np.float64).reshape(-1, 20))
+        return Solids(self.table())
+
+    def table(self) -> np.ndarray:
+        """One row of 26 numbers for each primitive."""
+        return np.array(self.rows, dtype=np.float64).reshape(-1, 26)
 
 
 class Solids:
@@ -154,9 +156,13 @@ class Solids:
 
     def __init__(self, rows: np.ndarray) -> None:
         self.shape, self.instance, self.semantic, self.material = rows[:, :4].astype(np.int64).T
-        self.centre = rows[:, 4:7]
-        self.basis = rows[:, 7:16].reshape(-1, 3, 3)
         mould = rows[:, 16:20]
+        x, y, z, cosine, sine, scale = rows[:, 20:26].T
+        frame = np.zeros((len(rows), 3, 3))
+        frame[:, 0, 0] = frame[:, 2, 2] = scale * cosine
+        frame[:, 0, 2], frame[:, 2, 0], frame[:, 1, 1] = scale * sine, -scale * sine, scale
+        self.centre = np.einsum("nij,nj->ni", frame, rows[:, 4:7]) + np.stack([x, y, z], axis=1)
+        self.basis = frame @ rows[:, 7:16].reshape(-1, 3, 3).transpose(0, 2, 1)
         unit = np.repeat(_CORNERS[None], len(rows), axis=0)
         top = _CORNERS[:, 1] > 0
         unit[:, top, 0] = unit[:, top, 0] * mould[:, 0, None] + mould[:, 2, None]

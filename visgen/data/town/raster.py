@@ -56,8 +56,8 @@ def _background(camera: Camera, planes: np.ndarray, inside: bool, x: np.ndarray,
     return np.maximum(inverse, 0).astype(np.float32), surface
 
 
-def _windows(camera: Camera, solids: Solids) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel windows (N, 4) as row0, row1, col0, col1 and which primitives are worth drawing, nearest first."""
+def _windows(camera: Camera, solids: Solids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixel windows (N, 4) as row0, row1, col0, col1; which are worth drawing, nearest first; largest w (N,)."""
     height, width = camera.size
     local = camera.to_camera(solids.corners)
     depth = local[..., 2]
@@ -79,7 +79,7 @@ def _windows(camera: Camera, solids: Solids) -> tuple[np.ndarray, np.ndarray]:
     windows = np.zeros((len(drawn), 4), np.int64)
     windows[drawn] = np.stack([first[:, 1], last[:, 1], first[:, 0], last[:, 0]], axis=1)[drawn]
     order = np.flatnonzero(drawn)
-    return windows, order[np.argsort(nearest[order], kind="stable")]
+    return windows, order[np.argsort(nearest[order], kind="stable")], 1 / np.maximum(nearest, _NEAR)
 
 
 _EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit])
@@ -99,7 +99,7 @@ def _draw(
 ) -> None:
     turn = camera.rotation
     position = np.asarray(camera.position)
-    windows, order = _windows(camera, solids)
+    windows, order, nearest = _windows(camera, solids)
     # Inverse depth at which a ray meets the plane of each face. A convex block is entered at the last of the planes
     # that face the camera and only if none of the others was left before: max(others) <= min(facing).
     gaps = np.einsum("nfk,k->nf", solids.planes[..., :3], position) - solids.planes[..., 3]  # positive: camera outside
@@ -115,6 +115,8 @@ def _draw(
     for n in order.tolist():
         r0, r1, c0, c1 = windows[n].tolist()
         z = inverse[r0:r1, c0:c1]
+        if z.min() >= nearest[n]:
+            continue  # all that it could cover is nearer already
         if solids.shape[n] == BLOCK:
             front = int(fronts[n])
             if not front:

@@ -66,6 +66,8 @@ def composition_weight(subject: str, predicate: str, target: str) -> float:
 
 def geometric(a: Related, b: Related, linked: bool = False) -> str | None:
     """The geometric predicate from a to b, or None; `linked` says that a drawn relation joins them."""
+    if a.kind == b.kind == "building":
+        return None
     if _stands_on(a, b):
         return "on"
     if _stands_on(b, a):
@@ -74,7 +76,7 @@ def geometric(a: Related, b: Related, linked: bool = False) -> str | None:
     height = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
     smaller = min(_area(a.box), _area(b.box))
     if width > 0 and height > 0:
-        if linked or a.kind == b.kind == "building" or width * height < 0.3 * smaller:
+        if linked or width * height < 0.3 * smaller:
             return None
         if a.depth < 0.88 * b.depth:
             return "in front of"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .config import SEMANTIC_CLASSES
-from .render import Scene, render
+from .scene import Scene, render
 
 __all__ = ["contact_sheet"]
 

@@ -16,7 +16,7 @@ from ..sample import Sample
 from ..source import READERS
 from .config import KINDS, SEMANTIC_CLASSES, TownConfig
 from .presets import PRESETS as NAMED
-from .render import Scene, render
+from .scene import Scene, render
 
 __all__ = ["TASKS", "TownSource", "read_town", "run_lengths", "scene_meta", "scene_sample", "town_config"]
 
@@ -29,8 +29,8 @@ _PER_SEED = 10**7  # neither do those of two source seeds
 class TownSource:
     """Scenes by number: item i is the scene of one seed, rendered when asked for.
 
-    Targets: "classification" (the object kind that fills most of the picture; absent when none is there), "detection" and, in step with it,
-    "masks", "segmentation" and "depth"; `meta` holds what `scene_meta` lists.
+    Targets: "classification" (the object kind that fills most of the picture; absent when none is there), "detection"
+    and, in step with it, "masks", "segmentation" and "depth"; `meta` holds what `scene_meta` lists.
 
     Args:
         length: Number of samples; 10 million scenes at most.

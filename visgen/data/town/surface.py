@@ -21,7 +21,7 @@ _SPARE = 9  # table rows after the primitives: background planes, and the sky as
 class Pixels:
     """Per-pixel properties, flat over N = H * W; vectors are (3, N) float32 in world coordinates.
 
-    `lit` is the share 0..1 of its material's glow that a pixel emits by night, `daylight` marks window panes of a room.
+    `glow` is what a pixel emits by night, `daylight` marks window panes of a room, `level` the ground or floor.
     """
 
     size: tuple[int, int]
@@ -29,22 +29,22 @@ class Pixels:
     normal: np.ndarray
     albedo: np.ndarray
     gloss: np.ndarray
-    glow: np.ndarray
+    glow: np.ndarray | None
     depth: np.ndarray
     sky: np.ndarray
     daylight: np.ndarray
-    level: np.ndarray  # ground or floor
+    level: np.ndarray
     semantic: np.ndarray
     instance: np.ndarray
 
 
-def resolve(world: World, solids: Solids, surfaces: Surfaces) -> Pixels:
-    """Look up what every pixel shows."""
+def resolve(world: World, solids: Solids, surfaces: Surfaces, night: bool = True) -> Pixels:
+    """Look up what every pixel shows; glow is left out where no `night` is asked for."""
     height, width = surfaces.surface.shape
     count = len(solids.shape)
     sky_row = count * FACES + _SPARE - 1
     surface = surfaces.surface.ravel()
-    row = np.where(surface >= 0, surface, count * FACES - 1 - surface)
+    row = np.where(surface >= 0, surface, count * FACES - 1 - surface).astype(np.intp)
     sky = row == sky_row
     w = surfaces.inverse_depth.ravel()
     depth = np.where(sky, np.float32(200), 1 / np.maximum(w, np.float32(1e-5))).astype(np.float32)
@@ -54,8 +54,8 @@ def resolve(world: World, solids: Solids, surfaces: Surfaces) -> Pixels:
     normal = columns[:3]
     part = owner[row]
     _bend_normals(solids, position, row, part, normal)
-    u = np.einsum("kn,kn->n", columns[3:6], position) + columns[6]
-    v = np.einsum("kn,kn->n", columns[7:10], position) + columns[10]
+    u = _dot(columns[3:6], position) + columns[6]
+    v = _dot(columns[7:10], position) + columns[10]
     materials = [*world.parts.materials, Material((0.0, 0.0, 0.0))]
     material = np.concatenate(
         [
@@ -74,11 +74,11 @@ def resolve(world: World, solids: Solids, surfaces: Surfaces) -> Pixels:
     semantic = classes[row].astype(np.uint8)
     instance = np.concatenate([np.repeat(solids.instance, FACES), np.full(_SPARE, -1)])[row].astype(np.int16)
     footprint = depth * np.float32(1 / world.camera.focal)
-    facing = (
-        np.abs(np.einsum("kn,kn->n", normal, position - np.array(world.camera.position, np.float32)[:, None])) / depth
-    )
+    toward = position - np.array(world.camera.position, np.float32)[:, None]
+    facing = np.abs(_dot(normal, toward)) / depth
     footprint /= np.maximum(facing, np.float32(0.15))
-    albedo, gloss, glow, daylight = _finish(materials, material, u, v, footprint)
+    albedo, gloss, glow = _finish(materials, material, u, v, footprint, night)
+    daylight = np.array([m.texture == "daylight" for m in materials])[material]
     level = (row == count * FACES) & ~sky
     if world.ground is not None:
         _paint_ground(world, position, level, footprint, albedo, semantic)
@@ -88,6 +88,14 @@ def resolve(world: World, solids: Solids, surfaces: Surfaces) -> Pixels:
     return Pixels(
         (height, width), position, normal, albedo, gloss, glow, depth, sky, daylight, level, semantic, instance
     )
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Scalar products of the columns of two (3, N) arrays."""
+    product = a[0] * b[0]
+    product += a[1] * b[1]
+    product += a[2] * b[2]
+    return product
 
 
 def _positions(world: World, depth: np.ndarray) -> np.ndarray:
@@ -154,41 +162,44 @@ def _bend_normals(solids: Solids, position: np.ndarray, row: np.ndarray, part: n
 
 
 def _finish(
-    materials: list[Material], material: np.ndarray, u: np.ndarray, v: np.ndarray, footprint: np.ndarray
+    materials: list[Material], material: np.ndarray, u: np.ndarray, v: np.ndarray, footprint: np.ndarray, night: bool
 ) -> tuple:
-    """Albedo (3, N), gloss, glow (3, N) and the daylight mark of every pixel."""
-    scale = np.array([1 / m.scale for m in materials], np.float32)[material]
-    phase = np.array([m.phase for m in materials], np.float32)[material]
-    u = u * scale
-    u += phase
-    v = v * scale
-    fine = footprint * scale
+    """Albedo (3, N), gloss (N,), and for the night glow (3, N) of every pixel."""
+    scale = np.array([1 / m.scale for m in materials], np.float32)
+    phase = np.array([m.phase for m in materials], np.float32)
     first = np.array([m.colour for m in materials], np.float32).T
     second = np.array([m.second for m in materials], np.float32).T
     albedo = np.take(first, material, axis=1)
     gloss = np.array([m.gloss for m in materials], np.float32)[material]
-    shine = np.array([[m.glow * c for c in m.glow_colour] for m in materials], np.float32).T
-    glow = np.take(shine, material, axis=1)
+    glow = None
+    if night:
+        shine = np.array([[m.glow * c for c in m.glow_colour] for m in materials], np.float32).T
+        glow = np.take(shine, material, axis=1)
     names = sorted({m.texture for m in materials} & set(PATTERNS))
-    code = np.array([names.index(m.texture) if m.texture in names else -1 for m in materials])[material]
+    code = np.array([names.index(m.texture) if m.texture in names else -1 for m in materials], np.int8)[material]
     for number, name in enumerate(names):
         where = np.flatnonzero(code == number)
         if not len(where):
             continue
-        pu, pv = u[where], v[where]
-        if name == "emblem":
-            pu, pv = pu - phase[where], pv - np.float32(3.5)
-        value = pattern_fade(name, PATTERNS[name](pu, pv), fine[where])
         mine = material[where]
-        albedo[:, where] += (np.take(second, mine, axis=1) - albedo[:, where]) * value
+        per_metre = scale[mine]
+        pu, pv = u[where] * per_metre, v[where] * per_metre
+        if name == "emblem":
+            pv -= np.float32(3.5)  # the emblem sits in the middle of a sign's plate, which hangs about there
+        else:
+            pu += phase[mine]
+        value = pattern_fade(name, PATTERNS[name](pu, pv), footprint[where] * per_metre)
+        base = np.take(first, mine, axis=1)
+        base += (np.take(second, mine, axis=1) - base) * value
+        albedo[:, where] = base
         if name == "windows":
+            gloss[where] = value * np.float32(0.8)
+        if glow is not None and name == "windows":
             lit = cell_hash(np.floor(pu), np.floor(pv), mine)
             glow[:, where] *= value * np.maximum(lit - np.float32(0.62), 0) * np.float32(3.5)
-            gloss[where] = value * np.float32(0.8)
-        elif name in ("painting", "stripes"):
+        elif glow is not None and name in ("painting", "stripes"):
             glow[:, where] *= np.float32(0.25) + value
-    daylight = np.array([m.texture == "daylight" for m in materials])[material]
-    return albedo, gloss, glow, daylight
+    return albedo, gloss, glow
 
 
 def _paint_ground(
@@ -203,31 +214,33 @@ def _paint_ground(
     ground = world.ground
     assert ground is not None
     where = np.flatnonzero(level)
-    x, z, fine = position[0, where], position[2, where], footprint[where]
+    x, z = position[0, where], position[2, where]
     far = np.abs(x)
     road = far < ground.road
-    walk = ~road & (far < ground.road + ground.walk)
-    names = SEMANTIC_CLASSES
-    semantic[where] = np.where(road, names.index("road"), np.where(walk, names.index("sidewalk"), names.index("grass")))
-    rough = noise(x * np.float32(1.3), z * np.float32(1.3), 0.9)
-    tone = np.float32(0.13 * ground.tint) * (np.float32(0.75) + np.float32(0.5) * rough)
-    colour = np.stack([tone, tone, tone * np.float32(1.03)])
-    sheer = np.clip(1.5 - fine / 0.25, 0, 1)
-    dash = (far < 0.07) & (z * 0.16 - np.floor(z * 0.16) < 0.5)
-    border = np.abs(far - (ground.road - 0.18)) < 0.05
-    mark = dash | border
+    zone = np.where(road, 0, np.where(far < ground.road + ground.walk, 1, 2))
+    semantic[where] = np.array([SEMANTIC_CLASSES.index(n) for n in ("road", "sidewalk", "grass")], np.uint8)[zone]
+    sheer = np.clip(1.5 - footprint[where] / np.float32(0.25), 0, 1)
+    cut = z * np.float32(0.16)
+    mark = (far < 0.07) & (cut - np.floor(cut) < 0.5)
+    mark |= np.abs(far - np.float32(ground.road - 0.18)) < 0.05
+    u = x - np.floor(x)
     if ground.crossing is not None:
-        zebra = (z > ground.crossing) & (z < ground.crossing + 3) & (x - np.floor(x) < 0.5)
-        mark = np.where(np.abs(z - ground.crossing - 1.5) < 1.8, zebra, mark)
-    paint = mark & road
-    colour[:, paint] += (np.float32(0.55) - colour[:, paint]) * (0.35 + 0.65 * sheer[paint])
-    u, v = x - np.floor(x), z - np.floor(z)
-    joint = ((u < 0.04) | (v < 0.04)) * sheer
-    slab = (np.float32(0.30) + np.float32(0.12) * rough) * (1 - np.float32(0.35) * joint)
-    curb = walk & (far < ground.road + 0.16)
-    colour[:, walk] = slab[walk] * np.array([[1.0], [0.97], [0.92]], np.float32)
-    colour[:, curb] = np.float32(0.42)
-    grass = ~road & ~walk
-    blade = np.float32(0.5) + noise(x[grass] * 2, z[grass] * 2, 0.7)
-    colour[:, grass] = blade * np.array([[0.075], [0.15], [0.035]], np.float32)
+        zebra = (z > ground.crossing) & (z < ground.crossing + 3) & (u < 0.5)
+        mark = np.where(np.abs(z - np.float32(ground.crossing + 1.5)) < 1.8, zebra, mark)
+    joint = ((u < 0.04) | (z - np.floor(z) < 0.04)) & (zone == 1)
+    zone[mark & road] = 3
+    zone[(far >= ground.road) & (far < ground.road + 0.16)] = 4
+    #           road  sidewalk grass  mark  curb
+    base = np.array([0.75, 0.30, 0.5, 0.55, 0.42], np.float32)[zone]
+    rough = np.array([0.5, 0.12, 1.0, 0.0, 0.0], np.float32)[zone]
+    tone = base + rough * noise(x * np.float32(1.5), z * np.float32(1.5), 1.0)
+    tone *= 1 - np.float32(0.35) * joint * sheer
+    tone *= np.where(zone == 3, np.float32(0.5) + np.float32(0.5) * sheer, np.float32(1))
+    asphalt = 0.13 * ground.tint
+    tints = np.array(
+        [[asphalt, 1.0, 0.075, 1.0, 1.0], [asphalt, 0.97, 0.15, 1.0, 1.0], [asphalt * 1.03, 0.92, 0.035, 1.0, 1.0]],
+        np.float32,
+    )
+    colour = np.take(tints, zone, axis=1)
+    colour *= tone
     albedo[:, where] = colour

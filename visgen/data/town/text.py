@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .config import KINDS, VISUAL_PREDICATES
 
 if TYPE_CHECKING:
-    from .render import SceneObject
+    from .scene import SceneObject
 
 __all__ = ["plural", "write_caption", "write_instructions"]
 

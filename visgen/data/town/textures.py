@@ -34,7 +34,7 @@ def noise(u: Field, v: Field, roughness: float = 1.0, period: float = 16.0) -> F
     x, y = u * np.float32(period), v * np.float32(period)
     x0, y0 = np.floor(x), np.floor(y)
     fx, fy = x - x0, y - y0
-    i, j = x0.astype(np.int32), y0.astype(np.int32)
+    i, j = x0.astype(np.intp), y0.astype(np.intp)
     i1, j1 = (i + 1) & 255, (j + 1) & 255
     i &= 255
     j &= 255
@@ -52,8 +52,8 @@ def noise(u: Field, v: Field, roughness: float = 1.0, period: float = 16.0) -> F
 
 def speckle(u: Field, v: Field) -> Field:
     """Fine mottling in [0, 1] at (u, v), 7 cm grain, not interpolated."""
-    i = (u * np.float32(14)).astype(np.int32)
-    j = (v * np.float32(14)).astype(np.int32)
+    i = (u * np.float32(14)).astype(np.intp)
+    j = (v * np.float32(14)).astype(np.intp)
     i &= 255
     j &= 255
     j <<= 8

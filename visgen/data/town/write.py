@@ -15,7 +15,7 @@ from PIL import Image
 
 from ...errors import DataError
 from .config import KINDS, PREDICATES, SEMANTIC_CLASSES, TownConfig
-from .render import Scene, render
+from .scene import Scene, render
 from .source import TownSource, run_lengths, scene_meta
 
 __all__ = ["write_dataset"]

@@ -47,7 +47,7 @@ def test_same_seed_gives_same_bytes_also_in_another_process() -> None:
     here = [digest(render(seed, SMALL)) for seed in (3, 4)]
     assert here == [digest(render(seed, SMALL)) for seed in (3, 4)]
     code = (
-        "from test_town_render import *\nfrom visgen.data.town import render\n"
+        "from test_town_scene import *\nfrom visgen.data.town import render\n"
         "print(*[digest(render(seed, SMALL)) for seed in (4, 3)])"
     )
     folder = __file__.rsplit("/", 1)[0]

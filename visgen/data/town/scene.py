@@ -136,7 +136,7 @@ def render(seed: int, config: TownConfig | None = None) -> Scene:
     time = config.time if config.time != "random" else rng.choice(("day", "night"))
     draft = _settle(seed, config, preset, unseen)
     world = draft.world
-    pixels = resolve(world, draft.solids, draft.surfaces)
+    pixels = resolve(world, draft.solids, draft.surfaces, night=time != "day")
     shape = pixels.size
     strange = [t.instance for t in world.things if t.unseen]
     ood_mask = np.isin(pixels.instance, strange).reshape(shape)
@@ -185,7 +185,7 @@ def _settle(seed: int, config: TownConfig, preset: str, unseen: str | None) -> _
 
 def _draft(world: World, config: TownConfig, removed: frozenset[int]) -> _Draft:
     """Rasterise a world without the `removed` instances and read its objects and relations."""
-    rows = np.array(world.parts.rows, dtype=np.float64).reshape(-1, 20)
+    rows = world.parts.table()
     keep = ~np.isin(rows[:, 1], list(removed))
     for link in world.links:
         if link.subject in removed or link.target in removed:
@@ -263,6 +263,7 @@ def _objects(
     """Records of the things with enough visible pixels."""
     width = config.size[1]
     shown = np.flatnonzero(instance >= 0)
+    instance = instance.astype(np.int16)  # short integers sort by radix, in a tenth of the time
     order = shown[np.argsort(instance[shown], kind="stable")]
     numbers, starts = np.unique(instance[order], return_index=True)
     by_number = {t.instance: t for t in things}
