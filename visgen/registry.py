@@ -45,7 +45,7 @@ class Registry(Generic[T]):
             )
         return self._members[name]
 
-    def build(self, name: str, **options: Any) -> Any:
+    def build(self, name: str, /, **options: Any) -> Any:
         """Call the member `name` with keyword options."""
         return self.get(name)(**options)  # type: ignore[operator]
 

@@ -1,4 +1,4 @@
-"""Find the files that ship with visgen: in the wheel they lie in `visgen/_shipped`, in a checkout beside the package."""
+"""Find the files that ship with visgen: in `visgen/_shipped` of the wheel, or in a checkout beside the package."""
 
 from __future__ import annotations
 

@@ -127,7 +127,8 @@ def test_a_file_may_extend_one_other(tmp_path: Path) -> None:
 def test_null_drops_a_mapping_of_the_file_that_is_extended(tmp_path: Path) -> None:
     from visgen.config import load_run
 
-    (tmp_path / "base.yaml").write_text("data: {train: {a: {source: 'x:1'}, b: {source: 'x:2'}}}\noptim: {clip_norm: 2.0}")
+    base = "data: {train: {a: {source: 'x:1'}, b: {source: 'x:2'}}}\noptim: {clip_norm: 2.0}"
+    (tmp_path / "base.yaml").write_text(base)
     (tmp_path / "top.yaml").write_text("extends: base.yaml\ndata: {train: {a: null}}\noptim: {clip_norm: null}")
     run = load_run(tmp_path / "top.yaml")
     assert list(run.data.train) == ["b"]

@@ -18,7 +18,6 @@ from PIL import Image
 from visgen import pipeline
 from visgen.backbones import BACKBONES
 from visgen.errors import ConfigError, DataError, ImageError, UnknownName
-from visgen.pipelines.run import working_size
 from visgen.structures import Boxes, Result
 from visgen.task import MultiTaskModel, build_model
 
@@ -122,22 +121,6 @@ def test_small_and_large_photographs_get_maps_of_their_own_size(pipe: Any) -> No
     for size in ((5, 7), (1, 1), (700, 40), (480, 640)):
         result = pipe(photograph(*size))
         assert result.size == result.depth.size == result.segmentation["coco"].size == size
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((240, 320), (240, 320)),
-        ((3000, 4000), (240, 320)),
-        ((4000, 3000), (320, 240)),
-        ((100, 50), (100, 50)),
-        ((10, 20), (32, 32)),
-        ((200, 6400), (32, 320)),
-        ((321, 321), (320, 320)),
-    ],
-)
-def test_the_working_size_keeps_proportions_and_never_grows_a_photograph(size: Any, expected: Any) -> None:
-    assert working_size(size, 320) == expected
 
 
 def test_max_side_changes_the_work_but_not_the_size_of_the_maps(pipe: Any) -> None:

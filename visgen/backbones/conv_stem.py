@@ -60,8 +60,8 @@ def load_timm_weights(model: nn.Module, path: str | Path) -> None:
     for key, value in state.items():
         if key in own and own[key].shape != value.shape:
             raise CheckpointError(
-                f"stem weights '{path}' do not fit: '{key}' is {tuple(value.shape)} there and {tuple(own[key].shape)} in "
-                "the model; use the file of this timm model."
+                f"stem weights '{path}' do not fit: '{key}' is {tuple(value.shape)} there and {tuple(own[key].shape)} "
+                "in the model; use the file of this timm model."
             )
     missing, unexpected = model.load_state_dict(state, strict=False)
     odd = [k for k in unexpected if not k.startswith(("classifier", "head", "fc", "conv_head", "bn2"))]
@@ -82,8 +82,9 @@ def fold_batch_norm(model: nn.Module) -> int:
     for module in model.modules():
         children = list(module.named_children())
         for (conv_name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
-            is_pair = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            if not is_pair or conv.out_channels != norm.num_features:
+            if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+                continue
+            if conv.out_channels != norm.num_features:
                 continue
             setattr(module, conv_name, fuse_conv_bn_eval(conv.eval(), norm.eval()))
             setattr(module, norm_name, getattr(norm, "act", nn.Identity()))
@@ -97,6 +98,9 @@ class ConvStem(nn.Module):
     `forward` gives {4: (B, C4, H/4, W/4), 8: ..., 16: ..., 32: ...}; `channels` names the widths.
     Batch norm that is not folded stays in evaluation mode, with the statistics it came with.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: ConvStemConfig, load_weights: bool = True) -> None:
         super().__init__()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import DataError
 from ..registry import Registry
 from ..structures.features import STRIDES, Features
+from ..structures.working_size import MIN_SIDE
 
 __all__ = ["BACKBONES", "STRIDES", "Backbone", "Features", "crop_pyramid", "pad_to_multiple"]
 
-MIN_SIDE = 32
 
 
 BACKBONES: Registry[Any] = Registry(

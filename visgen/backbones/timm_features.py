@@ -46,6 +46,9 @@ class TimmBackbone(Backbone):
     towards coarser. A plain ViT (one stride) therefore serves too; its positions follow the image size.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: TimmBackboneConfig | None = None, load_weights: bool = True, **options: Any) -> None:
         super().__init__()
         config = config or build_options(TimmBackboneConfig, options, "backbone timm")

@@ -69,6 +69,7 @@ def evaluate(
             head or task,
             batch_size=batch_size,
             max_side=max_side or loaded.max_side,
+            min_side=min(loaded.min_side, max_side or loaded.max_side) or None,
             limit=limit,
             device=device,
             dtype=dtype,

@@ -50,6 +50,7 @@ class ModelConfig:
         heads: Head name ("segmentation.camvid") to its settings; empty takes one head per head name in the data.
         default_heads: Task key to the head that answers when only the task is asked; the first of the task otherwise.
         max_side: Longer side, in pixels, to which larger photographs are shrunk when the model is used.
+        min_side: Longer side to which smaller ones are enlarged, in evaluations too; 0 for never.
         weights: A safetensors file of a whole model, or a folder that holds `model.safetensors`, to start from; heads
             that are new or have other classes start fresh. None starts from the backbone's own weights.
     """
@@ -59,10 +60,14 @@ class ModelConfig:
     heads: dict[str, HeadConfig] = field(default_factory=dict)
     default_heads: dict[str, str] = field(default_factory=dict)
     max_side: int = 320
+    min_side: int = 0
     weights: str | None = None
 
     def __post_init__(self) -> None:
         _positive("model", max_side=self.max_side)
+        _at_least_zero("model", min_side=self.min_side)
+        if self.min_side > self.max_side:
+            raise ConfigError(f"model.min_side is {self.min_side}, above model.max_side {self.max_side}; lower it.")
 
 
 @dataclass(frozen=True)

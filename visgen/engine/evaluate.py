@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Sample, Source
 from ..errors import ConfigError, DataError
+from ..structures.working_size import resize_for_work
 from ..task import TASKS
 from .distributed import choose_device
 from .prefetch import prefetch
@@ -66,6 +66,7 @@ def evaluate(
     *,
     batch_size: int = 1,
     max_side: int | None = None,
+    min_side: int | None = None,
     transform: Callable[[Sample, torch.Generator], Sample] | None = None,
     limit: int | None = None,
     device: str | torch.device = "cpu",
@@ -86,7 +87,8 @@ def evaluate(
         source: Labelled samples.
         head: Head or task; None takes the only head that source and model share.
         batch_size: Images per forward pass.
-        max_side: Shrink each image to this longer side, as `visgen predict` does; answers are still given and scored
+        max_side, min_side: Shrink or enlarge each image to this longer side, as `visgen predict` does; answers are
+            still given and scored
             at the size of the labels. None feeds images as they are.
         transform: Joint transform of image and labels before that (a fixed crop, say); labels are then scored as
             transformed. Its generator is seeded with the sample's position.
@@ -114,7 +116,9 @@ def evaluate(
     indices = evenly_spaced(len(source), limit)
     precision = _PRECISIONS[dtype]
     used = 0
-    for group in _groups(_samples(source, indices, transform, workers, progress), spec.task, batch_size, max_side):
+    for group in _groups(
+        _samples(source, indices, transform, workers, progress), spec.task, batch_size, max_side, min_side
+    ):
         images = torch.stack([image for image, _ in group]).to(target_device)
         targets = [target for _, target in group]
         sizes = [size for size in (_size(target) for target in targets) if size is not None]
@@ -133,7 +137,7 @@ def evaluate(
         "images": used,
         "images_without_target": len(indices) - used,
         "images_in_source": len(source),
-        "input": "as stored" if max_side is None else f"longer side at most {max_side}",
+        "input": _input(max_side, min_side),
         "scored_at": "size of the labels",
         "transform": None if transform is None else repr(transform),
         "batch_size": batch_size,
@@ -182,7 +186,7 @@ def _samples(
 
 
 def _groups(
-    samples: Iterator[Sample], task: str, batch_size: int, max_side: int | None
+    samples: Iterator[Sample], task: str, batch_size: int, max_side: int | None, min_side: int | None
 ) -> Iterator[list[tuple[Tensor, Any]]]:
     """Collect images of one size, with their targets, into groups of at most `batch_size`."""
     waiting: dict[tuple[int, ...], list[tuple[Tensor, Any]]] = {}
@@ -190,7 +194,7 @@ def _groups(
         target = sample.targets.get(task)
         if target is None:
             continue
-        image = _shrink(sample.image, max_side)
+        image = resize_for_work(sample.image, max_side, min_side)
         key = (*image.shape, *(_size(target) or ()))
         group = waiting.setdefault(key, [])
         group.append((image, target))
@@ -201,16 +205,10 @@ def _groups(
     yield from waiting.values()
 
 
-def _shrink(image: Tensor, max_side: int | None) -> Tensor:
-    """Shrink an image to a longer side, no side below the 32 pixels that a backbone needs."""
-    if max_side is None:
-        return image
-    height, width = image.shape[-2:]
-    scale = min(1.0, max_side / max(height, width))
-    size = (max(32, round(height * scale)), max(32, round(width * scale)))
-    if size == (height, width):
-        return image
-    return F.interpolate(image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0].clamp_(0, 1)
+def _input(max_side: int | None, min_side: int | None) -> str:
+    """Say how pictures were resized, for the protocol."""
+    bounds = [f"at {word} {side}" for word, side in (("most", max_side), ("least", min_side)) if side]
+    return f"longer side {', '.join(bounds)}" if bounds else "as stored"
 
 
 def _size(target: Any) -> tuple[int, int] | None:

@@ -66,6 +66,7 @@ class ModelEvaluator:
             part.head or None,
             batch_size=part.batch_size,
             max_side=part.max_side,
+            min_side=inner_model(module).min_side or None,
             transform=build_transform(part.transforms) if part.transforms else None,
             limit=limit,
             device=self.device,
@@ -340,6 +341,7 @@ def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str
         "heads": heads,
         "default_heads": config.model.default_heads,
         "max_side": config.model.max_side,
+        "min_side": config.model.min_side,
     }
 
 

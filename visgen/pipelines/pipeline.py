@@ -11,9 +11,10 @@ import torch
 
 from ..errors import ConfigError, UnknownName, nearest
 from ..structures import Result
+from ..structures.working_size import MIN_SIDE
 from ..zoo import DEFAULT_MODEL, load_model, resolve_device, resolve_dtype
 from .inputs import Inputs, chain_inputs, open_inputs
-from .run import MIN_SIDE, OnError, RunOptions, run_items
+from .run import OnError, RunOptions, run_items
 
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
@@ -183,7 +184,10 @@ class Pipeline:
         if max_side is not None and max_side < MIN_SIDE:
             raise ConfigError(f"max_side is {max_side}; it must be at least {MIN_SIDE}, the least that a model takes.")
         side = self.model.max_side if max_side is None else max_side
-        return RunOptions(self.device, self.dtype, self.path, side, batch_size, threshold, top_k, color, on_error)
+        floor = min(self.model.min_side, side)
+        return RunOptions(
+            self.device, self.dtype, self.path, side, floor, batch_size, threshold, top_k, color, on_error
+        )
 
 
 def _heads(model: MultiTaskModel, task: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError, VisgenError
 from ..structures import Boxes, Result, SemanticMap, load_image, picture_of
+from ..structures.working_size import resize_for_work
 from ..zoo import autocast, synchronise
 from .inputs import Item
 
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["MIN_SIDE", "RunOptions", "run_items", "working_size"]
+__all__ = ["RunOptions", "run_items"]
 
-MIN_SIDE = 32  # the least height and width that a backbone takes
 
 OnError = Literal["raise", "skip", "record"]
 
@@ -36,6 +35,7 @@ class RunOptions:
     dtype: torch.dtype
     path: str
     max_side: int
+    min_side: int
     batch_size: int = 1
     threshold: float | None = None
     top_k: int | None = None
@@ -55,16 +55,6 @@ class _Picture:
     error: str | None = None
     timing: dict[str, float] = field(default_factory=dict)
     result: Result | None = None
-
-
-def working_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
-    """Give the (height, width) at which a photograph is answered.
-
-    The longer side shrinks to `max_side` when it is longer, keeping the proportions; smaller photographs stay. No side
-    falls under 32 pixels: a tiny picture or a very long strip is stretched to that along its short side.
-    """
-    scale = min(1.0, max_side / max(size))
-    return max(MIN_SIDE, round(size[0] * scale)), max(MIN_SIDE, round(size[1] * scale))
 
 
 def run_items(
@@ -107,11 +97,7 @@ def _read(item: Item, options: RunOptions) -> _Picture:
         picture.photo = picture_of(image)
     picture.timing["read"] = time.perf_counter() - start
     start = time.perf_counter()
-    size = working_size(picture.size, options.max_side)
-    image = image.to(options.device)
-    if size != picture.size:
-        image = F.interpolate(image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
-    picture.image = image.clamp(0, 1)
+    picture.image = resize_for_work(image.to(options.device), options.max_side, options.min_side or None)
     picture.timing["resize"] = time.perf_counter() - start
     return picture
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..backbones import BACKBONES
+from ..backbones import BACKBONES, Backbone
 from ..errors import ConfigError, DataError, UnknownName, nearest
 from ..heads import HEADS
 from ..options import build_options
@@ -26,13 +26,16 @@ class ModelConfig:
         backbone: {"name": registry key, other keys: options of the backbone}.
         heads: Head name -> HeadSpec or its fields. A head is called by its task, or "<task>.<label set>".
         default_heads: Task -> head that answers when only the task is asked; the first head of the task if absent.
-        max_side: Longer side in pixels to which the pipeline shrinks larger photographs; the size trained at.
+        max_side: Longer side in pixels to which larger photographs are shrunk when the model is used.
+        min_side: Longer side to which smaller ones are enlarged; 0 for never. A network trained on random crops
+            does best on somewhat larger pictures than it saw (Touvron et al. 2019, arXiv:1906.06423).
     """
 
     backbone: Mapping[str, Any]
     heads: Mapping[str, Any]
     default_heads: Mapping[str, str] = field(default_factory=dict)
     max_side: int = 320
+    min_side: int = 0
 
 
 class MultiTaskModel(nn.Module):
@@ -41,21 +44,25 @@ class MultiTaskModel(nn.Module):
     Attributes:
         specs: Head name -> HeadSpec.
         default_heads: Task key -> head name.
-        max_side: Longer side that the pipeline shrinks photographs to.
+        max_side, min_side: Bounds of the longer side at which photographs are answered.
     """
+
+    backbone: Backbone
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         specs: Mapping[str, HeadSpec],
         default_heads: Mapping[str, str] | None = None,
         max_side: int = 320,
+        min_side: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.specs = dict(specs)
         self.max_side = max_side
+        self.min_side = min_side
         self._config = dict(config or {})
         self.default_heads = {s.task: name for name, s in reversed(self.specs.items())}
         for task, name in (default_heads or {}).items():
@@ -199,8 +206,9 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
         "heads": {name: asdict(spec) for name, spec in specs.items()},
         "default_heads": dict(config.default_heads),
         "max_side": config.max_side,
+        "min_side": config.min_side,
     }
-    return MultiTaskModel(built, specs, config.default_heads, config.max_side, plain)
+    return MultiTaskModel(built, specs, config.default_heads, config.max_side, config.min_side, plain)
 
 
 def _without_weights(value: Any) -> Any:

@@ -60,7 +60,7 @@ class MultiTaskObjective:
         self._class_weights = nn.ParameterDict()
         for name, weights in (class_weights or {}).items():
             self._class_weights[name.replace(".", "__")] = nn.Parameter(weights, requires_grad=False)
-        self.phases = (Phase("train", lambda: [{"params": [p for p in model.parameters()]}], self.loss),)
+        self.phases = (Phase("train", lambda: [{"params": list(model.parameters())}], self.loss),)
 
     def before_step(self, step: int) -> None:
         """Forget the routing sums of a step that was not applied."""

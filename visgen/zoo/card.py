@@ -52,7 +52,8 @@ class ModelCard:
             "## What it answers",
             "\n".join(["| head | task | classes |", "|---|---|---|", *(_head_row(k, v) for k, v in heads.items())]),
             f"Backbone `{config.get('backbone', {}).get('name', 'not stated')}`, {parameters:,} parameters; "
-            f"photographs are shrunk to a longer side of {config.get('max_side', 'not stated')} pixels.",
+            f"photographs larger than {config.get('max_side', 'not stated')} px on their longer side are shrunk to it, "
+            f"those smaller than {config.get('min_side', 0)} px enlarged.",
             "## Licence",
             " ".join(part for part in (self.licence, self.licence_note) if part) or "Not stated.",
             "## Training data",

@@ -82,7 +82,7 @@ class SemanticFolder:
         }
         labelled = {p.stem for p in self.maps.glob("*.png")}
         self.stems = sorted(labelled) if split == "all" else read_list(base / f"{split}.txt", f"semantic set {base}")
-        self.stems = [s for s in self.stems if fnmatchcase(s, only or "*") and not (without and fnmatchcase(s, without))]
+        self.stems = [s for s in self.stems if fnmatchcase(s, only or "*") and not fnmatchcase(s, without)]
         for stem in self.stems:
             if stem not in images or stem not in labelled:
                 place = "image in images/" if stem not in images else f"map in {maps}/"
