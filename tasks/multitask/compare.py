@@ -44,7 +44,7 @@ def train(arm: str, seed: int, args: argparse.Namespace) -> None:
         f"out={out}",
         f"seed={seed}",
         f"train.steps={round(args.steps * share)}",
-        f"train.threads={args.threads}",
+        "train.threads=1",
     ]
     if not (out / "last").exists():
         changes = [*changes, *settings, "data.val={}", *args.set]
@@ -104,7 +104,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], help="further overrides, a.b=c")
     parser.add_argument("--report", type=Path, help="gather finished runs into this record instead of training")
     args = parser.parse_args()

@@ -1,0 +1,63 @@
+"""The comparison of joint training with twins reports what its runs measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from visgen.config import load_run
+from visgen.metrics import read_record
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "tasks" / "multitask" / "compare.py"
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=240, cwd=ROOT)
+
+
+def finished(out: Path, arm: str, seed: int, metrics: dict[str, float]) -> None:
+    layer = {"layer": "blocks.2.attn", "normalised": 0.1 * (seed + 1), "dead": [3], "overlap": {"a|b": 0.5}}
+    folder = out / f"{arm}-{seed}"
+    folder.mkdir(parents=True)
+    routing = [layer] if arm.startswith("joint") else []
+    (folder / "result.json").write_text(json.dumps({"metrics": metrics, "routing": routing}))
+
+
+def test_the_report_holds_mean_and_spread_of_every_arm(tmp_path: Path) -> None:
+    for seed, top1 in enumerate((0.8, 0.9)):
+        finished(tmp_path / "runs", "joint", seed, {"caltech100/top1": top1, "caltech100/top5": 1.0})
+        finished(tmp_path / "runs", "twin-classification", seed, {"caltech100/top1": top1 - 0.1})
+    record = tmp_path / "record.json"
+    arguments = ["--data-root", "x", "--seeds", "0", "1", "--arms", "joint", "twin-classification"]
+    done = run(*arguments, "--out", str(tmp_path / "runs"), "--report", str(record))
+    assert done.returncode == 0, done.stderr
+    found = read_record(record)["metrics"]
+    assert found["figures"]["joint"]["caltech100/top1"]["mean"] == pytest.approx(0.85)
+    assert found["figures"]["twin-classification"]["caltech100/top1"]["std"] == pytest.approx(0.1 / 2**0.5)
+    assert found["routing"]["joint"]["blocks.2.attn"]["I(T;E)/log T"]["mean"] == pytest.approx(0.15)
+    assert "top5" not in done.stdout and "0.8500 +- 0.0707" in done.stdout
+
+
+def test_a_missing_run_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
+    finished(tmp_path / "runs", "joint", 0, {"caltech100/top1": 0.5})
+    record = tmp_path / "record.json"
+    done = run("--data-root", "x", "--arms", "joint", "--out", str(tmp_path / "runs"), "--report", str(record))
+    assert done.returncode != 0 and "joint-1" in done.stderr and not record.exists()
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation", "depth"])
+def test_a_twin_is_the_joint_run_without_the_other_tasks(task: str) -> None:
+    joint = load_run(ROOT / "configs" / "multitask" / "visgen_tiny.yaml", data_root="x")
+    twin = load_run(ROOT / "configs" / task / "twin.yaml", data_root="x")
+    assert twin.data.train and all(joint.data.train[name] == part for name, part in twin.data.train.items())
+    assert all(joint.data.val[name] == part for name, part in twin.data.val.items()) and twin.optim == joint.optim
+    assert {h.split(".")[0] for h in twin.model.heads} == {task}
+    assert all(joint.model.heads[name] == head for name, head in twin.model.heads.items())
+    assert {**twin.model.options, "layout": None} == {**joint.model.options, "layout": None}
+    share = sum(p.weight for p in twin.data.train.values()) / sum(p.weight for p in joint.data.train.values())
+    assert twin.train.steps == round(joint.train.steps * share)
