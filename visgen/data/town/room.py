@@ -57,7 +57,9 @@ def lay_out_room(
     config: TownConfig, rng: Random, unseen: str | None, composition: tuple[str, str, str] | None
 ) -> World:
     """Lay out one room; `unseen` asks for an out-of-distribution "kind" or "texture", `composition` for a relation."""
-    wide, deep, high = rng.uniform(3.0, 6.5), rng.uniform(3.2, 7.5), rng.uniform(2.35, 3.1)
+    close = rng.random() < 0.35  # a nook: most of it within arm's reach to three metres
+    wide, high = rng.uniform(2.2, 3.6) if close else rng.uniform(3.0, 6.5), rng.uniform(2.35, 3.1)
+    deep = rng.uniform(2.2, 3.4) if close else rng.uniform(3.2, 7.5)
     left, back = -wide * rng.uniform(0.2, 0.8), -rng.uniform(0.5, 1.2)
     right, front = left + wide, back + deep
     height, width = config.size
@@ -66,7 +68,7 @@ def lay_out_room(
         rng.uniform(*config.focal) * width,
         (0.0, rng.uniform(1.05, 1.75), 0.0),
         yaw=math.atan2((left + right) / 2, front) * 0.7 + rng.uniform(-0.55, 0.55),
-        pitch=rng.uniform(0.03, 0.42),
+        pitch=rng.uniform(0.0, 0.5),
         roll=rng.gauss(0, 0.02),
     )
     stage = Stage(config, rng, camera)
@@ -77,7 +79,7 @@ def lay_out_room(
     if unseen == "texture":
         pool = [m for m in PATTERNED if m in MIDDLE and stage.allowed(m)] or [m for m in MIDDLE if stage.allowed(m)]
         _stand(stage, bounds, pool, None, "texture")
-    stage.area = (left + 0.05, right - 0.05, 0.9, max(1.5, front - 0.05))
+    stage.area = (left + 0.05, right - 0.05, 0.9, front - 0.05)
     stage_links(stage, MODELS_OF, composition)
     for _ in range(rng.randint(2, 4)):
         _furnish(stage, bounds)
@@ -187,12 +189,10 @@ def _stand(
         yaw = rng.choice((0.0, math.pi / 2, math.pi, -math.pi / 2)) + rng.gauss(0, 0.25)
         scale = 0.75 if unseen == "kind" and attempt > 15 else person_scale(stage, model)
         half = stage.footprint(model, yaw, scale)
-        if right - left < 2 * half[0] + 0.2 or front - back < 2 * half[1] + 0.2:
+        deepest = front - half[1] - 0.05
+        if right - left < 2 * half[0] + 0.2 or deepest < 0.9:
             continue
-        x, z = (
-            rng.uniform(left + half[0] + 0.05, right - half[0] - 0.05),
-            rng.uniform(0.9, max(1.0, front - half[1] - 0.05)),
-        )
+        x, z = rng.uniform(left + half[0] + 0.05, right - half[0] - 0.05), rng.uniform(0.9, deepest)
         tables = [t for t in stage.things if t.kind == "table"]
         if model == "chair" and tables and rng.random() < 0.7:
             x, z, yaw = _at_table(rng, rng.choice(tables))
