@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,7 @@ def bench(
     threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 2,
     repeats: Annotated[int, typer.Option("--repeats", help="Timed runs of each case, interleaved.")] = 25,
     as_json: Annotated[bool, JSON_OPTION] = False,
+    record: Annotated[Path | None, typer.Option("--record", help="Also write the figures as a record here.")] = None,
 ) -> None:
     """Measure a model on the CPU.
 
@@ -40,6 +42,8 @@ def bench(
         raise ConfigError(f"threads is {threads} and repeats {repeats}; both must be at least 1.")
     with only_json(as_json):
         report = BENCHES[name](model, threads, repeats)
+    if record is not None:
+        _write(record, name, report)
     if as_json:
         print_json(report)
         return
@@ -102,6 +106,26 @@ def latency(model: str | None, threads: int, repeats: int) -> dict[str, Any]:
     rows.append(row(together, slowest))
     rows.append({**row(together, slowest), "ratio": ratio, "against": "each head alone, summed"})
     return {"bench": "latency", "model": name, "environment": _environment(threads, repeats), "rows": rows}
+
+
+def _write(record: Path, name: str, report: dict[str, Any]) -> None:
+    from ..metrics import write_record
+
+    env = report["environment"]
+    write_record(
+        record,
+        command=f"visgen bench {name} --model {report['model']} --threads {env['threads']} --repeats {env['repeats']}",
+        config=None,
+        seeds=[],
+        data=f"one random picture of {WIDTH}x{HEIGHT} pixels",
+        split="none",
+        protocol={"timed": "from tensor to typed answers", "repeats": env["repeats"], "threads": env["threads"]},
+        metrics={
+            f"{r['case']} against {r['against']}": {"median_ms": r["median_ms"], "ratio": r["ratio"]}
+            for r in report["rows"]
+        },
+        environment={"timm": env["timm"], "load_1min": env["load_1min"]},
+    )
 
 
 def _interleave(cases: dict[str, Callable[[], Any]], repeats: int, warm_up: int = 3) -> dict[str, list[float]]:
