@@ -76,14 +76,14 @@ def report(args: argparse.Namespace) -> None:
         for i, layer in enumerate(runs[0].get("routing", [])):
             rows = [run["routing"][i] for run in runs]
             metrics["routing"].setdefault(arm, {})[layer["layer"]] = {
-                "I(T;E)/log T": summarise([row["normalised"] for row in rows]),
+                "normalised": summarise([row["normalised"] for row in rows]),
                 "dead experts": summarise([len(row["dead"]) for row in rows]),
                 "overlap": {pair: summarise([row["overlap"][pair] for row in rows]) for pair in layer["overlap"]},
             }
     for arm, row in metrics["figures"].items():
         print(arm, {figure: f"{cell['mean']:.4f} +- {cell['std']:.4f}" for figure, cell in row.items()})
     for arm, layers in metrics["routing"].items():
-        print(arm, {name: round(row["I(T;E)/log T"]["mean"], 3) for name, row in layers.items()})
+        print(arm, {name: round(row["normalised"]["mean"], 3) for name, row in layers.items()})
     write_record(
         args.report,
         command=f"python tasks/multitask/compare.py --data-root DATA --steps {args.steps} --out {args.out.name}",

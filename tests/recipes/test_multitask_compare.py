@@ -39,7 +39,7 @@ def test_the_report_holds_mean_and_spread_of_every_arm(tmp_path: Path) -> None:
     found = read_record(record)["metrics"]
     assert found["figures"]["joint"]["caltech100/top1"]["mean"] == pytest.approx(0.85)
     assert found["figures"]["twin-classification"]["caltech100/top1"]["std"] == pytest.approx(0.1 / 2**0.5)
-    assert found["routing"]["joint"]["blocks.2.attn"]["I(T;E)/log T"]["mean"] == pytest.approx(0.15)
+    assert found["routing"]["joint"]["blocks.2.attn"]["normalised"]["mean"] == pytest.approx(0.15)
     assert "top5" not in done.stdout and "0.8500 +- 0.0707" in done.stdout
 
 
