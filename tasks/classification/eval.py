@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     source = build_source(options.data, options.split)
     model = untrained(source) if options.quick else load_model(options.model)
 
-    # Every whole image counts once, shrunk like a photograph that is given to `visgen predict`.
+    # Every whole image counts once, resized like a photograph that is given to `visgen predict`.
     report = evaluate(
         model,
         source,

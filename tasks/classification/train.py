@@ -40,7 +40,8 @@ def start(options: argparse.Namespace, head: str, classes: tuple[str, ...]) -> M
     torch.manual_seed(options.seed)
     heads = {head: {"task": "classification", "classes": classes, "options": {"dropout": 0.2}}}
     # A training crop shows about 0.7 of a photograph at `size`, so things look as large in a whole one at 1.2 `size`.
-    settings = {"heads": heads, "default_heads": {}, "max_side": round(1.2 * options.size)}
+    sides = dict.fromkeys(("min_side", "max_side"), round(1.2 * options.size))
+    settings = {"heads": heads, "default_heads": {}, **sides}
     if options.backbone:
         name, _, timm_model = options.backbone.partition(":")
         backbone = {"name": name, "model": timm_model, "pretrained": options.pretrained}
@@ -81,9 +82,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"stopped at step {summary.steps}; the same command with --resume goes on")
         return
 
-    # Table
-    trained = trainer.module["model"]
-    report = evaluate(trained, val, head, max_side=trained.max_side, device="auto")
+    trained = trainer.module["model"]  # table: whole photographs of val
+    report = evaluate(trained, val, head, max_side=trained.max_side, min_side=trained.min_side, device="auto")
     print(f"{len(train)} training and {len(val)} other images of {len(classes)} classes; model: {summary.out}/last")
     for name, value in report.metrics.items():
         print(f"{name:<10}{value:>8.4f}")

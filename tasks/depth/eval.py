@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     source = build_source(options.data, options.split, **({"scale": options.scale} if options.scale else {}))
     model = untrained() if options.quick else load_model(options.model)
 
-    # Whole images, shrunk like a photograph that is given to `visgen predict`; answers are enlarged to the size of the
+    # Whole images, resized like a photograph that is given to `visgen predict`; answers are brought to the size of the
     # measured map. Each figure is taken within an image, then averaged over images.
     report = evaluate(
         model,

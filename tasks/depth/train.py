@@ -34,9 +34,8 @@ def start(options: argparse.Namespace) -> MultiTaskModel:
         backbone = {"name": name, "model": timm_model, "pretrained": options.pretrained}
         head = {"task": "depth", "options": {"width": 64, "fine_width": 48}}
         # A crop shows about 0.8 of a picture, so things look as large in a whole one at 1.12 times the crop's size.
-        return build_model(
-            {"backbone": backbone, "heads": {"depth": head}, "max_side": round(1.12 * max(options.size))}
-        )
+        side = round(1.12 * max(options.size))
+        return build_model({"backbone": backbone, "heads": {"depth": head}, "max_side": side, "min_side": side})
     base = load_model(options.model, "cpu")
     head = base.config()["heads"][base.resolve("depth")]
     model = build_model({**base.config(), "heads": {"depth": head}, "default_heads": {}}, load_weights=False)
@@ -79,9 +78,10 @@ def run(options: argparse.Namespace) -> None:
 
     # Table
     trained = trainer.module["model"]
+    sides = {"max_side": trained.max_side, "min_side": trained.min_side or None}
     print(f"model: {summary.out}/last\n{'val of':<30}{'images':>8}{'AbsRel':>9}{'RMSE m':>9}{'delta1':>9}")
     for source in val:
-        figures = evaluate(trained, source, "depth", max_side=trained.max_side, device="auto").metrics
+        figures = evaluate(trained, source, "depth", **sides, device="auto").metrics
         cells = "".join(f"{figures[name]:>9.4f}" for name in ("AbsRel", "RMSE", "delta1"))
         print(f"{source.name:<30}{len(source):>8}{cells}")
 

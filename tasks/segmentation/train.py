@@ -35,7 +35,8 @@ def start(options: argparse.Namespace, labels: dict[str, tuple[str, ...]]) -> Mu
         name, _, timm_model = options.backbone.partition(":")
         backbone = {"name": name, "model": timm_model, "pretrained": options.pretrained}
         # A crop shows about 0.65 of a picture, so things look as large in a whole one at 1.25 times the crop's size.
-        return build_model({"backbone": backbone, "heads": heads, "max_side": round(1.25 * max(options.size))})
+        side = round(1.25 * max(options.size))
+        return build_model({"backbone": backbone, "heads": heads, "max_side": side, "min_side": side})
     base = load_model(options.model, "cpu")
     known = [head for head in heads if head in base.specs and tuple(base.specs[head].classes) == labels[head]]
     heads |= {head: base.config()["heads"][head] for head in known}
@@ -51,13 +52,12 @@ def run(options: argparse.Namespace) -> None:
     # Data: each step draws one of the sets.
     coco = {spec: {"targets": ["segmentation"]} for spec in options.data if spec.startswith("coco:")}
     train, val = ([build_source(d, split, **coco.get(d, {})) for d in options.data] for split in ("train", "val"))
-    augment = [
+    augment = build_transform([
         {"name": "random_resized_crop", "size": options.size, "scale": [0.3, 1.0], "ratio": [0.8, 1.25]},
         {"name": "horizontal_flip"},
         {"name": "color_jitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.03},
-    ]
-    change = build_transform(augment)
-    mixture = Mixture([MixturePart(s, change, batch_size=options.batch_size) for s in train], options.seed)
+    ])  # fmt: skip
+    mixture = Mixture([MixturePart(s, augment, batch_size=options.batch_size) for s in train], options.seed)
 
     # Model and task: cross entropy in which rare classes weigh more, and half a Lovasz term, which is nearer to mIoU.
     labels = {s.heads["segmentation"]: s.classes["segmentation"] for s in train}
@@ -85,7 +85,8 @@ def run(options: argparse.Namespace) -> None:
     trained = trainer.module["model"]
     print(f"model: {summary.out}/last\n{'val of':<30}{'images':>8}{'mIoU':>8}{'pixel_accuracy':>16}")
     for source, head in zip(val, labels, strict=True):
-        figures = evaluate(trained, source, head, max_side=trained.max_side, device="auto").metrics
+        sides = {"max_side": trained.max_side, "min_side": trained.min_side or None}
+        figures = evaluate(trained, source, head, **sides, device="auto").metrics
         print(f"{head:<30}{len(source):>8}{figures['mIoU']:>8.4f}{figures['pixel_accuracy']:>16.4f}")
 
 
