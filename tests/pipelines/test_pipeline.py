@@ -214,7 +214,7 @@ def test_threshold_and_top_k_keep_the_best_boxes() -> None:
 
     corners = torch.tensor([[0.0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3], [0, 0, 4, 4]])
     boxes = Boxes(corners, torch.tensor([0, 1, 0, 1]), (10, 10), ("a", "b"), torch.tensor([0.2, 0.9, 0.5, 0.7]))
-    options = RunOptions(torch.device("cpu"), torch.float32, "moe", 320, threshold=0.5, top_k=2)
+    options = RunOptions(torch.device("cpu"), torch.float32, "moe", 320, 0, threshold=0.5, top_k=2)
     kept = _limit(boxes, options)
     assert kept.xyxy[:, 2].tolist() == [2, 4]
     assert kept.labels.tolist() == [1, 1]

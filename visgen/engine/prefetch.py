@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -54,10 +55,21 @@ def prefetch(mixture: BatchStream, start: int, stop: int, rank: int, workers: in
         batch_size=None,
         num_workers=workers,
         collate_fn=_same,
+        worker_init_fn=_leave_signals_to_the_trainer,
         # The loader draws a seed for its workers; a generator of its own leaves torch's global one alone.
         generator=torch.Generator(),
     )
     yield from loader
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Ignore SIGTERM and SIGINT, which schedulers and Ctrl-C send to every process of a run.
+
+    A loader that died of one would raise in the trainer at any moment, also while it saves. The trainer ends its
+    loaders itself, and they end when it is gone.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _same(batches: list[Any]) -> list[Any]:
