@@ -76,7 +76,7 @@ def report(args: argparse.Namespace) -> None:
         for i, layer in enumerate(runs[0].get("routing", [])):
             rows = [run["routing"][i] for run in runs]
             metrics["routing"].setdefault(arm, {})[layer["layer"]] = {
-                "normalised": summarise([row["normalised"] for row in rows]),
+                "normalised": summarise([row["I/logT"] for row in rows]),
                 "dead experts": summarise([len(row["dead"]) for row in rows]),
                 "overlap": {pair: summarise([row["overlap"][pair] for row in rows]) for pair in layer["overlap"]},
             }

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from visgen.config import load_run
-from visgen.metrics import read_record
+from visgen.metrics import read_record, routing_summary
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tasks" / "multitask" / "compare.py"
@@ -21,7 +22,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def finished(out: Path, arm: str, seed: int, metrics: dict[str, float]) -> None:
-    layer = {"layer": "blocks.2.attn", "normalised": 0.1 * (seed + 1), "dead": [3], "overlap": {"a|b": 0.5}}
+    shared = 0.5 - 0.4 * seed  # what the tasks have in common; the rest of each task's choices is its own
+    summary = routing_summary(torch.tensor([[shared, 1 - shared, 0.0], [shared, 0.0, 1 - shared]]), ("a", "b"), 1)
+    layer = {"layer": "blocks.2.attn", **summary.to_dict()}
     folder = out / f"{arm}-{seed}"
     folder.mkdir(parents=True)
     routing = [layer] if arm.startswith("joint") else []
@@ -39,7 +42,8 @@ def test_the_report_holds_mean_and_spread_of_every_arm(tmp_path: Path) -> None:
     found = read_record(record)["metrics"]
     assert found["figures"]["joint"]["caltech100/top1"]["mean"] == pytest.approx(0.85)
     assert found["figures"]["twin-classification"]["caltech100/top1"]["std"] == pytest.approx(0.1 / 2**0.5)
-    assert found["routing"]["joint"]["blocks.2.attn"]["normalised"]["mean"] == pytest.approx(0.15)
+    # the own experts tell the task for certain, the common one tells nothing: I = (1 - shared) log T
+    assert found["routing"]["joint"]["blocks.2.attn"]["normalised"]["values"] == pytest.approx([0.5, 0.9])
     assert "top5" not in done.stdout and "0.8500 +- 0.0707" in done.stdout
 
 
