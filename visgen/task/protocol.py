@@ -97,9 +97,10 @@ def resize_logits(logits: Tensor, valid: tuple[int, int], size: tuple[int, int],
     `valid`, each output pixel sits where it sat in the input.
     """
     rows, columns = -(-valid[0] // stride), -(-valid[1] // stride)
-    full = F.interpolate(
-        logits[None, :, :rows, :columns].to(torch.float32), scale_factor=stride, mode="bilinear", align_corners=False
-    )[..., : valid[0], : valid[1]]
+    # Channels last: with many classes both the enlargement and the argmax after it are several times faster on CPUs.
+    cells = logits[None, :, :rows, :columns].to(torch.float32).contiguous(memory_format=torch.channels_last)
+    full = F.interpolate(cells, scale_factor=stride, mode="bilinear", align_corners=False)
+    full = full[..., : valid[0], : valid[1]]
     if tuple(valid) != tuple(size):
         full = F.interpolate(full, size=tuple(size), mode="bilinear", align_corners=False)
     return full[0]
