@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from visgen.data import Batch
-from visgen.errors import ConfigError
+from visgen.errors import ConfigError, DataError
 from visgen.losses.routing import RoutingLossConfig
 from visgen.structures import ClassLabel, DepthMap
 from visgen.task import MultiTaskObjective, build_model
@@ -77,3 +77,16 @@ def test_refusals_name_the_head():
     wrong.heads["depth"] = "depth.far"
     with pytest.raises(ConfigError, match="source 'test' feeds head 'depth.far'"):
         objective().loss(wrong)
+
+
+def test_an_image_without_a_target_does_not_count():
+    made = objective()
+    made.module.eval()
+    two = batch(("depth",))
+    one = batch(("depth",))
+    one.targets["depth"][1] = None
+    alone = Batch(two.images[:1], {"depth": two.targets["depth"][:1]}, {"depth": "depth"}, [{}], "test")
+    torch.testing.assert_close(made.loss(one)["depth"], made.loss(alone)["depth"], rtol=1e-4, atol=1e-5)
+    one.targets["depth"][0] = None
+    with pytest.raises(DataError, match="no image of a batch from 'test' has a target for depth"):
+        made.loss(one)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..data import Batch
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, DataError, nearest
 from ..losses.routing import RoutingLoss, RoutingLossConfig, merge_routing
 from .model import MultiTaskModel
 from .objective import Phase
@@ -77,6 +77,7 @@ class MultiTaskObjective:
 
         Raises:
             ConfigError: The batch feeds a head that the model lacks.
+            DataError: No image of the batch has a target. Single images without one are left out of the loss.
         """
         state = self.model.backbone.prefix(batch.images)
         logs: dict[str, Tensor] = {}
@@ -88,21 +89,31 @@ class MultiTaskObjective:
                     f"source '{batch.source}' feeds head '{head}', which the model lacks; add it under model.heads, or "
                     "rename the source's head."
                 )
+            targets = batch.targets.get(task, [])
+            labelled = [i for i, target in enumerate(targets) if target is not None]
+            if not labelled:
+                continue
             features = self.model.backbone.suffix(state, task)
             if features.extras.get("routing"):
                 statistics.append(features.extras["routing"])
             logits, _ = self.model(batch.images, head, features)
+            if len(labelled) < len(targets):
+                logits, targets = logits[labelled], [targets[i] for i in labelled]
             weights = self._class_weights[head.replace(".", "__")] if self._has_weights(head) else None
             value = TASKS.get(task).loss(
                 logits,
-                batch.targets[task],
+                targets,
                 self.loss_options[head],
                 weights.to(logits.device) if weights is not None else None,
             )
             logs[head] = value.detach()
             weighted = self.loss_weights.get(head, 1.0) * value
             total = weighted if total is None else total + weighted
-        assert total is not None, "collate refuses a batch without heads"
+        if total is None:
+            raise DataError(
+                f"no image of a batch from '{batch.source}' has a target for {', '.join(batch.heads)}; leave "
+                "unlabelled images out of the training split."
+            )
         if self.routing is not None and statistics:
             terms = self.routing(merge_routing(statistics))
             total = total + terms.pop("loss")
