@@ -3,8 +3,8 @@
 Every arm has the same stem, data, transforms and seed. A twin has dense blocks of equal active parameters and gets as
 many batches of its task as the joint run draws for it. Several processes may share the arms; --report gathers them.
 
-    python tasks/multitask/compare.py --data-root DATA --steps 1200 --out runs/compare
-    python tasks/multitask/compare.py --data-root DATA --steps 1200 --out runs/compare --report RECORD.json
+    python tasks/multitask/compare.py --data-root DATA --steps 1600 --out runs/compare
+    python tasks/multitask/compare.py --data-root DATA --steps 1600 --out runs/compare --report RECORD.json
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def main() -> None:
     """Read the command line and train, or report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", required=True, help="folder of the data sets")
-    parser.add_argument("--steps", type=int, default=1200, help="steps of a joint run")
+    parser.add_argument("--steps", type=int, default=1600, help="steps of a joint run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))

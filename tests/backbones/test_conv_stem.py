@@ -55,6 +55,19 @@ def test_final_conv_is_the_last_feature_of_the_classifier(trained):
         torch.testing.assert_close(ConvStem(config).eval()(images)[32], model.forward_features(images))
 
 
+def test_layer_norm_gives_unit_maps_and_leaves_the_last(trained):
+    _, path = trained
+    images = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        plain = ConvStem(ConvStemConfig(**MOBILE, weights=str(path))).eval()(images)
+        normed = ConvStem(ConvStemConfig(**MOBILE, weights=str(path), layer_norm=True)).eval()(images)
+    assert torch.equal(normed[32], plain[32])
+    for stride in (4, 8, 16):
+        centred = plain[stride] - plain[stride].mean(1, keepdim=True)
+        unit = centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
+        torch.testing.assert_close(normed[stride], unit, rtol=1e-4, atol=1e-4)
+
+
 def test_batch_norm_stays_as_it_came(trained):
     _, path = trained
     stem = ConvStem(ConvStemConfig(**MOBILE, weights=str(path))).train()

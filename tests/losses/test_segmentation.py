@@ -117,6 +117,16 @@ def test_sum_of_terms():
     assert torch.equal(segmentation_loss(logits, target), segmentation_cross_entropy(logits, target))
 
 
+def test_region_stride_thins_only_the_overlap_terms():
+    logits, target = draw(size=(7, 9))
+    whole = segmentation_loss(logits, target, dice=0.5, lovasz=2.0, region_stride=2)
+    few, labels = logits[..., 1::2, 1::2], target[:, 1::2, 1::2]
+    terms = 0.5 * dice_loss(few, labels) + 2.0 * lovasz_softmax_loss(few, labels)
+    assert torch.allclose(whole, segmentation_cross_entropy(logits, target) + terms)
+    with pytest.raises(ValueError, match="region_stride is 0; it must be >= 1"):
+        segmentation_loss(logits, target, dice=1.0, region_stride=0)
+
+
 def test_each_term_learns_a_map():
     for weights in ({"dice": 0.0}, {"dice": 3.0}, {"lovasz": 3.0}):
         logits, target = draw(7, size=(8, 8))

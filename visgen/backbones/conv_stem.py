@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -32,6 +33,8 @@ class ConvStemConfig:
             suits small batches; do it after the weights are known, never from scratch.
         final_conv: Append the model's last 1x1 convolution (`conv_head`, `bn2`) to the stride-32 map, where it
             has one.
+        layer_norm: Normalise the maps at strides 4, 8 and 16 over their channels, with a learned scale, so that
+            decoders read values of unit size; the stride-32 map stays as the model was trained to give it.
     """
 
     name: str = "mobilenetv2_100"
@@ -43,6 +46,7 @@ class ConvStemConfig:
     freeze: tuple[str, ...] = ()
     fold_norm: bool = False
     final_conv: bool = False
+    layer_norm: bool = False
 
 
 def load_timm_weights(model: nn.Module, path: str | Path) -> None:
@@ -133,6 +137,9 @@ class ConvStem(nn.Module):
             self.channels[32] = full.conv_head.out_channels
         if config.fold_norm:
             self._fold()
+        self.norms = nn.ModuleDict(
+            {str(s): LayerNorm2d(self.channels[s]) for s in STRIDES[:-1]} if config.layer_norm else {}
+        )
         for name, parameter in self.net.named_parameters():
             if config.freeze and name.startswith(tuple(config.freeze)):
                 parameter.requires_grad_(False)
@@ -167,4 +174,6 @@ class ConvStem(nn.Module):
         maps = self.net(x)
         levels = {s: maps[i] for s, i in self._index.items()}
         levels[32] = self.final(levels[32])
+        for stride, norm in self.norms.items():
+            levels[int(stride)] = norm(levels[int(stride)])
         return levels

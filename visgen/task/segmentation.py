@@ -28,13 +28,14 @@ class SegmentationLossOptions:
 
     Attributes:
         stride: The loss looks at every `stride`-th pixel (1, 2 or 4); logits are resized to that grid.
-        label_smoothing, dice, lovasz: As in `visgen.losses.segmentation_loss`.
+        label_smoothing, dice, lovasz, region_stride: As in `visgen.losses.segmentation_loss`.
     """
 
     stride: int = 1
     label_smoothing: float = 0.0
     dice: float = 0.0
     lovasz: float = 0.0
+    region_stride: int = 1
 
 
 class SegmentationTask(Task):
@@ -62,6 +63,7 @@ class SegmentationTask(Task):
             label_smoothing=chosen.label_smoothing,
             dice=chosen.dice,
             lovasz=chosen.lovasz,
+            region_stride=chosen.region_stride,
         )
 
     def decode(
