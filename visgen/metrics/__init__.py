@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .classification import ClassificationMetric
 from .depth import ALIGNMENTS, DepthMetric, align_depth
+from .detection import DetectionMetric
 from .protocol import Metric
 from .record import read_record, summarise, write_record
 from .routing import RoutingSummary, routing_summary
@@ -13,6 +14,7 @@ __all__ = [
     "ALIGNMENTS",
     "ClassificationMetric",
     "DepthMetric",
+    "DetectionMetric",
     "Metric",
     "RoutingSummary",
     "SegmentationMetric",
