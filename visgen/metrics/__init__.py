@@ -5,6 +5,7 @@ from __future__ import annotations
 from .classification import ClassificationMetric
 from .depth import ALIGNMENTS, DepthMetric, align_depth
 from .detection import DetectionMetric
+from .ood import OODMetric, ood_figures
 from .protocol import Metric
 from .record import read_record, summarise, write_record
 from .routing import RoutingSummary, routing_summary
@@ -16,9 +17,11 @@ __all__ = [
     "DepthMetric",
     "DetectionMetric",
     "Metric",
+    "OODMetric",
     "RoutingSummary",
     "SegmentationMetric",
     "align_depth",
+    "ood_figures",
     "read_record",
     "routing_summary",
     "summarise",
