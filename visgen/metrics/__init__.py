@@ -9,6 +9,7 @@ from .ood import OODMetric, ood_figures
 from .protocol import Metric
 from .record import read_record, summarise, write_record
 from .routing import RoutingSummary, routing_summary
+from .scene_graph import SceneGraphMetric
 from .segmentation import SegmentationMetric
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Metric",
     "OODMetric",
     "RoutingSummary",
+    "SceneGraphMetric",
     "SegmentationMetric",
     "align_depth",
     "ood_figures",
