@@ -76,7 +76,9 @@ class VisualGenome150(GraphImages):
         if not self.records:
             raise DataError(f"vg150 set {self.base} has 0 images with relations in split '{split}'; check val_images.")
 
-    def _read(self, table: dict[str, np.ndarray], row: int, image: dict[str, Any], files: dict[str, Path]) -> Any:
+    def _read(
+        self, table: dict[str, np.ndarray], row: int, image: dict[str, Any], files: dict[str, Path]
+    ) -> GraphRecord:
         where = f"{self.base}: image {image['image_id']}"
         if f"{image['image_id']}.jpg" not in files:
             raise DataError(f"{where} has no file {image['image_id']}.jpg in {', '.join(FOLDERS)}; unpack both parts.")
