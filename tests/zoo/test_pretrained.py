@@ -47,6 +47,11 @@ def test_half_precision_halves_the_file_and_keeps_the_answers(model: MultiTaskMo
     assert torch.allclose(answers(loaded)["classification"], answers(model)["classification"], atol=5e-3)
 
 
+def test_equal_weights_give_equal_bytes(model: MultiTaskModel, tmp_path: Path) -> None:
+    stored = {(save_pretrained(model, tmp_path / str(i)) / "model.safetensors").read_bytes() for i in range(8)}
+    assert len(stored) == 1
+
+
 def test_values_that_half_precision_cannot_hold_stay_whole(model: MultiTaskModel, tmp_path: Path) -> None:
     name, weight = next((n, p) for n, p in model.named_parameters() if p.ndim == 2)
     with torch.no_grad():

@@ -67,7 +67,9 @@ def write_tensors(model: nn.Module, path: Path, dtype: str = "float32") -> None:
             continue
         first_name[key] = name
         tensors[name] = _to_stored(value.detach(), _STORED[dtype] if id(value) in parameters else torch.float32)
-    save_file(tensors, path, metadata={"format": "pt", "shared": json.dumps(shared)})
+    # safetensors writes several entries in any order; with one alone, equal weights give equal bytes and one hash.
+    entries = {"format": "pt", **({"shared": json.dumps(shared)} if shared else {})}
+    save_file(tensors, path, metadata=entries)
 
 
 def _to_stored(value: Tensor, dtype: torch.dtype) -> Tensor:
