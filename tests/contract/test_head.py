@@ -15,7 +15,7 @@ from visgen.structures.features import Features
 
 # Two shapes of backbone: a transformer with one width, a convolutional net with growing ones.
 SHAPES = {"even": ({4: 16, 8: 16, 16: 16, 32: 16}, 16), "growing": ({4: 8, 8: 12, 16: 20, 32: 40}, 44)}
-OUTPUTS = {"classification": 5, "segmentation": 5, "depth": 1}
+OUTPUTS = {"classification": 5, "segmentation": 5, "depth": 1, "detection": 5}
 
 
 def build(name: str, shape: str) -> Head:
@@ -38,6 +38,9 @@ def features(shape: str, batch: int, size: tuple[int, int]) -> Features:
 def expected_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
     if name == "classification":
         return (batch, OUTPUTS[name])
+    if name == "detection":
+        points = sum(math.ceil(size[0] / s) * math.ceil(size[1] / s) for s in (8, 16, 32))
+        return (batch, points, 7 + OUTPUTS[name])
     return (batch, OUTPUTS[name], math.ceil(size[0] / 4), math.ceil(size[1] / 4))
 
 

@@ -20,6 +20,7 @@ from visgen.structures import (
     ClassLabel,
     DepthMap,
     Masks,
+    SceneGraph,
     SemanticMap,
     value_from_dict,
 )
@@ -54,6 +55,11 @@ def depth_map() -> DepthMap:
     return DepthMap((metres * 1000).round() / 1000)
 
 
+def scene_graph() -> SceneGraph:
+    triplets = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    return SceneGraph(boxes(), triplets, ("behind", "in front of"), scores=torch.tensor([0.25, 0.5]))
+
+
 # Registered value -> (the task that it answers, an example).
 EXAMPLES: dict[str, tuple[str, Callable[[], Any]]] = {
     Classification.type_name: ("classification", lambda: Classification(torch.tensor([0.5, 0.25, 0.25]), NAMES)),
@@ -62,6 +68,7 @@ EXAMPLES: dict[str, tuple[str, Callable[[], Any]]] = {
     Masks.type_name: ("detection", masks),
     SemanticMap.type_name: ("segmentation", semantic_map),
     DepthMap.type_name: ("depth", depth_map),
+    SceneGraph.type_name: ("scene_graph", scene_graph),
 }
 
 

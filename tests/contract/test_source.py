@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from visgen.data import FORMATS, READERS, Mixture, MixturePart, Sample, Source, build_source, collate
-from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+from visgen.data.town.source import TASKS
+from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
 
 NAMES = ("cat", "dog")
 COUNT = 4
@@ -24,6 +25,7 @@ TYPES = {
     "masks": Masks,
     "segmentation": SemanticMap,
     "depth": DepthMap,
+    "scene_graph": SceneGraph,
 }
 
 
@@ -107,6 +109,55 @@ def write_parquet(folder: Path) -> str:
     return f"parquet:{folder}"
 
 
+def write_scene_graph(folder: Path) -> str:
+    images = []
+    for index in range(COUNT):
+        height, width = SIZES[index]
+        photograph(index).save(folder / f"{index}.jpg")
+        objects = [{"id": i, "category": NAMES[i], "bbox": [4 * i, 4, 16, 26 - index]} for i in range(2)]
+        relations = [{"subject_id": 0, "predicate": "near", "object_id": 1}]
+        images.append({"id": index, "file": f"{index}.jpg", "width": width, "height": height, "objects": objects})
+        images[-1]["relations"] = relations
+    data = {"objects": list(NAMES), "predicates": ["near", "on"], "images": images}
+    (folder / "train.json").write_text(json.dumps(data), encoding="utf-8")
+    return f"scene-graph:{folder}"
+
+
+def write_vg150(folder: Path) -> str:
+    h5py = pytest.importorskip("h5py")
+    (folder / "VG_100K").mkdir()
+    listed = []
+    for index in range(COUNT):
+        height, width = SIZES[index]
+        photograph(index).save(folder / "VG_100K" / f"{index}.jpg")
+        listed.append({"image_id": index, "width": width, "height": height})
+    (folder / "image_data.json").write_text(json.dumps(listed), encoding="utf-8")
+    dicts = {"label_to_idx": {"cat": 1, "dog": 2}, "predicate_to_idx": {"near": 1}}
+    (folder / "VG-SGG-dicts.json").write_text(json.dumps(dicts), encoding="utf-8")
+    first = np.arange(COUNT)
+    with h5py.File(folder / "VG-SGG.h5", "w") as file:
+        file["split"] = np.zeros(COUNT, int)
+        file["labels"] = np.tile([[1], [2]], (COUNT, 1))
+        file["boxes_1024"] = np.tile([[200, 300, 301, 401], [500, 400, 300, 200]], (COUNT, 1))
+        file["relationships"] = np.stack((2 * first, 2 * first + 1), 1)
+        file["predicates"] = np.ones((COUNT, 1), int)
+        for name, values in (("box", (2 * first, 2 * first + 1)), ("rel", (first, first))):
+            file[f"img_to_first_{name}"], file[f"img_to_last_{name}"] = values
+    return f"vg150:{folder}"
+
+
+def write_vrd(folder: Path) -> str:
+    (folder / "images").mkdir()
+    annotations = {}
+    for index in range(COUNT):
+        photograph(index).save(folder / "images" / f"{index}.jpg")
+        ends = [{"category": i, "bbox": [4, 30, 4 * i, 20 + 4 * i]} for i in range(2)]
+        annotations[f"{index}.jpg"] = [{"predicate": 0, "subject": ends[0], "object": ends[1]}]
+    for name, content in (("annotations_train", annotations), ("objects", NAMES), ("predicates", ["near"])):
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    return f"vrd:{folder}"
+
+
 def write_town(folder: Path) -> str:
     return "town:street"
 
@@ -118,9 +169,15 @@ WRITERS: dict[str, Callable[[Path], str]] = {
     "coco": write_coco,
     "npz": write_npz,
     "parquet": write_parquet,
+    "scene-graph": write_scene_graph,
+    "vg150": write_vg150,
+    "vrd": write_vrd,
     "town": write_town,
 }
-OPTIONS: dict[str, dict[str, object]] = {"town": {"count": COUNT, "size": (48, 64)}}
+OPTIONS: dict[str, dict[str, object]] = {
+    "town": {"count": COUNT, "size": (48, 64), "tasks": (*TASKS, "scene_graph")},
+    "vg150": {"val_images": 0},
+}
 
 
 @pytest.fixture(scope="module", params=FORMATS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 from visgen.backbones import BACKBONES
 from visgen.errors import VisgenError
 from visgen.metrics import Metric
-from visgen.structures import Classification, ClassLabel, DepthMap, SemanticMap, value_from_dict
+from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, SemanticMap, value_from_dict
 from visgen.task import TASK_KEYS, TASKS, HeadSpec, MultiTaskModel
 
 CLASSES = ("cat", "dog", "tree")
@@ -39,6 +40,19 @@ def depth_maps() -> list[DepthMap]:
     return [DepthMap(metres), DepthMap(metres.flip(1))]
 
 
+def boxes() -> list[Boxes]:
+    first = torch.tensor([[4.0, 6.0, 40.0, 50.0], [50.0, 20.0, 90.0, 60.0]])
+    second = torch.tensor([[10.0, 10.0, 30.0, 44.0]])
+    return [
+        Boxes(first, torch.tensor([0, 2]), SIZE, CLASSES),
+        Boxes(second, torch.tensor([1]), SIZE, CLASSES, is_crowd=torch.tensor([False])),
+    ]
+
+
+def scored(target: Boxes) -> Boxes:
+    return replace(target, scores=torch.linspace(0.9, 0.6, len(target)), is_crowd=None)
+
+
 def certain(target: ClassLabel) -> Classification:
     return Classification(torch.eye(len(CLASSES))[target.label], CLASSES)
 
@@ -47,11 +61,13 @@ def certain(target: ClassLabel) -> Classification:
 CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[[Any], Any]]] = {
     "classification": (CLASSES, class_labels, Classification, certain),
     "segmentation": (CLASSES, semantic_maps, SemanticMap, lambda target: target),
+    "detection": (CLASSES, boxes, Boxes, scored),
     "depth": ((), depth_maps, DepthMap, lambda target: target),
 }
 PERFECT = {
     "classification": {"top1": 1.0},
     "segmentation": {"mIoU": 1.0, "pixel_accuracy": 1.0},
+    "detection": {"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "AR@100": 1.0},
     "depth": {"AbsRel": 0.0, "RMSE": 0.0, "delta1": 1.0},
 }
 
@@ -79,7 +95,8 @@ def test_the_loss_falls_when_trained(key: str) -> None:
     classes, targets, _, _ = CASES[key]
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
-    for _ in range(4):
+    # A detector's true scores are the quality of its own boxes, so its loss rises before it falls.
+    for _ in range(25 if key == "detection" else 4):
         logits, _ = model(photographs(), key)
         loss = task.loss(logits, targets(), {})
         assert loss.shape == () and loss.isfinite()
@@ -119,7 +136,12 @@ def test_a_batch_of_two_is_answered_like_two_of_one(key: str) -> None:
     both = model.predict(images, [key])[key]
     for i in range(2):
         (single,) = model.predict(images[i : i + 1], [key])[key]
-        field = {"classification": "probabilities", "segmentation": "confidence", "depth": "metres"}[key]
+        field = {
+            "classification": "probabilities",
+            "detection": "scores",
+            "segmentation": "confidence",
+            "depth": "metres",
+        }[key]
         torch.testing.assert_close(getattr(single, field), getattr(both[i], field), rtol=1e-3, atol=1e-4)
 
 

@@ -7,7 +7,7 @@ import torch
 from visgen.data import Sample
 from visgen.data.check import check_source, check_sources
 from visgen.errors import ConfigError, UnknownName
-from visgen.structures import Boxes, DepthMap, Masks, SemanticMap
+from visgen.structures import Boxes, DepthMap, Masks, SceneGraph, SemanticMap
 
 
 class Given:
@@ -58,6 +58,17 @@ def test_boxes_and_masks():
     assert report.findings[0].level == "error" and not report.ok and report.exit_status == 1
     assert "x: a [40, 30, 60, 39] on 48 x 40" in report.table()
     assert report.splits["train"]["histogram"] == {"detection": {"a": 6, "b": 0}}
+
+
+def test_relations_are_counted_by_predicate():
+    boxes = Boxes(
+        torch.tensor([[2.0, 2, 10, 10], [5, 5, 20, 20]]), torch.zeros(2, dtype=torch.int64), (40, 48), CLASSES
+    )
+    graph = SceneGraph(boxes, torch.tensor([[0, 1, 0], [1, 0, 0]]), ("near", "on"))
+    source = Given([Sample(picture(0), {"scene_graph": graph}, {"id": "x"})], {"scene_graph": ("near", "on")})
+    report = check_sources({"train": source})
+    assert report.splits["train"]["histogram"] == {"scene_graph": {"near": 2, "on": 0}}
+    assert found(report) == {("warning", "scene_graph class never seen", "train"): 1}
 
 
 def test_maps_and_depth():

@@ -13,7 +13,8 @@ from visgen.data.prepare import place, stable_order, verify_archives
 from visgen.errors import DataError, UnknownName
 from visgen.shipped import shipped_path
 
-NAMES = ["caltech101", "camvid", "cifar10", "coco", "hololens", "kitti", "sevenscenes", "tiny_imagenet"]
+NAMES = ["caltech101", "camvid", "cifar10", "coco", "hololens", "kitti"]
+NAMES += ["scene_graph_coco_derived", "sevenscenes", "tiny_imagenet", "vg150", "vrd"]
 
 
 def script(name):
@@ -209,6 +210,62 @@ def test_kitti(tmp_path, write_picture):
     assert train[1].meta["id"] == f"{drive}_image_03_0000000005"
     (source / "2011_09_26" / drive / "image_03" / "data" / "0000000005.png").unlink()
     assert run("kitti", source, tmp_path / "out2") == 2
+
+
+def test_scene_graph_coco_derived(tmp_path, write_picture):
+    source = tmp_path / "in" / "graphs"
+    source.mkdir(parents=True)
+    objects = [{"id": i, "category": "cat", "bbox": [i, 0, 9, 9]} for i in range(2)]
+    image = {"id": 3, "width": 48, "height": 40, "objects": objects}
+    image["relations"] = [{"subject_id": 1, "predicate": "on", "object_id": 0}]
+    for split in ("train", "val"):
+        write_picture(tmp_path / "in" / "photos" / f"{split}.png")
+        data = {"objects": ["cat"], "predicates": ["on"], "images": [{**image, "file": f"../photos/{split}.png"}]}
+        (source / f"{split}.json").write_text(json.dumps(data))
+    assert run("scene_graph_coco_derived", source, tmp_path / "out") == 0
+    sample = build_source(f"scene-graph:{tmp_path / 'out'}", "val")[0]
+    assert sample.targets["scene_graph"].names == (("cat", "on", "cat"),)
+    assert sample.meta["path"] == str(tmp_path / "out" / "images" / "val.png")
+    (tmp_path / "in" / "photos" / "val.png").unlink()
+    assert run("scene_graph_coco_derived", source, tmp_path / "out2") == 2
+
+
+def test_vg150(tmp_path, write_picture):
+    h5py = pytest.importorskip("h5py")
+    source = tmp_path / "in"
+    for image in (1, 2, 3):
+        write_picture(source / "VG_100K" / f"{image}.jpg", size=(32, 64))
+    with h5py.File(source / "VG-SGG.h5", "w") as file:
+        file["split"] = np.array([0, 0, 2])
+        file["labels"], file["predicates"] = np.ones((6, 1), int), np.ones((3, 1), int)
+        file["boxes_1024"] = np.tile([100, 100, 50, 50], (6, 1))
+        file["relationships"] = np.arange(6).reshape(3, 2)
+        for kind, each in (("box", 2), ("rel", 1)):
+            file[f"img_to_first_{kind}"] = np.arange(3) * each
+            file[f"img_to_last_{kind}"] = np.arange(3) * each + each - 1
+    (source / "VG-SGG-dicts.json").write_text(json.dumps({"label_to_idx": {"a": 1}, "predicate_to_idx": {"on": 1}}))
+    listed = [{"image_id": i, "width": 64, "height": 32} for i in (1, 2, 3)]
+    (source / "image_data.json").write_text(json.dumps(listed))
+    assert run("vg150", source, tmp_path / "out") == 0
+    assert [r.id for r in build_source(f"vg150:{tmp_path / 'out'}", "val").records] == [1, 2]
+    assert run("vg150", source, source) == 0
+    (source / "image_data.json").unlink()
+    assert run("vg150", source, tmp_path / "out2") == 2
+
+
+def test_vrd(tmp_path, write_picture):
+    source = tmp_path / "in"
+    ends = [{"category": i, "bbox": [0, 9, i, 9 + i]} for i in range(2)]
+    for split in ("train", "test"):
+        write_picture(source / "sg_dataset" / f"sg_{split}_images" / f"{split}.jpg")
+        rows = {f"{split}.jpg": [{"predicate": 0, "subject": ends[0], "object": ends[1]}]}
+        (source / f"annotations_{split}.json").write_text(json.dumps(rows))
+    (source / "objects.json").write_text(json.dumps(["a", "b"]))
+    (source / "predicates.json").write_text(json.dumps(["on"]))
+    assert run("vrd", source, tmp_path / "out") == 0
+    assert build_source(f"vrd:{tmp_path / 'out'}", "test")[0].targets["scene_graph"].names == (("a", "on", "b"),)
+    (source / "objects.json").unlink()
+    assert run("vrd", source, tmp_path / "out2") == 2
 
 
 def test_archives_are_compared_with_the_manifest(tmp_path):

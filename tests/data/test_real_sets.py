@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from visgen.data import build_source
+from visgen.data import build_source, triplet_counts
 
 SETS = [
     ("imagefolder", "caltech100", {"train": 3949, "val": 789}, {}, 100),
@@ -12,6 +12,8 @@ SETS = [
     ("coco", "clothing_ccp", {"train": 804, "val": 99}, {}, 1),
     ("coco", "indoor85", {"train": 65, "val": 20}, {}, 30),
     ("coco", "openimages5", {"val": 14}, {}, 5),
+    ("scene-graph", "scene_graph_coco_derived", {"train": 297, "val": 103}, {"targets": ["detection"]}, 80),
+    ("scene-graph", "scene_graph_coco_derived", {"train": 297, "val": 103}, {"targets": ["scene_graph"]}, 9),
     ("depth", "depth_7scenes_redkitchen", {"train": 234, "val": 37}, {}, 0),
     ("depth", "depth_hololens_indoor", {"train": 125, "val": 24}, {}, 0),
     ("depth", "depth_kitti_lidar", {"train": 100, "val": 20}, {}, 0),
@@ -21,7 +23,7 @@ SETS = [
 ]
 
 
-@pytest.mark.parametrize(("form", "name", "counts", "options", "classes"), SETS, ids=[s[1] for s in SETS])
+@pytest.mark.parametrize(("form", "name", "counts", "options", "classes"), SETS, ids=[f"{s[1]}-{s[4]}" for s in SETS])
 def test_counts_classes_and_first_sample(data_root, tmp_path, form, name, counts, options, classes):
     if form == "parquet":
         options = {**options, "cache": str(tmp_path)}
@@ -54,6 +56,16 @@ def test_coco_mini_annotations_and_kinds(data_root):
     bear = semantic["val"][0].targets["segmentation"]
     shared = (bear.ids == bear.classes.index("bear")) & sample.targets["masks"].masks[0]
     assert int(shared.sum()) > 0.95 * int(sample.targets["masks"].area[0])
+
+
+def test_the_derived_scene_graphs_agree_with_their_card(data_root):
+    train, val = (build_source(f"scene-graph:{data_root / 'scene_graph_coco_derived'}", s) for s in ("train", "val"))
+    counts, found = triplet_counts(train), triplet_counts(val)
+    assert (sum(counts.values()), len(counts), sum(found.values()), len(found)) == (5372, 1713, 2292, 829)
+    unseen = {triplet: n for triplet, n in found.items() if triplet not in counts}
+    assert (len(unseen), sum(unseen.values())) == (351, 580) and set(unseen) == set(val.zero_shot)
+    assert sum(len(r.labels) for r in train.records) == 2066 and sum(len(r.labels) for r in val.records) == 779
+    assert sum(train.left_out.values()) == 0 and sum(val.left_out.values()) == 0
 
 
 def test_camvid_first_frame_is_mostly_road_and_buildings(data_root):

@@ -8,6 +8,7 @@ from .mixture import MODES, Mixture, MixturePart, StepDataset
 from .sample import Sample
 from .source import FORMATS, READERS, Concat, Mapped, MissingSplit, Source, Subset, build_source
 from .transforms import TRANSFORMS, Compose, Transform, build_transform
+from .triplets import triplet_counts
 
 __all__ = [
     "FORMATS",
@@ -35,4 +36,5 @@ __all__ = [
     "check_sources",
     "collate",
     "list_datasets",
+    "triplet_counts",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, VisgenError
-from ..structures import IGNORE, Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+from ..structures import IGNORE, Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
 from .duplicates import difference_hash, near_pairs, pixel_digest
 from .sample import Sample
 from .source import MissingSplit, Source, build_source
@@ -47,8 +47,8 @@ class Report:
 
     Args:
         spec: The data set.
-        splits: Split to its numbers: "samples", "sizes", and per task "histogram" (class name to images, boxes or share
-            of labelled pixels) or "depth" (metres and share of known pixels).
+        splits: Split to its numbers: "samples", "sizes", and per task "histogram" (class or predicate to images,
+            boxes, relations or share of labelled pixels) or "depth" (metres and share of known pixels).
         findings: Errors first.
     """
 
@@ -207,6 +207,8 @@ class _Scan:
         elif isinstance(value, Boxes):
             np.add.at(self.histogram[task], value.labels.numpy(), 1)
             self.boxes(name, value)
+        elif isinstance(value, SceneGraph):
+            np.add.at(self.histogram[task], value.triplets[:, 2].numpy(), 1)
         elif isinstance(value, Masks):
             self.masks(name, value, sample.targets.get("detection"))
         elif isinstance(value, SemanticMap):

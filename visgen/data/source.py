@@ -13,7 +13,7 @@ from .sample import Sample
 
 __all__ = ["FORMATS", "READERS", "Concat", "Mapped", "MissingSplit", "Source", "Subset", "build_source", "split_spec"]
 
-FORMATS = ("coco", "depth", "imagefolder", "npz", "parquet", "semantic", "town")
+FORMATS = ("coco", "depth", "imagefolder", "npz", "parquet", "scene-graph", "semantic", "town", "vg150", "vrd")
 """The formats that `build_source` reads; each has a member of READERS."""
 
 READERS: Registry[Callable[..., Any]] = Registry(
@@ -77,9 +77,10 @@ def build_source(spec: str, split: str = "train", **options: Any) -> Source:
         DataError: The files do not keep to the format.
     """
     form, path = split_spec(spec)
+    module = "visgen.data.town" if form == "town" else f"visgen.data.readers.{form.replace('-', '_')}"
     if form not in READERS:
         # Readers register themselves when imported; only the one that is asked for is.
-        import_module(f"visgen.data.{'town' if form == 'town' else 'readers.' + form}")
+        import_module(module)
     reader = READERS.get(form)
     try:
         return reader(path, split, **options)
@@ -87,7 +88,7 @@ def build_source(spec: str, split: str = "train", **options: Any) -> Source:
         # The interpreter names the wrong keyword; anything else is not the caller's doing and goes up unchanged.
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ConfigError(f"data '{spec}': {error}; see visgen.data.readers.{form} for its options.") from error
+        raise ConfigError(f"data '{spec}': {error}; see {module} for its options.") from error
 
 
 class _Wrapper:

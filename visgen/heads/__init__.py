@@ -2,8 +2,9 @@
 
 from .classification import ClassificationHead
 from .depth import DepthHead
+from .detection import DetectionHead
 from .protocol import HEADS, Head
 from .pyramid_decoder import PyramidDecoder
 from .segmentation import SegmentationHead
 
-__all__ = ["HEADS", "ClassificationHead", "DepthHead", "Head", "PyramidDecoder", "SegmentationHead"]
+__all__ = ["HEADS", "ClassificationHead", "DepthHead", "DetectionHead", "Head", "PyramidDecoder", "SegmentationHead"]

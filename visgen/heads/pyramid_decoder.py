@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .protocol import Features
 
-__all__ = ["PyramidDecoder"]
+__all__ = ["PyramidDecoder", "conv_block", "resize_like"]
 
 
-def _block(inputs: int, outputs: int) -> nn.Sequential:
-    # Group norm, because one batch may hold two images and batches alternate between tasks.
+def conv_block(inputs: int, outputs: int) -> nn.Sequential:
+    """A 3 x 3 convolution, group norm over 8 groups and ReLU.
+
+    Group norm, because one batch may hold two images and batches alternate between tasks.
+    """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
     )
@@ -38,22 +41,25 @@ class PyramidDecoder(nn.Module):
             raise ConfigError(f"decoder widths are {width} and {fine_width}; both must be multiples of 8.")
         self.lateral16 = nn.Conv2d(channels[16], width, 1)
         self.context = nn.Linear(token_dim, width)
-        self.block16 = _block(width, width)
+        self.block16 = conv_block(width, width)
         self.lateral8 = nn.Conv2d(channels[8], width, 1)
-        self.block8 = _block(width, width)
+        self.block8 = conv_block(width, width)
         self.lateral4 = nn.Conv2d(channels[4], fine_width, 1)
         self.narrow = nn.Conv2d(width, fine_width, 1)
-        self.block4 = _block(fine_width, fine_width)
+        self.block4 = conv_block(fine_width, fine_width)
 
     def forward(self, features: Features) -> Tensor:
         x = self.lateral16(features.pyramid[16])
         x = self.block16(x + self.context(features.token.to(x.dtype))[:, :, None, None])
-        x = self.block8(_resize_like(x, features.pyramid[8]) + self.lateral8(features.pyramid[8]))
+        x = self.block8(resize_like(x, features.pyramid[8]) + self.lateral8(features.pyramid[8]))
         x = self.narrow(x)
-        return self.block4(_resize_like(x, features.pyramid[4]) + self.lateral4(features.pyramid[4]))
+        return self.block4(resize_like(x, features.pyramid[4]) + self.lateral4(features.pyramid[4]))
 
 
-def _resize_like(x: Tensor, other: Tensor) -> Tensor:
-    # Maps are cropped to ceil(H/s), so an exact factor of 2 would misalign odd sizes: upsample by 2, then crop.
+def resize_like(x: Tensor, other: Tensor) -> Tensor:
+    """Bring a map to the next finer level `other`.
+
+    Maps are cropped to ceil(H/s), so resizing to an odd size would misalign the cells: upsample by 2, then crop.
+    """
     x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
     return x[..., : other.shape[-2], : other.shape[-1]]

@@ -9,6 +9,7 @@ from .depth import (
     log_l1_loss,
     scale_invariant_log_loss,
 )
+from .detection import Assignment, assign_points, decode_rows, detection_loss
 from .segmentation import (
     dice_loss,
     lovasz_softmax_loss,
@@ -17,10 +18,14 @@ from .segmentation import (
 )
 
 __all__ = [
+    "Assignment",
+    "assign_points",
     "berhu_loss",
     "class_weight_vector",
     "classification_loss",
+    "decode_rows",
     "depth_loss",
+    "detection_loss",
     "dice_loss",
     "gradient_matching_loss",
     "log_l1_loss",

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from .classification import ClassificationMetric
 from .depth import ALIGNMENTS, DepthMetric, align_depth
+from .detection import DetectionMetric
+from .ood import OODMetric, ood_figures
 from .protocol import Metric
 from .record import read_record, summarise, write_record
 from .routing import RoutingSummary, routing_summary
+from .scene_graph import SceneGraphMetric
 from .segmentation import SegmentationMetric
 
 __all__ = [
     "ALIGNMENTS",
     "ClassificationMetric",
     "DepthMetric",
+    "DetectionMetric",
     "Metric",
+    "OODMetric",
     "RoutingSummary",
+    "SceneGraphMetric",
     "SegmentationMetric",
     "align_depth",
+    "ood_figures",
     "read_record",
     "routing_summary",
     "summarise",

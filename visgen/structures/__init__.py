@@ -19,6 +19,7 @@ from .image import load_image, picture_of
 from .masks import Masks, mask_to_rle, rle_to_mask
 from .palette import class_palette, depth_colours
 from .result import Result
+from .scene_graph import SceneGraph
 from .segmentation import IGNORE, SemanticMap
 from .value import VALUES, Value, register_value, value_from_dict
 
@@ -31,6 +32,7 @@ __all__ = [
     "DepthMap",
     "Masks",
     "Result",
+    "SceneGraph",
     "SemanticMap",
     "Value",
     "box_area",

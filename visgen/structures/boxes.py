@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -99,6 +99,8 @@ class Boxes:
         classes: The K class names.
         scores: Confidence (Q,) float32 in [0, 1]; None for targets.
         is_crowd: (Q,) bool, true where a box covers a crowd that evaluation ignores; None means none.
+        complete: Names of the classes whose every instance in the image has a box, for sets that label some classes
+            only in part; None means all classes. Training takes no background for the other classes from the image.
     Raises:
         DataError: A field breaks these rules.
     """
@@ -109,6 +111,7 @@ class Boxes:
     classes: tuple[str, ...]
     scores: Tensor | None = None
     is_crowd: Tensor | None = None
+    complete: tuple[str, ...] | None = None
 
     type_name: ClassVar[str] = "boxes"
 
@@ -121,6 +124,8 @@ class Boxes:
             check_scores("Boxes", self.scores, len(self.xyxy))
         if self.is_crowd is not None:
             check_tensor("is_crowd of Boxes", self.is_crowd, torch.bool, (len(self.xyxy),))
+        for name in self.complete or ():
+            label_id(name, self.classes)
         if not bool(self.xyxy.isfinite().all()):
             raise DataError("xyxy of Boxes holds NaN or infinity; every corner must be finite.")
         turned = (self.xyxy[:, 2:] < self.xyxy[:, :2]).any(dim=1)
@@ -148,8 +153,12 @@ class Boxes:
     def select(self, index: Tensor) -> Boxes:
         """Keep the boxes that `index` picks: a bool (Q,) or int64 (n,) tensor."""
         pick = lambda field: None if field is None else field[index]  # noqa: E731
-        return Boxes(
-            self.xyxy[index], self.labels[index], self.size, self.classes, pick(self.scores), pick(self.is_crowd)
+        return replace(
+            self,
+            xyxy=self.xyxy[index],
+            labels=self.labels[index],
+            scores=pick(self.scores),
+            is_crowd=pick(self.is_crowd),
         )
 
     def clip(self) -> Boxes:
@@ -157,18 +166,17 @@ class Boxes:
         height, width = self.size
         limit = self.xyxy.new_tensor([width, height, width, height])
         cut = torch.minimum(self.xyxy.clamp(min=0), limit)
-        return Boxes(cut, self.labels, self.size, self.classes, self.scores, self.is_crowd)
+        return replace(self, xyxy=cut)
 
     def to(self, device: torch.device | str) -> Boxes:
         """Give the same boxes on another device."""
         move = lambda field: None if field is None else field.to(device)  # noqa: E731
-        return Boxes(
-            self.xyxy.to(device),
-            self.labels.to(device),
-            self.size,
-            self.classes,
-            move(self.scores),
-            move(self.is_crowd),
+        return replace(
+            self,
+            xyxy=self.xyxy.to(device),
+            labels=self.labels.to(device),
+            scores=move(self.scores),
+            is_crowd=move(self.is_crowd),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -189,6 +197,7 @@ class Boxes:
             "classes": list(self.classes),
             "has_scores": self.scores is not None,
             "has_is_crowd": self.is_crowd is not None,
+            "complete": None if self.complete is None else list(self.complete),
             "boxes": rows,
         }
 
@@ -202,6 +211,7 @@ class Boxes:
         column = lambda key: [dict_entry("a box", row, key) for row in rows]  # noqa: E731
         has_scores = dict_entry("Boxes", data, "has_scores")
         has_crowd = dict_entry("Boxes", data, "has_is_crowd")
+        complete = data.get("complete")
         return cls(
             xyxy=torch.tensor(column("xyxy"), dtype=torch.float32).reshape(-1, 4),
             labels=torch.tensor(column("label_id"), dtype=torch.int64),
@@ -209,6 +219,7 @@ class Boxes:
             classes=tuple(dict_entry("Boxes", data, "classes")),
             scores=torch.tensor(column("score"), dtype=torch.float32) if has_scores else None,
             is_crowd=torch.tensor(column("is_crowd"), dtype=torch.bool) if has_crowd else None,
+            complete=None if complete is None else tuple(complete),
         )
 
     def to_coco(self, image_id: int = 0, category_ids: Mapping[str, int] | None = None) -> list[dict[str, Any]]:

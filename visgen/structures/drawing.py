@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from .boxes import Boxes
     from .depth import DepthMap
     from .masks import Masks
+    from .scene_graph import SceneGraph
     from .segmentation import SemanticMap
 
-__all__ = ["draw_bars", "draw_boxes", "draw_depth", "draw_masks", "draw_semantic"]
+__all__ = ["draw_bars", "draw_boxes", "draw_depth", "draw_masks", "draw_scene_graph", "draw_semantic"]
 
 IGNORE = 255
 OVERLAY = 0.6  # strength of class colours: the photograph stays recognisable below, hues stay apart
@@ -139,6 +140,15 @@ def draw_masks(image: Any, value: Masks, long_side: int | None = None) -> Image.
     _write_labels(picture, value.labels, value.classes, value.scores, corners, seen, canvas, palette)
     legend = panel_legend(_counts(value.labels, value.classes, palette), canvas.width, canvas.text)
     return stack((picture, legend))
+
+
+def draw_scene_graph(image: Any, value: SceneGraph, long_side: int | None = None) -> Image.Image:
+    """Draw the boxes, and below them the triplets in words, the surest first."""
+    canvas = open_canvas(image, value.size, long_side)
+    graph = value if value.scores is None else value.ranked()
+    scores = [""] * len(graph) if graph.scores is None else [f"{score:.2f}" for score in graph.scores.tolist()]
+    entries = [LegendEntry(None, " ".join(words), score) for words, score in zip(graph.names, scores, strict=True)]
+    return stack((draw_boxes(image, value.boxes, long_side), panel_legend(entries, canvas.width, canvas.text)))
 
 
 def draw_bars(image: Any, rows: Sequence[tuple[str, float | None]], long_side: int | None = None) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from .classification import ClassificationTask
 from .depth import DepthTask
+from .detection import DetectionTask
 from .model import ModelConfig, MultiTaskModel, build_model
 from .multitask import MultiTaskObjective, count_classes
 from .objective import Objective, ParameterGroup, Phase
@@ -13,6 +14,7 @@ __all__ = [
     "TASK_KEYS",
     "ClassificationTask",
     "DepthTask",
+    "DetectionTask",
     "HeadSpec",
     "ModelConfig",
     "MultiTaskModel",

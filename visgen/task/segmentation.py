@@ -91,7 +91,8 @@ def align_to_grid(logits: Tensor, target: Tensor, stride: int) -> tuple[Tensor, 
     """Resize logits (B, K, h, w) that cover the target (B, H, W) and pick target pixels so that both lie on one grid.
 
     Args:
-        stride: 1, 2 or 4. The target is read at pixel centres of the grid's cells, never averaged.
+        stride: 1, 2 or 4. The target is never averaged: of each cell the pixel right below its centre is read, which
+            for an even stride lies half a pixel off, and the logits are moved there.
     Returns:
         Logits (B, K, ceil(H/stride), ceil(W/stride)) and the target on the same grid.
     """
@@ -99,9 +100,17 @@ def align_to_grid(logits: Tensor, target: Tensor, stride: int) -> tuple[Tensor, 
     factor = round(height / logits.shape[-2]) / stride  # maps cover ceil(H/4) * 4 pixels, so the ratio is 2 or 4
     if factor != 1:
         logits = F.interpolate(logits, scale_factor=factor, mode="bilinear", align_corners=False)
+    if stride > 1:
+        logits = _move(_move(logits, 0.5 / stride, -2), 0.5 / stride, -1)
     picked = target[:, stride // 2 :: stride, stride // 2 :: stride]
     rows, columns = min(logits.shape[-2], picked.shape[1]), min(logits.shape[-1], picked.shape[2])
     return logits[..., :rows, :columns], picked[:, :rows, :columns]
+
+
+def _move(x: Tensor, share: float, dim: int) -> Tensor:
+    """Read a map `share` of a cell further along an axis, by linear interpolation; the last cell has no next one."""
+    following = torch.cat([x.narrow(dim, 1, x.shape[dim] - 1), x.narrow(dim, x.shape[dim] - 1, 1)], dim)
+    return torch.lerp(x, following, share)
 
 
 TASKS.register("segmentation")(SegmentationTask())

@@ -117,3 +117,27 @@ def test_json_of_another_kind_is_refused(tmp_path, coco_set):
     (coco_set / "train.json").write_text('{"images": ')
     with pytest.raises(DataError, match="cannot be read as json"):
         build_source(f"coco:{coco_set}")
+
+
+def test_another_label_set_takes_the_classes_it_shares(coco_set, tmp_path):
+    wider = tmp_path / "wider.json"
+    categories = [{"id": 5, "name": "dog"}, {"id": 2, "name": "coach"}, {"id": 9, "name": "zebra"}]
+    wider.write_text(json.dumps({"images": [], "annotations": [], "categories": categories}))
+    source = build_source(f"coco:{coco_set}", into=str(wider), rename={"bus": "coach"})
+    assert source.classes == {"detection": ("coach", "dog", "zebra")} and source.category_ids == (2, 5, 9)
+    boxes = source[0].targets["detection"]
+    assert boxes.names == ("coach", "zebra") and boxes.complete == ("coach", "zebra")
+    everything = build_source(f"coco:{coco_set}")
+    kept = sum(map(len, source.rows)) + source.left_out["boxes of other classes"]
+    assert kept == sum(map(len, everything.rows)) and everything[0].targets["detection"].complete is None
+    with pytest.raises(ConfigError, match="rename maps 'buss' to 'coach'.*did you mean 'bus'"):
+        build_source(f"coco:{coco_set}", into=str(wider), rename={"buss": "coach"})
+
+
+def test_partly_boxed_classes_are_named_by_the_complete_ones(coco_set):
+    source = build_source(f"coco:{coco_set}", complete=["bus"])
+    boxes = source[0].targets["detection"]
+    assert boxes.complete == ("bus",) and boxes.select(boxes.labels == 2).clip().to("cpu").complete == ("bus",)
+    assert type(boxes).from_dict(json.loads(json.dumps(boxes.to_dict()))).complete == ("bus",)
+    with pytest.raises(ConfigError, match="complete names 'lorry', which is no class"):
+        build_source(f"coco:{coco_set}", complete=["lorry"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,14 @@ class Coco:
         maps: Folder of the semantic maps (id PNGs named as the images); with "segmentation" only images that have one
             are in the source.
         class_file: Class names of the semantic maps.
+        into: A COCO json whose categories become the label set, so that a set with other categories can feed the same
+            head. Boxes whose class is not among them are left out and counted, and only classes that this set knows
+            count as completely boxed (see `Boxes.complete`).
+        rename: Class name of this set to a class name of `into`; equal names need no entry.
+        complete: The classes whose every instance has a box, where the set boxes others only in part; by default all
+            classes that the set knows.
     Raises:
-        ConfigError: Targets that are not known or do not go together.
+        ConfigError: Targets that are not known or do not go together, or names that are not in a label set.
         DataError: Missing files, or records that break the format; the message names file and id.
     """
 
@@ -56,6 +62,9 @@ class Coco:
         images: str = "",
         maps: str = "semantic",
         class_file: str = "classes.txt",
+        into: str = "",
+        rename: Mapping[str, str] | None = None,
+        complete: Sequence[str] | None = None,
     ) -> None:
         self.targets = _check_targets(targets)
         self.file = _find_json(Path(path), split)
@@ -64,9 +73,8 @@ class Coco:
         self.maps = base / maps
         self.name = name or base.name
         data = _read_json(self.file)
-        categories = sorted(data["categories"], key=lambda c: int(c["id"]))
-        self.category_ids = tuple(int(c["id"]) for c in categories)
-        names = check_names((c["name"] for c in categories), str(self.file))
+        self.category_ids, names, labels = _label_set(data, self.file, into, dict(rename or {}))
+        self.complete = _complete(names, labels.values(), complete)
         self.heads, self.classes = {}, {}
         if "detection" in self.targets:
             self.heads["detection"], self.classes["detection"] = f"detection.{self.name}", names
@@ -74,11 +82,10 @@ class Coco:
             self.heads["segmentation"] = f"segmentation.{self.name}"
             self.classes["segmentation"] = read_classes(base / class_file)
         self.names = names
-        self.left_out = {"boxes without area": 0, "images without semantic map": 0}
-        self._index(data)
+        self.left_out = {"boxes without area": 0, "boxes of other classes": 0, "images without semantic map": 0}
+        self._index(data, labels)
 
-    def _index(self, data: Mapping[str, Any]) -> None:
-        labels = {category: label for label, category in enumerate(self.category_ids)}
+    def _index(self, data: Mapping[str, Any], labels: Mapping[int, int | None]) -> None:
         records = {int(image["id"]): dict(image) for image in data["images"]}
         rows: dict[int, list[dict[str, Any]]] = {image: [] for image in records}
         for row in data["annotations"]:
@@ -98,7 +105,11 @@ class Coco:
             if box[2] == 0 or box[3] == 0:
                 self.left_out["boxes without area"] += 1
                 continue
-            rows[row["image_id"]].append({**row, "label": labels[row["category_id"]]})
+            label = labels[row["category_id"]]
+            if label is None:
+                self.left_out["boxes of other classes"] += 1
+                continue
+            rows[row["image_id"]].append({**row, "label": label})
         self.records, self.rows = list(records.values()), [rows[image] for image in records]
         if "segmentation" in self.targets:
             have = {p.stem for p in self.maps.glob("*.png")}
@@ -150,7 +161,7 @@ class Coco:
         xywh = torch.tensor([row["bbox"] for row in rows], dtype=torch.float64).reshape(-1, 4)
         xyxy = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1).float()
         crowd = torch.tensor([bool(row.get("iscrowd", 0)) for row in rows], dtype=torch.bool)
-        return Boxes(xyxy, _labels(rows), size, self.names, is_crowd=crowd)
+        return Boxes(xyxy, _labels(rows), size, self.names, is_crowd=crowd, complete=self.complete)
 
     def _masks(self, rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Masks:
         planes = [_decode(row["segmentation"], size, f"{self.file}: annotation {row.get('id')}") for row in rows]
@@ -187,6 +198,44 @@ def _decode(segmentation: Any, size: tuple[int, int], where: str) -> Tensor:
             f"{where} has a mask of {mask.shape[1]} x {mask.shape[0]} pixels on an image of {width} x {height}."
         )
     return torch.from_numpy(np.ascontiguousarray(mask)).bool()
+
+
+def _label_set(
+    data: Mapping[str, Any], file: Path, into: str, rename: dict[str, str]
+) -> tuple[tuple[int, ...], tuple[str, ...], dict[int, int | None]]:
+    """Give the category id of each label, the class names, and category id of this file -> label or None."""
+    own = _categories(data, file)
+    wider = _categories(_read_json(Path(into)), Path(into)) if into else own
+    names = tuple(wider.values())
+    for old, new in rename.items():
+        if old not in own.values() or new not in names:
+            raise ConfigError(
+                f"coco: rename maps '{old}' to '{new}'; the first must be a class of {file}"
+                f"{nearest(old, own.values())} and the second one of {into or file}{nearest(new, names)}"
+            )
+    place = {name: label for label, name in enumerate(names)}
+    labels = {category: place.get(rename.get(name, name)) for category, name in own.items()}
+    return tuple(wider), names, labels
+
+
+def _categories(data: Mapping[str, Any], file: Path) -> dict[int, str]:
+    """Category id -> name, by increasing id."""
+    rows = sorted(data["categories"], key=lambda c: int(c["id"]))
+    names = check_names((c["name"] for c in rows), str(file))
+    return dict(zip((int(c["id"]) for c in rows), names, strict=True))
+
+
+def _complete(
+    names: tuple[str, ...], known: Iterable[int | None], given: Sequence[str] | None
+) -> tuple[str, ...] | None:
+    """The completely boxed classes in the order of the label set; None for all of them."""
+    if given is not None:
+        for name in given:
+            if name not in names:
+                raise ConfigError(f"coco: complete names '{name}', which is no class{nearest(name, names)}")
+        return tuple(name for name in names if name in given)
+    labels = set(known)
+    return None if labels >= set(range(len(names))) else tuple(n for k, n in enumerate(names) if k in labels)
 
 
 def _check_targets(targets: Sequence[str]) -> tuple[str, ...]:

@@ -11,16 +11,18 @@ import numpy as np
 import torch
 
 from ...errors import ConfigError, UnknownName, nearest
-from ...structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+from ...structures import Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
 from ..sample import Sample
 from ..source import READERS
-from .config import KINDS, SEMANTIC_CLASSES, TownConfig
+from .config import KINDS, PREDICATES, SEMANTIC_CLASSES, TownConfig
 from .presets import PRESETS as NAMED
 from .scene import Scene, render
 
 __all__ = ["TASKS", "TownSource", "read_town", "run_lengths", "scene_meta", "scene_sample", "town_config"]
 
 TASKS = ("classification", "detection", "segmentation", "depth")
+"""What samples carry by default; "scene_graph" is given when it is asked for."""
+_KNOWN_TASKS = (*TASKS, "scene_graph")
 SPLITS = ("train", "val", "test")
 _PER_SPLIT = 10**9  # seeds of the splits never meet
 _PER_SEED = 10**7  # neither do those of two source seeds
@@ -30,14 +32,16 @@ class TownSource:
     """Scenes by number: item i is the scene of one seed, rendered when asked for.
 
     Targets: "classification" (the object kind that fills most of the picture; absent when none is there), "detection"
-    and, in step with it, "masks", "segmentation" and "depth"; `meta` holds what `scene_meta` lists.
+    and, in step with it, "masks", "segmentation" and "depth"; and if `tasks` names it "scene_graph", over the boxes of
+    "detection": the relations that are written down (all where the configuration's `relation_share` is 1). `meta` holds
+    what `scene_meta` lists.
 
     Args:
         length: Number of samples; 10 million scenes at most.
         config: What the scenes hold; with time "both" samples 2k and 2k + 1 are scene k by day and by night.
         seed: Another seed gives other scenes.
         split: "train", "val" or "test": three sets of scenes without a scene in common.
-        tasks: Which of TASKS the samples carry.
+        tasks: Which of TASKS and "scene_graph" the samples carry.
     Raises:
         ConfigError, UnknownName: An argument breaks its rule.
     """
@@ -58,14 +62,16 @@ class TownSource:
         if not 0 <= seed < _PER_SPLIT // _PER_SEED:
             raise ConfigError(f"seed is {seed}; use 0 to {_PER_SPLIT // _PER_SEED - 1}.")
         for task in tasks:
-            if task not in TASKS:
-                raise UnknownName(f"task '{task}' has no town labels{nearest(task, TASKS)} Known: {', '.join(TASKS)}.")
+            if task not in _KNOWN_TASKS:
+                known = ", ".join(_KNOWN_TASKS)
+                raise UnknownName(f"task '{task}' has no town labels{nearest(task, _KNOWN_TASKS)} Known: {known}.")
         if split not in SPLITS:
             raise UnknownName(f"split '{split}' is not known{nearest(split, SPLITS)} Known: {', '.join(SPLITS)}.")
         self.length, self.seed, self.split, self.tasks = int(length), int(seed), split, tuple(tasks)
         self.name = f"town.{self.config.preset}"
         self.heads = {task: task if task == "depth" else f"{task}.town" for task in self.tasks}
         labels = {"classification": KINDS, "detection": KINDS, "segmentation": SEMANTIC_CLASSES, "depth": ()}
+        labels["scene_graph"] = PREDICATES
         self.classes: dict[str, tuple[str, ...]] = {task: labels[task] for task in self.tasks}
 
     def __len__(self) -> int:
@@ -97,9 +103,10 @@ def scene_sample(scene: Scene, tasks: Sequence[str] = TASKS) -> Sample:
     labels = torch.tensor([o.label for o in known], dtype=torch.int64)
     if "classification" in tasks and known:
         targets["classification"] = ClassLabel(max(known, key=lambda o: (o.area, -o.instance)).label, KINDS)
+    corners = torch.tensor([o.box for o in known], dtype=torch.float32).reshape(-1, 4)
+    boxes = Boxes(corners, labels, (int(size[0]), int(size[1])), KINDS)
     if "detection" in tasks:
-        boxes = torch.tensor([o.box for o in known], dtype=torch.float32).reshape(-1, 4)
-        targets["detection"] = Boxes(boxes, labels, (int(size[0]), int(size[1])), KINDS)
+        targets["detection"] = boxes
         targets["masks"] = Masks(torch.from_numpy(scene.masks()), labels.clone(), KINDS)
     if "segmentation" in tasks:
         targets["segmentation"] = SemanticMap(
@@ -107,6 +114,10 @@ def scene_sample(scene: Scene, tasks: Sequence[str] = TASKS) -> Sample:
         )
     if "depth" in tasks:
         targets["depth"] = DepthMap(torch.from_numpy(scene.depth))
+    if "scene_graph" in tasks:
+        rows = [(s, o, PREDICATES.index(p)) for s, p, o in scene.relations]
+        triplets = torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
+        targets["scene_graph"] = SceneGraph(boxes, triplets, PREDICATES)
     return Sample(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))), targets, scene_meta(scene, time))
 
 

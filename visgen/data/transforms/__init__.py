@@ -3,6 +3,7 @@
 from .base import TRANSFORMS, Compose, Transform, build_transform
 from .geometry import Window, apply_window, resample_nearest, scale_depth, tight_boxes, window_value
 from .photometric import ColorJitter, GaussianBlur, GaussianNoise, Grayscale, RandomErasing
+from .relations import OnePredicate
 from .rotate import Rotate
 from .spatial import CenterCrop, HorizontalFlip, Pad, RandomCrop, RandomResizedCrop, Rescale, Resize
 
@@ -15,6 +16,7 @@ __all__ = [
     "GaussianNoise",
     "Grayscale",
     "HorizontalFlip",
+    "OnePredicate",
     "Pad",
     "RandomCrop",
     "RandomErasing",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
-from ...structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+from ...structures import Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
 from ..sample import Sample
 
 __all__ = ["Window", "apply_window", "resample_nearest", "scale_depth", "tight_boxes", "window_value"]
@@ -65,7 +65,8 @@ def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sa
     Images are resampled bilinearly with antialiasing; masks, ids and depth take the nearest input pixel, so no new id,
     no mixed depth and no mask border appear. Depth values stay as they are (see `scale_depth`). Boxes are clipped. A
     box that the window cuts is tightened to its own mask where "masks" has one, and dropped, with its mask and label,
-    when less than a pixel or less than `min_visible` of its area is left.
+    when less than a pixel or less than `min_visible` of its area is left. A scene graph loses the triplets of dropped
+    boxes; one whose boxes are those of "detection" keeps sharing them; a mirror exchanges "left" and "right" in it.
 
     Args:
         sample: Its "masks", if any, are in step with its "detection".
@@ -78,12 +79,14 @@ def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sa
     targets: dict[str, Any] = {}
     boxes, masks = sample.targets.get("detection"), sample.targets.get("masks")
     pair = (boxes, masks) if isinstance(boxes, Boxes) and isinstance(masks, Masks) else None
+    keep = torch.zeros(0, dtype=torch.int64)  # which boxes of "detection" stay
     for key, value in sample.targets.items():
-        if pair is not None and key in ("detection", "masks"):
+        if (pair is not None and key in ("detection", "masks")) or isinstance(value, SceneGraph):
             continue
         _check_size(key, value, size)
         if isinstance(value, Boxes):
-            targets[key], _ = _window_boxes(value, None, window, min_visible)
+            targets[key], stay = _window_boxes(value, None, window, min_visible)
+            keep = stay if key == "detection" else keep
         else:
             targets[key] = window_value(value, window)
     if pair is not None:
@@ -94,6 +97,11 @@ def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sa
         cropped = _extract(masks.masks, window, 0)
         targets["detection"], keep = _window_boxes(boxes, cropped, window, min_visible)
         targets["masks"] = replace(masks.select(keep), masks=_finish_nearest(cropped[keep], window))
+    for key, value in sample.targets.items():
+        if isinstance(value, SceneGraph):
+            _check_size(key, value, size)
+            shared = (targets["detection"], keep) if value.boxes is boxes else None
+            targets[key] = _window_graph(value, shared, window, min_visible)
     pixels = _extract(sample.pixels, window, 0)
     if window.resizes:
         pixels = _resize_image(pixels, window.out_height, window.out_width)
@@ -145,6 +153,11 @@ def _window_masks(value: Masks, window: Window) -> Masks:
 @window_value.register
 def _window_only_boxes(value: Boxes, window: Window) -> Boxes:
     return _window_boxes(value, None, window, 0.0)[0]
+
+
+@window_value.register
+def _window_only_graph(value: SceneGraph, window: Window) -> SceneGraph:
+    return _window_graph(value, None, window, 0.0)
 
 
 def scale_depth(sample: Sample, zoom: float) -> Sample:
@@ -236,6 +249,15 @@ def _window_boxes(boxes: Boxes, cropped: Tensor | None, window: Window, min_visi
         out = torch.stack([window.out_width - out[:, 2], out[:, 1], window.out_width - out[:, 0], out[:, 3]], 1)
     kept = replace(boxes.select(keep), xyxy=out, size=(window.out_height, window.out_width))
     return kept, keep
+
+
+def _window_graph(
+    graph: SceneGraph, shared: tuple[Boxes, Tensor] | None, window: Window, min_visible: float
+) -> SceneGraph:
+    """A graph over the boxes that stay; `shared` are those of "detection" and their indices, where it shares them."""
+    boxes, keep = shared if shared is not None else _window_boxes(graph.boxes, None, window, min_visible)
+    moved = replace(graph.select_boxes(keep), boxes=boxes)
+    return moved.mirrored() if window.flip else moved
 
 
 def check_in_step(boxes: Boxes, masks: Masks) -> None:

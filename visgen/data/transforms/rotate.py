@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...errors import ConfigError, DataError
-from ...structures import Boxes, ClassLabel, DepthMap, Masks, SemanticMap
+from ...structures import Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
 from ..sample import Sample
 from .base import TRANSFORMS, chance, uniform
 from .geometry import check_in_step, tight_boxes
@@ -54,19 +54,22 @@ def rotate_sample(sample: Sample, angle: float) -> Sample:
     """Turn a sample by `angle` degrees, anticlockwise; see `Rotate`."""
     boxes, masks = sample.targets.get("detection"), sample.targets.get("masks")
     targets: dict[str, Any] = {}
+    stay = torch.zeros(0, dtype=torch.int64)  # which boxes of "detection" stay
     for key, value in sample.targets.items():
         if isinstance(value, Boxes):
             own = masks if key == "detection" and isinstance(masks, Masks) and isinstance(boxes, Boxes) else None
             if own is not None:
                 check_in_step(value, own)
             turned = None if own is None else _turn(own.masks, angle, 0)
-            xyxy = _turn_boxes(value.xyxy, value.size, angle) if turned is None else tight_boxes(turned)
-            keep = ((xyxy[:, 2:] - xyxy[:, :2]) >= 1.0).all(1).nonzero()[:, 0]
-            targets[key] = replace(value.select(keep), xyxy=xyxy[keep])
+            targets[key], keep = _turn_labelled(value, angle, None if turned is None else tight_boxes(turned))
+            stay = keep if key == "detection" else stay
             if turned is not None and own is not None:
                 targets["masks"] = replace(own.select(keep), masks=turned[keep])
         elif key not in targets:
             targets[key] = rotate_value(value, angle)
+    for key, value in sample.targets.items():
+        if isinstance(value, SceneGraph) and value.boxes is boxes:
+            targets[key] = replace(value.select_boxes(stay), boxes=targets["detection"])
     image = F.rotate(sample.pixels, angle, interpolation=InterpolationMode.BILINEAR)
     return sample.replace(image=image, targets={k: targets[k] for k in sample.targets})
 
@@ -107,6 +110,19 @@ def _rotate_depth(value: DepthMap, angle: float) -> DepthMap:
 @rotate_value.register
 def _rotate_masks(value: Masks, angle: float) -> Masks:
     return replace(value, masks=_turn(value.masks, angle, 0))
+
+
+@rotate_value.register
+def _rotate_graph(value: SceneGraph, angle: float) -> SceneGraph:
+    boxes, keep = _turn_labelled(value.boxes, angle, None)
+    return replace(value.select_boxes(keep), boxes=boxes)
+
+
+def _turn_labelled(boxes: Boxes, angle: float, tight: Tensor | None) -> tuple[Boxes, Tensor]:
+    """The turned boxes of which a pixel is left, and their indices; `tight` are the boxes of turned masks."""
+    xyxy = _turn_boxes(boxes.xyxy, boxes.size, angle) if tight is None else tight
+    keep = ((xyxy[:, 2:] - xyxy[:, :2]) >= 1.0).all(1).nonzero()[:, 0]
+    return replace(boxes.select(keep), xyxy=xyxy[keep]), keep
 
 
 def _turn(planes: Tensor, angle: float, fill: int) -> Tensor:

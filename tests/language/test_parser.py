@@ -1,0 +1,212 @@
+"""Laws of the parser: what may change in a sentence without changing its plan, and what it never does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visgen.errors import UnknownName
+from visgen.language import TaskRequest, parse
+from visgen.language.lexicon import EXAMPLES, FRAMES, NOUNS, SETS, VERBS, phrases
+from visgen.language.names import plural
+from visgen.language.parser import MAX_WORDS, normalise
+
+FILE = json.loads((Path(__file__).parent / "sentences.json").read_text(encoding="utf-8"))
+FULL = FILE["vocabularies"]["full"]
+PLANNED = [
+    (entry["text"], FILE["vocabularies"][entry.get("vocabulary", "full")])
+    for entry in FILE["sentences"]
+    if "plan" in entry
+]
+LEXICON = sorted(
+    {word for text in SETS.values() for phrase in phrases(text) for word in phrase}
+    | {word for _, _, frames in FRAMES for frame in frames for word in frame.replace("?", "").lower().split("|")}
+    | {word for *_, text in VERBS for phrase in phrases(text) for word in phrase}
+    | {word for _, text, _ in NOUNS for phrase in phrases(text) for word in phrase}
+    | {"dog", "car", "cars", "traffic", "light", "lights", "cell-phone", ",", ".", "?", "it's", "dog's", "zebra"}
+)
+
+
+def plan(text: str, vocabulary: dict[str, list[str]] = FULL) -> list[dict[str, object]]:
+    """The plan without the text that it came from."""
+    return [{**request.to_dict(), "raw": ""} for request in parse(text, vocabulary)]
+
+
+@given(st.text(max_size=60))
+def test_random_characters_raise_nothing_but_unknown_name(text: str) -> None:
+    try:
+        assert all(isinstance(request, TaskRequest) for request in parse(text, FULL))
+    except UnknownName as error:
+        assert str(error).endswith(".")
+
+
+@given(st.lists(st.sampled_from(LEXICON), max_size=14), st.sampled_from(sorted(FILE["vocabularies"])))
+def test_random_words_of_the_lexicon_raise_nothing_but_unknown_name(words: list[str], name: str) -> None:
+    vocabulary = FILE["vocabularies"][name]
+    try:
+        requests = parse(" ".join(words), vocabulary)
+    except UnknownName as error:
+        assert str(error).endswith(".")
+    else:
+        assert requests and {request.task for request in requests} <= set(vocabulary)
+        assert not any(set(request.classes) & set(request.exclude) for request in requests)
+
+
+@given(
+    st.sampled_from(("segmentation", "detection")),
+    st.sampled_from(("the", "all the", "every", "some", "", "both", "my", "all of the")),
+    st.data(),
+)
+def test_singular_and_plural_mean_the_same(task: str, article: str, data: st.DataObject) -> None:
+    verb = {"segmentation": "segment", "detection": "find"}[task]
+    name = data.draw(st.sampled_from(FULL[task]))
+    *first, last = name.split()
+    for form in (last, *plural(last)):
+        assert parse(f"{verb} {article} {' '.join([*first, form])}", FULL)[0].classes == (name,)
+
+
+@given(st.lists(st.sampled_from(FULL["segmentation"]), min_size=1, max_size=8, unique=True), st.data())
+def test_a_list_keeps_its_order_whatever_separates_it(names: list[str], data: st.DataObject) -> None:
+    text = names[0]
+    for name in names[1:]:
+        text += data.draw(st.sampled_from((", ", " and ", "; ", ". ", " / ", " & ", ", and ", " or ", " as well as ")))
+        text += data.draw(st.sampled_from(("", "the ", "all the "))) + name
+    assert plan(f"segment {text}") == plan("segment " + " and ".join(names))
+    assert parse(f"segment {text}", FULL)[0].classes == tuple(names)
+
+
+SINGLE = ("segment the dog", "find the cars", "how far is the tree?", "is there a cat?", "is anything unusual?")
+
+
+@given(st.permutations(SINGLE), st.sampled_from((" and ", ", then ", ". ", "; ", "? ", " and also ")))
+def test_requests_come_in_the_order_asked(sentences: list[str], joint: str) -> None:
+    together = joint.join(sentence.rstrip("?") for sentence in sentences)
+    assert plan(together) == [request for sentence in sentences for request in plan(sentence)]
+
+
+@given(
+    st.sampled_from(PLANNED),
+    st.sampled_from(("", "please ", "Could you please ", "Hi, can you ", "I would like you to ", "Hello there, ")),
+    st.sampled_from(("", " please", ", please!", " for me, thanks", ". Thank you!", "\n", " ?!")),
+)
+def test_politeness_changes_nothing(sentence: tuple[str, dict[str, list[str]]], before: str, after: str) -> None:
+    text, vocabulary = sentence
+    assert plan(before + text.rstrip(" .!?") + after, vocabulary) == plan(text, vocabulary)
+
+
+@given(st.sampled_from(PLANNED), st.sampled_from((str.upper, str.lower, str.title, lambda s: s.replace(" ", "  "))))
+def test_case_and_spaces_change_nothing(sentence: tuple[str, dict[str, list[str]]], change: object) -> None:
+    text, vocabulary = sentence
+    assert plan(change(text), vocabulary) == plan(text, vocabulary)  # type: ignore[operator]
+
+
+@given(st.data())
+def test_one_wrong_letter_is_refused_and_the_class_suggested(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from([n for n in FULL["detection"] if len(n) > 4 and " " not in n]))
+    place = data.draw(st.integers(1, len(name) - 2))
+    wrong = name[:place] + data.draw(st.sampled_from("qxz")) + name[place + 1 :]
+    with pytest.raises(UnknownName, match=f"'{wrong}'.*did you mean '{name}'") as error:
+        parse(f"find the {wrong}", FULL)
+    assert "no class that the model knows" in str(error.value)
+
+
+def test_everything_is_never_a_class() -> None:
+    for word in ("everything", "anything", "all", "all objects", "every object", "the whole scene", "objects"):
+        assert parse(f"segment {word}", FULL)[0].classes == ()
+
+
+def test_a_class_wins_over_a_word_of_the_lexicon() -> None:
+    odd = {"segmentation": ["picture", "object", "mask", "it", "depth"], "depth": []}
+    assert parse("segment the picture and the object", odd)[0].classes == ("picture", "object")
+    assert parse("mask the mask", odd)[0].classes == ("mask",)
+    assert parse("segment the depth", odd)[0].classes == ("depth",)
+
+
+@pytest.mark.parametrize("task", sorted(EXAMPLES))
+def test_the_examples_in_error_messages_parse(task: str) -> None:
+    (request,) = parse(EXAMPLES[task], {task: []})
+    assert (request.task, request.classes) == (task, ())
+
+
+def test_it_is_what_was_asked_for_before() -> None:
+    first, second = plan("segment everything except the sky and tell me how far it is")
+    assert (first["classes"], first["exclude"], second["exclude"]) == ([], ["sky"], ["sky"])
+    assert [request["classes"] for request in plan("find the dog and the cat, then tell me how far they are")] == [
+        ["dog", "cat"],
+        ["dog", "cat"],
+    ]
+    assert plan("find one dog and segment it")[1]["quantifier"] == "one"
+    assert [request["task"] for request in plan("classify this picture and segment it")] == [
+        "classification",
+        "segmentation",
+    ]
+    with pytest.raises(UnknownName, match="'it' in 'what is it' would be what was asked for before"):
+        parse("what is on the table and what is it?", FULL)
+    with pytest.raises(UnknownName, match="'it' has nothing to stand for"):
+        parse("what is on the table and how far is it?", FULL)
+
+
+def test_depth_knows_the_classes_of_the_tasks_that_place_them() -> None:
+    assert parse("how far is the dog", {"depth": [], "segmentation": ["dog"]})[0].classes == ("dog",)
+    assert parse("how far is the dog", {"depth": ["dog"]})[0].classes == ("dog",)
+    with pytest.raises(UnknownName, match="'dog' is not known to depth. classification knows it"):
+        parse("how far is the dog", {"depth": [], "classification": ["dog"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("segment the umbrella", "class 'umbrella' is not known to segmentation. detection knows it"),
+        ("count them", "'them' has nothing to stand for; name the class instead"),
+        ("find all but everything", "leaves out everything; name the classes"),
+        ("find the dog but classify it", "'but' does not fit after 'find the dog'"),
+        ("find the person and the dog, then tell me what is on it", "'it' must stand for one class in a relation"),
+        ("dog " * (MAX_WORDS + 1), f"has {MAX_WORDS + 1} words, from 'dog' on; it may have {MAX_WORDS}"),
+    ],
+)
+def test_messages(text: str, message: str) -> None:
+    with pytest.raises(UnknownName, match=message):
+        parse(text, FULL)
+
+
+def test_an_unknown_task_in_the_vocabulary_is_refused() -> None:
+    with pytest.raises(UnknownName, match="task 'segmentaton' is not known; did you mean 'segmentation'"):
+        parse("segment the dog", {"segmentaton": ["dog"]})
+    with pytest.raises(UnknownName, match="the vocabulary names no task"):
+        parse("segment the dog", {})
+    with pytest.raises(
+        UnknownName, match="'where is the lamp' asks for detection, .* it has depth, as in 'how far is every"
+    ):
+        parse("where is the lamp", {"depth": []})
+
+
+def test_normalise_by_hand() -> None:
+    assert normalise("What\u2019s the \u201cDog\u2019s\u201d  depth?! (roughly)") == [
+        *("what", "is", "the", "dog", "'s", "depth", ",", "roughly")
+    ]
+    assert normalise("stop_sign cell-phone a&b \U0001f436 \ufb01re\u200b") == [
+        *("stop", "sign", "cell-phone", "a", "and", "b", "\U0001f436", "fire")
+    ]
+    assert normalise(" ... ") == []
+
+
+@pytest.mark.parametrize(
+    "unit", ["segment and ", "depth and ", "please ", "the dog and ", "find dog, ", "all but dog "]
+)
+def test_long_instructions_stay_quick(unit: str) -> None:
+    words = " ".join((unit * MAX_WORDS).split()[: MAX_WORDS // 2])
+    try:
+        parse(words, FULL)
+    except UnknownName as error:
+        assert str(error).endswith(".")
+
+
+def test_the_parser_loads_no_torch() -> None:
+    code = "import sys, visgen.language as l; l.parse('depth', {'depth': []}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visgen.errors import DataError
+from visgen.metrics import Metric, OODMetric, ood_figures
+
+scores = st.lists(st.integers(-6, 6).map(lambda v: v / 2), min_size=1, max_size=40)
+
+
+def test_the_worked_value():
+    """Pairs in which the out image scores higher: 4 + 3 + 2 + 0 = 9 of 16."""
+    inside, outside = torch.tensor([-1.0, -2.0, -3.0, -4.0]), torch.tensor([0.0, -1.5, -2.5, -5.0])
+    assert ood_figures(inside, outside)["AUROC"] == pytest.approx(9 / 16)
+
+
+def test_perfect_and_worthless_scores():
+    low, high = torch.linspace(0, 1, 30), torch.linspace(2, 3, 20)
+    assert ood_figures(low, high) == {"AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0}
+    same = ood_figures(torch.zeros(30), torch.zeros(20))
+    assert same["AUROC"] == 0.5 and same["FPR95"] == 1.0
+    assert (same["AUPR_in"], same["AUPR_out"]) == (pytest.approx(30 / 50), pytest.approx(20 / 50))
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores, scores)
+def test_figures_equal_scikit_learn_and_loops(inside, outside):
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    figures = ood_figures(torch.tensor(inside), torch.tensor(outside))
+    truth = [0] * len(inside) + [1] * len(outside)
+    values = np.array(inside + outside)
+    assert figures["AUROC"] == pytest.approx(roc_auc_score(truth, values), abs=1e-12)
+    assert figures["AUPR_out"] == pytest.approx(average_precision_score(truth, values), abs=1e-12)
+    flipped = [1 - t for t in truth]
+    assert figures["AUPR_in"] == pytest.approx(average_precision_score(flipped, -values), abs=1e-12)
+    enough = [t for t in set(outside) if sum(o >= t for o in outside) >= 0.95 * len(outside)]
+    assert figures["FPR95"] == pytest.approx(sum(i >= max(enough) for i in inside) / len(inside))
+
+
+def test_the_metric_collects_in_any_order_and_reports_the_threshold():
+    metric, rest = OODMetric(threshold=1.5), OODMetric(threshold=1.5)
+    metric.update([1.0, 3.0], [False, True])
+    rest.update([2.0, 1.2, 0.5], [False, True, False])
+    figures = metric.merge(rest).compute()
+    assert isinstance(metric, Metric)
+    assert figures["id_kept"] == pytest.approx(2 / 3) and figures["ood_found"] == pytest.approx(1 / 2)
+    assert figures["AUROC"] == ood_figures(torch.tensor([1.0, 2.0, 0.5]), torch.tensor([3.0, 1.2]))["AUROC"]
+
+
+def test_refusals():
+    with pytest.raises(DataError, match="out-distribution scores have shape"):
+        ood_figures(torch.zeros(3), torch.zeros(0))
+    with pytest.raises(DataError, match="finite"):
+        ood_figures(torch.tensor([float("nan")]), torch.zeros(1))
+    with pytest.raises(DataError, match="2 scores came with 1 targets"):
+        OODMetric().update([1.0, 2.0], [True])

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+
+from visgen.errors import ConfigError, DataError, UnknownName
+from visgen.ood import OOD_SCORES, build_score, kept_share, shrunk_covariance, threshold_keeping
+
+K, D, N = 4, 6, 240
+OPTIONS = {"knn": {"k": 3, "bank": 100}, "energy": {"temperature": 2.0}}
+
+
+def world(seed=0):
+    """Features around K directions with matching logits, and images far from all of them."""
+    g = torch.Generator().manual_seed(seed)
+    centres = 3 * torch.eye(K, D)
+    labels = torch.arange(N) % K
+    near = centres[labels] + 0.5 * torch.randn(N, D, generator=g)
+    far = torch.randn(60, D, generator=g)
+    far[:, :K] = -far[:, :K].abs()
+    read = lambda x: 2 * x @ torch.eye(D, K)  # noqa: E731
+    return read(near), near, labels, read(far), far
+
+
+def fitted(name, seed=0):
+    logits, features, labels, *_ = world(seed)
+    return build_score(name, K, D, **OPTIONS.get(name, {})).fit(logits, features, labels)
+
+
+@pytest.mark.parametrize("name", OOD_SCORES.names())
+def test_unlike_images_score_higher(name):
+    score = fitted(name)
+    logits, features, _, far_logits, far = world(1)
+    inside, outside = score(logits, features), score(far_logits, far)
+    assert inside.shape == (N,) and inside.dtype == torch.float32
+    assert float(outside.median()) > float(inside.quantile(0.95))
+
+
+@pytest.mark.parametrize("name", OOD_SCORES.names())
+def test_a_fitted_score_is_its_state_dict(name):
+    score = fitted(name)
+    again = build_score(name, K, D, **OPTIONS.get(name, {}))
+    again.load_state_dict(score.state_dict())
+    logits, features, *_ = world(2)
+    assert torch.equal(score(logits, features), again(logits, features))
+
+
+@pytest.mark.parametrize("name", OOD_SCORES.names())
+def test_a_batch_is_its_images_one_by_one(name):
+    score = fitted(name)
+    logits, features, *_ = world(3)
+    single = torch.cat([score(logits[i : i + 1], features[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(score(logits[:5], features[:5]), single, rtol=1e-4, atol=1e-4)
+
+
+def test_logit_scores_are_their_formulas():
+    logits, features, *_ = world(4)
+    z = logits.double().numpy()
+    want = {
+        "msp": -(np.exp(z) / np.exp(z).sum(1, keepdims=True)).max(1),
+        "max_logit": -z.max(1),
+        "energy": -2.0 * np.log(np.exp(z / 2.0).sum(1)),
+    }
+    for name, values in want.items():
+        np.testing.assert_allclose(fitted(name)(logits, features).numpy(), values, rtol=1e-5, atol=1e-6)
+
+
+def test_knn_equals_a_loop():
+    logits, features, labels, *_ = world(0)
+    score = build_score("knn", K, D, k=3, bank=N).fit(logits, features, labels)
+    *_, far_logits, far = world(5)
+    bank = features / features.norm(dim=1, keepdim=True)
+    for i in range(10):
+        x = far[i] / far[i].norm()
+        want = sorted(float((x - b).norm()) for b in bank)[2]
+        assert float(score(far_logits[i : i + 1], far[i : i + 1])) == pytest.approx(want, abs=1e-4)
+
+
+def test_the_covariance_is_that_of_scikit_learn():
+    from sklearn.covariance import ledoit_wolf
+
+    for seed, count in ((0, 12), (1, 200)):
+        x = torch.randn(count, D, generator=torch.Generator().manual_seed(seed)).double() * torch.arange(1, D + 1)
+        x = x - x.mean(0)
+        want, _ = ledoit_wolf(x.numpy(), assume_centered=True)
+        np.testing.assert_allclose(shrunk_covariance(x).numpy(), want, rtol=1e-9, atol=1e-9)
+
+
+def test_mahalanobis_equals_a_loop():
+    score = fitted("mahalanobis")
+    _, features, labels, _, far = world(0)
+    unit = (features / features.norm(dim=1, keepdim=True)).double().numpy()
+    means = np.stack([unit[labels.numpy() == k].mean(0) for k in range(K)])
+    inverse = np.linalg.inv(shrunk_covariance(torch.tensor(unit - means[labels.numpy()])).numpy())
+    logits = torch.zeros(len(far), K)
+    for x, value in zip((far / far.norm(dim=1, keepdim=True)).double().numpy(), score(logits, far), strict=True):
+        assert float(value) == pytest.approx(min((x - m) @ inverse @ (x - m) for m in means), rel=1e-3, abs=1e-3)
+
+
+def test_the_sum_weighs_both_parts_alike():
+    score = fitted("max_logit_mahalanobis")
+    logits, features, *_ = world(0)
+    values = score(logits, features)
+    assert float(values.mean()) == pytest.approx(0, abs=1e-3)
+    parts = [p(logits, features) for p in (score.max_logit, score.mahalanobis)]
+    want = sum((p - p.mean()) / p.std() for p in parts)
+    torch.testing.assert_close(values, want, rtol=1e-3, atol=1e-3)
+
+
+def test_agreement_with_pytorch_ood():
+    detectors = pytest.importorskip("pytorch_ood.detector")
+    logits, features, *_ = world(6)
+    np.testing.assert_allclose(fitted("msp")(logits, features), detectors.MaxSoftmax.score(logits), rtol=1e-5)
+    np.testing.assert_allclose(fitted("max_logit")(logits, features), detectors.MaxLogit.score(logits), rtol=1e-5)
+    np.testing.assert_allclose(
+        fitted("energy")(logits, features), detectors.EnergyBased.score(logits, t=2.0), rtol=1e-5
+    )
+
+
+def test_the_threshold_keeps_at_least_the_share():
+    scores = torch.tensor([3.0, 1.0, 2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0])
+    assert threshold_keeping(scores, 0.9) == 9.0 and kept_share(scores, 9.0) == 0.9
+    assert threshold_keeping(scores, 0.91) == 10.0 and threshold_keeping(scores, 1.0) == 10.0
+    for seed in range(20):
+        drawn = torch.randn(37, generator=torch.Generator().manual_seed(seed))
+        kept = kept_share(drawn, threshold_keeping(drawn, 0.95))
+        assert 0.95 <= kept < 0.95 + 1 / 37
+
+
+def test_refusals():
+    logits, features, labels, *_ = world()
+    with pytest.raises(ConfigError, match="no statistics yet; call fit"):
+        build_score("msp", K, D)(logits, features)
+    with pytest.raises(DataError, match=r"classes \[3\] have none"):
+        build_score("mahalanobis", K, D).fit(logits[labels < 3], features[labels < 3], labels[labels < 3])
+    with pytest.raises(DataError, match="must be \\(B, 4\\) and \\(B, 6\\)"):
+        fitted("msp")(logits[:, :3], features)
+    with pytest.raises(DataError, match="NaN or infinity"):
+        fitted("msp")(logits * torch.nan, features)
+    with pytest.raises(UnknownName, match="did you mean 'energy'"):
+        build_score("enrgy", K, D)
+    with pytest.raises(ConfigError, match="does not take the options"):
+        build_score("msp", K, D, k=3)
+    with pytest.raises(DataError, match="keeps 2000 images but 240"):
+        build_score("knn", K, D).fit(logits, features, labels)
+    with pytest.raises(ConfigError, match="share of images to keep is 0"):
+        threshold_keeping(torch.zeros(3), 0)

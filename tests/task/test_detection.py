@@ -1,0 +1,56 @@
+"""Decoding of the dense detector's rows, apart from the contract that all tasks share."""
+
+import torch
+
+from visgen.structures import pairwise_iou
+from visgen.task import TASKS
+
+CLASSES = ("cat", "dog")
+
+
+def row(x, y, sides, logits):
+    return [x, y, 8.0, *sides, *logits]
+
+
+def decode(rows, valid=(64, 96), size=(64, 96)):
+    (answer,) = TASKS.get("detection").decode(torch.tensor([rows]), CLASSES, [valid], [size])
+    return answer
+
+
+def test_one_point_gives_its_box_in_pixels_of_the_answer():
+    rows = [row(20.0, 30.0, (4, 6, 8, 10), (2.0, -9.0)), row(70.0, 30.0, (1, 1, 1, 1), (-9.0, -9.0))]
+    answer = decode(rows, size=(128, 288))  # twice as high, three times as wide
+    assert answer.xyxy.tolist() == [[48, 48, 84, 80]] and answer.names == ("cat",) and answer.size == (128, 288)
+    assert torch.allclose(answer.scores, torch.tensor([2.0]).sigmoid())
+
+
+def test_points_in_the_padding_do_not_speak_and_boxes_end_with_the_picture():
+    rows = [row(60.0, 20.0, (30, 30, 30, 30), (1.0, -9.0)), row(84.0, 20.0, (4, 4, 4, 4), (9.0, -9.0))]
+    answer = decode(rows, valid=(40, 80), size=(40, 80))
+    assert answer.xyxy.tolist() == [[30, 0, 80, 40]]
+
+
+def test_twins_of_one_class_are_suppressed_and_of_another_kept():
+    rows = [
+        row(20.0, 20.0, (8, 8, 8, 8), (2.0, -9.0)),
+        row(21.0, 20.0, (8, 8, 8, 8), (1.0, -9.0)),
+        row(22.0, 20.0, (8, 8, 8, 8), (-9.0, 1.5)),
+    ]
+    answer = decode(rows)
+    assert answer.names == ("cat", "dog") and answer.scores.tolist() == sorted(answer.scores.tolist(), reverse=True)
+
+
+def test_at_most_a_hundred_boxes_best_first_and_none_that_overlaps_too_much():
+    torch.manual_seed(0)
+    rows = torch.cat([torch.rand(1, 3000, 2) * 64, torch.full((1, 3000, 1), 8.0), torch.rand(1, 3000, 4) * 9], 2)
+    rows = torch.cat([rows, torch.randn(1, 3000, 2)], 2)
+    (answer,) = TASKS.get("detection").decode(rows, CLASSES, [(64, 96)], [(64, 96)])
+    assert len(answer) == 100 and bool((answer.scores.diff() <= 0).all())
+    for name in CLASSES:
+        iou = pairwise_iou(answer.where(name).xyxy, answer.where(name).xyxy).fill_diagonal_(0)
+        assert float(iou.max()) <= 0.6
+
+
+def test_nothing_above_the_floor_is_an_empty_answer():
+    answer = decode([row(20.0, 20.0, (8, 8, 8, 8), (-9.0, -9.0))])
+    assert len(answer) == 0 and answer.scores.shape == (0,)

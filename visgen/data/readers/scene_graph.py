@@ -1,0 +1,129 @@
+"""Scene graphs in one json per split: objects with boxes, and relations between their ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError, nearest
+from ..source import READERS, MissingSplit
+from .files import check_names
+from .graph_images import GraphImages, GraphRecord
+
+__all__ = ["SceneGraphJson"]
+
+
+class SceneGraphJson(GraphImages):
+    """Images with the annotation that this json holds (also `write_dataset` of the procedural world writes it):
+
+    {"objects": [class names], "predicates": [names], "zero_shot_triplets": [[subject, predicate, object], ...],
+     "images": [{"id", "file": path relative to the json, "width", "height",
+                 "objects": [{"id", "category", "bbox": [left, top, width, height]}, ...],
+                 "relations": [{"subject_id", "predicate", "object_id"}, ...]}, ...]}
+
+    Object ids are unique within an image. Boxes without area, and relations of a box with itself, are left out and
+    counted in `left_out`. `zero_shot` holds the triplets of names that the file says training never shows.
+
+    Args:
+        path: The set's folder with SPLIT.json, or the json file itself.
+        split: Names the json.
+        name: Label set; the heads are "detection.NAME" and "scene_graph.NAME". By default the name of the folder.
+        targets: Which of "detection" and "scene_graph" samples carry.
+    Raises:
+        ConfigError: An unknown target.
+        DataError: Missing files, or records that break the format; the message names file and image.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str = "train",
+        *,
+        name: str = "",
+        targets: Sequence[str] = ("detection", "scene_graph"),
+    ) -> None:
+        self.file = _find_json(Path(path), split)
+        data = _read_json(self.file)
+        classes = check_names(data["objects"], f"objects of {self.file}")
+        predicates = check_names(data["predicates"], f"predicates of {self.file}")
+        super().__init__(name or self.file.parent.name, classes, predicates, targets)
+        self.zero_shot = tuple(tuple(triplet) for triplet in data.get("zero_shot_triplets", ()))
+        self._labels = {name: i for i, name in enumerate(classes)}
+        self._predicate_ids = {name: i for i, name in enumerate(predicates)}
+        for image in data["images"]:
+            self.add(self._read(image))
+        if not self.records:
+            raise DataError(f"{self.file} lists 0 images; give it at least one.")
+
+    def _read(self, image: Mapping[str, Any]) -> GraphRecord:
+        where = f"{self.file}: image {image.get('id')}"
+        for key in ("id", "file", "objects", "relations"):
+            if key not in image:
+                raise DataError(f"{where} lacks '{key}'; it has {', '.join(image)}.")
+        rows: dict[Any, int] = {}
+        xyxy, labels, triplets = [], [], []
+        for item in image["objects"]:
+            box = item.get("bbox")
+            if not isinstance(box, list) or len(box) != 4 or box[2] < 0 or box[3] < 0:
+                raise DataError(
+                    f"{where}, object {item.get('id')}: bbox is {box}; it must be [left, top, width >= 0, height >= 0]."
+                )
+            if item.get("id") in rows:
+                raise DataError(f"{where} has two objects with the id {item.get('id')}; ids must differ in an image.")
+            rows[item.get("id")] = len(rows)
+            labels.append(_lookup(self._labels, item.get("category"), "category", where))
+            xyxy.append([box[0], box[1], box[0] + box[2], box[1] + box[3]])
+        for relation in image["relations"]:
+            ends = [relation.get("subject_id"), relation.get("object_id")]
+            for end in ends:
+                if end not in rows:
+                    raise DataError(
+                        f"{where} has a relation with object {end}, which is not one of its {len(rows)} objects; "
+                        "drop the relation or add the object."
+                    )
+            predicate = _lookup(self._predicate_ids, relation.get("predicate"), "predicate", where)
+            triplets.append([rows[ends[0]], rows[ends[1]], predicate])
+        size = (int(image["height"]), int(image["width"])) if "height" in image and "width" in image else None
+        return GraphRecord(
+            image["id"],
+            self.file.parent / image["file"],
+            size,
+            np.array(xyxy, dtype=np.float64).reshape(-1, 4).astype(np.float32),
+            np.array(labels, dtype=np.int64),
+            np.array(triplets, dtype=np.int64).reshape(-1, 3),
+        )
+
+
+READERS.register("scene-graph")(SceneGraphJson)
+
+
+def _lookup(known: Mapping[str, int], name: Any, kind: str, where: str) -> int:
+    if name not in known:
+        raise DataError(f"{where} has the {kind} '{name}', which is not one of the {len(known)}{nearest(name, known)}")
+    return known[name]
+
+
+def _find_json(path: Path, split: str) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError(f"scene-graph needs a folder or json file at {path}, which does not exist; check the path.")
+    if not (path / f"{split}.json").is_file():
+        there = ", ".join(sorted(p.name for p in path.glob("*.json"))) or "none"
+        raise MissingSplit(f"scene-graph set {path} has no split '{split}' ({split}.json); json files there: {there}.")
+    return path / f"{split}.json"
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{file} cannot be read as json: {error}.") from error
+    for key in ("objects", "predicates", "images"):
+        if not isinstance(data, dict) or not isinstance(data.get(key), list):
+            raise DataError(f"{file} has no list '{key}'; scene-graph json holds objects, predicates and images.")
+    return data

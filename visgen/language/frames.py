@@ -1,0 +1,49 @@
+"""The frames of the lexicon, read once into elements that `grammar` can match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from .lexicon import PREDICATES, SETS, TRANSITIVE, phrases
+
+__all__ = ["PREDICATE_FORMS", "SET", "Element", "Words", "compile_frame"]
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a frame: a slot, or phrases of which one must stand here."""
+
+    slot: str
+    choices: tuple[Words, ...]
+    is_optional: bool
+
+
+SLOTS = ("NP", "NAMED", "IMAGE", "SCOPE", "SUBJ", "OBJ", "PRED", "PRED_S", "PRED_BASE")
+SET = {name: phrases(text) for name, text in SETS.items()}
+PREDICATE_FORMS: dict[str, dict[Words, str]] = {
+    "PRED": {
+        **{form: name for name, text in PREDICATES.items() for form in (tuple(name.split()), *phrases(text))},
+        **{(name,): name for name, _, _ in TRANSITIVE},
+    },
+    "PRED_BASE": {(base,): name for name, base, _ in TRANSITIVE},
+    "PRED_S": {(third,): name for name, _, third in TRANSITIVE},
+}
+"""The words of each predicate to its name: as "riding" and "on top of", as "ride", as "rides"."""
+
+
+@cache
+def compile_frame(text: str) -> tuple[Element, ...]:
+    """Read one frame of the lexicon."""
+    elements = []
+    for entry in text.split():
+        bare = entry.removesuffix("?")
+        if bare in SLOTS:
+            elements.append(Element(bare, (), entry != bare))
+            continue
+        options = [SET.get(option, phrases(option)) for option in bare.split("|")]
+        choices = sorted((phrase for option in options for phrase in option), key=len, reverse=True)
+        elements.append(Element("", tuple(choices), entry != bare))
+    return tuple(elements)

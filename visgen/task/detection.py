@@ -1,0 +1,98 @@
+"""Object detection: labelled boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from ..losses import decode_rows, detection_loss
+from ..metrics import DetectionMetric
+from ..options import build_options
+from ..structures import Boxes
+from .protocol import TASKS, Task
+
+__all__ = ["DetectionLossOptions", "DetectionTask"]
+
+CANDIDATES = 1000  # (point, class) pairs that enter suppression
+LEAST_SCORE = 0.005  # below it a pair cannot change a figure by more than rounding, but costs time
+OVERLAP = 0.6  # of the boxes of one class, above which the lower score goes
+MOST = 100
+
+
+@dataclass(frozen=True)
+class DetectionLossOptions:
+    """Options of the detection loss; see `visgen.losses.detection_loss`."""
+
+    gamma: float = 2.0
+    box_weight: float = 2.0
+    top_k: int = 9
+
+
+class DetectionTask(Task):
+    """Targets and answers are Boxes; answers carry scores, best first, at most 100 of them."""
+
+    key = "detection"
+    head = "detection"
+
+    def class_counts(self, targets: Sequence[Boxes], classes: Sequence[str]) -> Tensor:
+        labels = [target.labels for target in targets]
+        return torch.bincount(torch.cat(labels), minlength=len(classes)).to(torch.float64)
+
+    def loss(
+        self, logits: Tensor, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
+    ) -> Tensor:
+        chosen = build_options(DetectionLossOptions, options, "detection loss")
+        return detection_loss(
+            logits,
+            targets,
+            gamma=chosen.gamma,
+            box_weight=chosen.box_weight,
+            class_weights=weights,
+            top_k=chosen.top_k,
+        )
+
+    def decode(
+        self,
+        logits: Tensor,
+        classes: Sequence[str],
+        valid: Sequence[tuple[int, int]],
+        sizes: Sequence[tuple[int, int]],
+        stride: int = 4,
+    ) -> list[Boxes]:
+        return [
+            _decode_one(one, tuple(classes), inside, size)
+            for one, inside, size in zip(logits, valid, sizes, strict=True)
+        ]
+
+    def metric(self, classes: Sequence[str], **options: Any) -> DetectionMetric:
+        return DetectionMetric(tuple(classes), **options)
+
+
+def _decode_one(rows: Tensor, classes: tuple[str, ...], valid: tuple[int, int], size: tuple[int, int]) -> Boxes:
+    rows = rows.to(torch.float32)
+    rows = rows[(rows[:, 0] < valid[1]) & (rows[:, 1] < valid[0])]  # a point in the padding sees no picture
+    corners, scores = decode_rows(rows)
+    scores = scores.sigmoid()
+    flat = scores.flatten()
+    best = flat.topk(min(CANDIDATES, len(flat)))
+    pairs = best.indices[best.values >= LEAST_SCORE]
+    point, label = pairs // len(classes), pairs % len(classes)
+    limit = corners.new_tensor([valid[1], valid[0], valid[1], valid[0]])
+    boxes = torch.minimum(corners[point].clamp(min=0), limit)
+    kept = batched_nms(boxes, flat[pairs], label, OVERLAP)[:MOST]
+    scale = corners.new_tensor([size[1] / valid[1], size[0] / valid[0]]).repeat(2)
+    return Boxes(
+        torch.minimum(boxes[kept] * scale, corners.new_tensor([size[1], size[0], size[1], size[0]])),
+        label[kept],
+        (int(size[0]), int(size[1])),
+        classes,
+        scores=flat[pairs][kept],
+    )
+
+
+TASKS.register("detection")(DetectionTask())
