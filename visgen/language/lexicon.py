@@ -9,7 +9,8 @@ frame `|` separates alternatives, `?` makes an element optional, and capitals na
                                                                               PRED_BASE "ride"
 
 Priority: earlier tables of `FRAMES` win over later ones, frames over verbs, verbs over nouns. Colours and adjectives
-are not here yet: an instruction that needs them is refused.
+are not here yet: an instruction that needs them is refused. The module is long because it holds tables
+only, which are read side by side.
 """
 
 from __future__ import annotations

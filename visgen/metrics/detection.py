@@ -23,7 +23,7 @@ class DetectionMetric:
 
     `AP` is the mean over classes and IoU thresholds .50, .55 ... .95, `AP50` and `AP75` at one threshold, `AR@100` the
     class-agnostic recall of the 100 best boxes, averaged over the thresholds. Classes without a true box do not count.
-    Crowd regions are ignored as COCO does. Every scored box takes part: no display threshold belongs here.
+    Crowd regions are ignored as COCO does. Every box that it is given takes part: no display threshold belongs here.
 
     Where a target does not box all its classes completely (`Boxes.complete`), a surplus box may be right, so precision
     means nothing: `AP`, `AP50` and `AP75` are then left out and `AR@100` stays.

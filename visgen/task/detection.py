@@ -19,7 +19,7 @@ from .protocol import TASKS, Task
 __all__ = ["DetectionLossOptions", "DetectionTask"]
 
 CANDIDATES = 1000  # (point, class) pairs that enter suppression
-LEAST_SCORE = 0.005  # below it a pair cannot change a figure by more than rounding, but costs time
+LEAST_SCORE = 0.005  # spares suppression the pairs that say nothing; what is right below it is lost, also to recall
 OVERLAP = 0.6  # of the boxes of one class, above which the lower score goes
 MOST = 100
 
