@@ -32,12 +32,14 @@ class HeadConfig:
         head: Key in the HEADS registry; empty takes the task's default.
         classes: Class names; empty takes those of the first training part that feeds this head.
         options: Keywords of the registered head.
+        on: Head that this one stands on, for tasks that read another head; empty takes the default one.
     """
 
     task: str = ""
     head: str = ""
     classes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    on: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,19 @@ class Predictor(Protocol):
     def resolve(self, name: str) -> str:
         """Give the head that a task key or head name means."""
 
-    def predict(self, images: Tensor, heads: list[str], *, sizes: Any = None) -> dict[str, list[Any]]:
-        """Give one typed value per image for each head, of the given (H, W) where answers have a size."""
+    def predict(
+        self, images: Tensor, heads: list[str], *, sizes: Any = None, given: Any = None
+    ) -> dict[str, list[Any]]:
+        """Give one typed value per image for each head, of the given (H, W) where answers have a size.
+
+        `given` is {head: (protocol, targets)} where the targets give a part of the answer; see `Task.protocols`.
+        """
+
+    def head(self, name: str) -> Any:
+        """The head module called `name`."""
+
+    def below(self, name: str) -> str | None:
+        """Give the head that the head `name` stands on."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,8 @@ def evaluate(
             transformed. Its generator is seeded with the sample's position.
         limit: Use so many samples, evenly spaced over the source; None uses all.
         dtype: "float32", or "bfloat16" or "float16" for autocast.
-        metric: Keywords of the task's metric.
+        metric: Keywords of the task's metric. Where the task has protocols, `protocol` chooses one; else all are
+            measured, and their names stand before those of the figures ("predcls/R@20").
         workers: Processes that read samples ahead.
         name, data: Shown in the report.
         progress: Called with (samples read, samples in all).
@@ -112,7 +124,13 @@ def evaluate(
     target_device = choose_device(device) if isinstance(device, str) else device
     if isinstance(model, nn.Module):
         model.to(target_device)
-    measured = TASKS.get(spec.task).metric(spec.classes, **dict(metric or {}))
+    task = TASKS.get(spec.task)
+    options = dict(metric or {})
+    protocols = _protocols(task, options)
+    measured = {
+        p: task.metric(spec.classes, **{**_settled(model, head, p), **options, **({"protocol": p} if p else {})})
+        for p in protocols
+    }
     indices = evenly_spaced(len(source), limit)
     precision = _PRECISIONS[dtype]
     used = 0
@@ -123,9 +141,11 @@ def evaluate(
         targets = [target for _, target in group]
         sizes = [size for size in (_size(target) for target in targets) if size is not None]
         context = nullcontext() if precision is None else torch.autocast(target_device.type, dtype=precision)
-        with torch.no_grad(), context:
-            answers = model.predict(images, [head], sizes=sizes or None)[head]
-        measured.update([answer.to("cpu") if hasattr(answer, "to") else answer for answer in answers], targets)
+        for given, figure in measured.items():
+            asked: dict[str, Any] = {} if not given else {"given": {head: (given, targets)}}
+            with torch.no_grad(), context:
+                answers = model.predict(images, [head], sizes=sizes or None, **asked)[head]
+            figure.update([answer.to("cpu") if hasattr(answer, "to") else answer for answer in answers], targets)
         used += len(group)
     if used == 0:
         raise DataError(
@@ -144,8 +164,32 @@ def evaluate(
         "dtype": dtype,
         "metric": dict(metric or {}),
     }
-    figures = {key: float(value) for key, value in measured.compute().items()}
+    figures = {
+        f"{given}/{key}" if len(measured) > 1 else key: float(value)
+        for given, figure in measured.items()
+        for key, value in figure.compute().items()
+    }
     return EvaluationReport(spec.task, name or type(model).__name__, data or source.name, figures, protocol)
+
+
+def _protocols(task: Any, options: dict[str, Any]) -> tuple[str, ...]:
+    """The protocols to measure: the one that the metric's options name, taken out of them, or all."""
+    known: tuple[str, ...] = task.protocols
+    if known == ("",) or "protocol" not in options:
+        return known
+    chosen = options.pop("protocol")
+    if chosen not in known:
+        raise ConfigError(f"protocol is '{chosen}'; task '{task.key}' has {', '.join(known)}.")
+    return (chosen,)
+
+
+def _settled(model: Predictor, head: str, protocol: str) -> dict[str, Any]:
+    """Options of the metric that the model itself settles."""
+    task = TASKS.get(model.specs[head].task)
+    if task.stands_on is None:
+        return {}
+    below = model.below(head)
+    return task.metric_options(model.head(head), None if below is None else model.specs[below], protocol)
 
 
 def evenly_spaced(total: int, limit: int | None) -> list[int]:

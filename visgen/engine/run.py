@@ -101,6 +101,7 @@ def build_run(config: RunConfig, workers: Workers | None = None, counted: int = 
         model = build_model(_model_mapping(config, sources))
     if config.model.weights is not None:
         start_from(model, Path(config.model.weights))
+    _learn_counts(model, sources)
     objective = MultiTaskObjective(
         model,
         config.objective.loss_weights,
@@ -327,7 +328,16 @@ def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str
         if given is not None:
             spec["options"] = dict(given.options)
             spec.update(
-                {k: v for k, v in (("task", given.task), ("head", given.head), ("classes", given.classes)) if v}
+                {
+                    k: v
+                    for k, v in (
+                        ("task", given.task),
+                        ("head", given.head),
+                        ("classes", given.classes),
+                        ("on", given.on),
+                    )
+                    if v
+                }
             )
         heads[head] = spec
     for head, part in origin.items():
@@ -343,6 +353,15 @@ def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str
         "max_side": config.model.max_side,
         "min_side": config.model.min_side,
     }
+
+
+def _learn_counts(model: MultiTaskModel, sources: Mapping[str, Source]) -> None:
+    """Let each head count the labels of the sources that feed it."""
+    for name, spec in model.specs.items():
+        task, below = TASKS.get(spec.task), model.below(name)
+        feeding = [source for source in sources.values() if source.heads.get(spec.task) == name]
+        if feeding:
+            task.learn_counts(model.head(name), feeding, None if below is None else model.specs[below])
 
 
 def _class_weights(

@@ -78,10 +78,12 @@ class MultiTaskModel(nn.Module):
                     f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'."
                 )
             task = TASKS.get(spec.task)
+            below = self.below(name)
             self.heads[_module_name(name)] = HEADS.get(spec.head or task.head)(
                 channels=dict(backbone.channels),
                 token_dim=backbone.token_dim,
                 outputs=task.outputs(spec.classes),
+                **task.head_options(None if below is None else self.specs[below]),
                 **dict(spec.options),
             )
 
@@ -110,20 +112,47 @@ class MultiTaskModel(nn.Module):
         """The head module called `name`."""
         return self.heads[_module_name(name)]
 
-    def forward(self, images: Tensor, head: str, features: Any = None) -> tuple[Tensor, Any]:
+    def below(self, name: str) -> str | None:
+        """Give the head that the head `name` stands on; None where its task stands on no other.
+
+        Raises:
+            ConfigError: The head that it names is not in the model or of another task, or there is none.
+        """
+        spec = self.specs[name]
+        wanted = TASKS.get(spec.task).stands_on
+        if wanted is None:
+            if spec.on is not None:
+                raise ConfigError(f"head '{name}' stands on '{spec.on}', but task '{spec.task}' reads no other head.")
+            return None
+        found = spec.on or self.default_heads.get(wanted)
+        if found is None or found not in self.specs or self.specs[found].task != wanted:
+            have = [head for head, other in self.specs.items() if other.task == wanted]
+            raise ConfigError(
+                f"head '{name}' stands on a head of task '{wanted}', but `on` is '{spec.on}' and the model has "
+                f"{', '.join(have) or 'none of that task'}; add one, or name it under `on`."
+            )
+        return found
+
+    def route(self, name: str) -> str:
+        """Give the task whose experts the features of head `name` pass through."""
+        below = self.below(name)
+        return self.specs[below if below and TASKS.get(self.specs[name].task).rides else name].task
+
+    def forward(self, images: Tensor, head: str, features: Any = None, queries: Any = None) -> tuple[Any, Any]:
         """Give the logits of one head and the Features they came from.
 
         Args:
             images: (B, 3, H, W) float32 RGB in [0, 1].
             head: Head name.
             features: Features of the same task for these images, when they are at hand.
+            queries: What the head reads beside the features.
         """
         if head not in self.specs:
             raise UnknownName(
                 f"head '{head}' is not in this model{nearest(head, self.specs)} It has {list(self.specs)}."
             )
-        features = features or self.backbone(images, self.specs[head].task)
-        return self.head(head)(features), features
+        features = features or self.backbone(images, self.route(head))
+        return self.head(head)(features, queries), features
 
     @torch.no_grad()
     def predict(
@@ -132,6 +161,7 @@ class MultiTaskModel(nn.Module):
         heads: Sequence[str] | None = None,
         valid: Sequence[tuple[int, int]] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
+        given: Mapping[str, tuple[str, Sequence[Any]]] | None = None,
     ) -> dict[str, list[Any]]:
         """Answer for a batch, computing the task-independent prefix once and each task's features once.
 
@@ -140,6 +170,7 @@ class MultiTaskModel(nn.Module):
             heads: Task keys or head names; all heads when None.
             valid: (H, W) of each image inside the batch, the rest being padding right and below; all of it when None.
             sizes: (H, W) that each answer shall have; `valid` when None.
+            given: Head name -> (protocol, targets), where a part of the answer is given as `Task.protocols` say.
         Returns:
             Head name -> one typed value per image, on the device of the images.
         """
@@ -152,19 +183,49 @@ class MultiTaskModel(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            state = self.backbone.prefix(images)
-            features: dict[str, Any] = {}
-            answers = {}
-            for name in dict.fromkeys(names):
-                spec = self.specs[name]
-                if spec.task not in features:
-                    features[spec.task] = self.backbone.suffix(state, spec.task)
-                logits = self.head(name)(features[spec.task])
-                stride = round(full[0] / logits.shape[-2]) if logits.ndim == 4 else 1
-                answers[name] = TASKS.get(spec.task).decode(logits, spec.classes, valid, sizes, stride)
+            run = _Run(self, self.backbone.prefix(images), full, valid, sizes, given or {})
+            return {name: run.answer(name) for name in dict.fromkeys(names)}
         finally:
             self.train(was_training)
-        return answers
+
+
+class _Run:
+    """One batch on its way through the model: each task's features and each head's answer are computed once."""
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        state: Any,
+        full: tuple[int, int],
+        valid: Sequence[tuple[int, int]],
+        sizes: Sequence[tuple[int, int]],
+        given: Mapping[str, tuple[str, Sequence[Any]]],
+    ) -> None:
+        self.model, self.state, self.full, self.valid, self.sizes, self.given = model, state, full, valid, sizes, given
+        self.features: dict[str, Any] = {}
+        self.logits: dict[str, Any] = {}
+        self.answers: dict[str, list[Any]] = {}
+
+    def answer(self, name: str) -> list[Any]:
+        """Give the typed values of a head, after those of the head below it."""
+        if name in self.answers:
+            return self.answers[name]
+        model, spec = self.model, self.model.specs[name]
+        task, below, route = TASKS.get(spec.task), model.below(name), model.route(name)
+        if name in self.given:
+            protocol, targets = self.given[name]
+            queries = task.queries(targets, None, self.valid, protocol)
+        elif below is not None:
+            queries = task.queries(self.answer(below), self.logits[below], self.valid)
+        else:
+            queries = None
+        if route not in self.features:
+            self.features[route] = model.backbone.suffix(self.state, route)
+        logits = self.logits[name] = model.head(name)(self.features[route], queries)
+        is_map = isinstance(logits, Tensor) and logits.ndim == 4
+        stride = round(self.full[0] / logits.shape[-2]) if is_map else 1
+        self.answers[name] = task.decode(logits, spec.classes, self.valid, self.sizes, stride)
+        return self.answers[name]
 
 
 def _module_name(head: str) -> str:
@@ -190,13 +251,13 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
         raise ConfigError("the model has no heads; name at least one under `heads`.")
     for name, spec in specs.items():
         TASKS.get(spec.task)
-        if spec.task != "depth" and not spec.classes:
+        if spec.task not in ("depth", "ood") and not spec.classes:
             raise ConfigError(f"head '{name}' has no classes; list them, or let a data source of the run supply them.")
     options = dict(config.backbone)
     key = options.pop("name", None)
     if key is None:
         raise ConfigError(f"the backbone has no name; use one of {', '.join(BACKBONES.names())}.")
-    present = {s.task for s in specs.values()}
+    present = {s.task for s in specs.values() if not TASKS.get(s.task).rides}
     backbone = BACKBONES.get(key)
     if key.startswith("vit_moe"):
         options.setdefault("tasks", tuple(k for k in TASK_KEYS if k in present))

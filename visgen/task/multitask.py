@@ -91,13 +91,14 @@ class MultiTaskObjective:
                 )
             targets = batch.targets.get(task, [])
             labelled = [i for i, target in enumerate(targets) if target is not None]
-            if not labelled:
+            if not labelled or not TASKS.get(task).is_trained:
                 continue
-            features = self.model.backbone.suffix(state, task)
+            features = self.model.backbone.suffix(state, self.model.route(head))
             if features.extras.get("routing"):
                 statistics.append(features.extras["routing"])
-            logits, _ = self.model(batch.images, head, features)
-            if len(labelled) < len(targets):
+            queries = TASKS.get(task).training_queries(targets)
+            logits, _ = self.model(batch.images, head, features, queries)
+            if queries is None and len(labelled) < len(targets):
                 logits, targets = logits[labelled], [targets[i] for i in labelled]
             weights = self._class_weights[head.replace(".", "__")] if self._has_weights(head) else None
             value = TASKS.get(task).loss(

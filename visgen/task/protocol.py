@@ -30,6 +30,8 @@ class HeadSpec:
         head: Registry key of the head class; null takes the task's own.
         options: Options of the head class.
         loss: Options of the task's loss.
+        on: Head that this one stands on, where its task asks for one (`Task.stands_on`); null takes the default head
+            of that task.
     """
 
     task: str
@@ -37,13 +39,28 @@ class HeadSpec:
     head: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     loss: Mapping[str, Any] = field(default_factory=dict)
+    on: str | None = None
 
 
 class Task:
-    """Base of all tasks; members of TASKS are instances and hold no state."""
+    """Base of all tasks; members of TASKS are instances and hold no state.
+
+    Attributes:
+        key: Task key.
+        head: Registry key of the head class that the task takes by default.
+        stands_on: Task whose head this task's heads read beside the picture: scene graphs stand on the boxes of a
+            detection head, OOD scores on the logits of a classification head.
+        rides: True when the head reads the features of the head below it, so that the task has no pass of its own.
+        is_trained: False when its heads have no loss and are fitted after training.
+        protocols: What evaluation may give the model beside the picture, each measured on its own; ("",) for nothing.
+    """
 
     key: ClassVar[str]
     head: ClassVar[str]
+    stands_on: ClassVar[str | None] = None
+    rides: ClassVar[bool] = False
+    is_trained: ClassVar[bool] = True
+    protocols: ClassVar[tuple[str, ...]] = ("",)
 
     def outputs(self, classes: Sequence[str]) -> int:
         """Number of outputs that the head needs for these classes."""
@@ -88,6 +105,34 @@ class Task:
     def metric(self, classes: Sequence[str], **options: Any) -> Any:
         """A metric object with `update(predictions, targets)` and `compute() -> {name: float}`."""
         raise NotImplementedError(f"{type(self).__name__} must define metric.")
+
+    def head_options(self, below: HeadSpec | None) -> dict[str, Any]:
+        """Constructor options of the head that follow from the head below it."""
+        return {}
+
+    def training_queries(self, targets: Sequence[Any]) -> Any:
+        """What the head is given beside the features in training; None for nothing."""
+        return None
+
+    def queries(
+        self, below: Sequence[Any], logits: Tensor | None, valid: Sequence[tuple[int, int]], protocol: str = ""
+    ) -> Any:
+        """What the head is given beside the features in use.
+
+        Args:
+            below: Answers of the head that this one stands on; under a protocol, the targets of the images.
+            logits: What the head below gave, None under a protocol.
+            valid: (H, W) of each image inside the batch.
+            protocol: One of `protocols` when the targets give a part of the answer; "" in plain use.
+        """
+        return None
+
+    def metric_options(self, head: Any, below: HeadSpec | None, protocol: str) -> dict[str, Any]:
+        """Options of the metric that the model and the protocol settle."""
+        return {}
+
+    def learn_counts(self, head: Any, sources: Sequence[Any], below: HeadSpec | None) -> None:
+        """Let a head count labels over its training sources before training starts."""
 
 
 def resize_logits(logits: Tensor, valid: tuple[int, int], size: tuple[int, int], stride: int = 4) -> Tensor:
