@@ -52,7 +52,9 @@ def edge_loss(logits: Tensor, target: Tensor, norm: str = "dnorm", weights: Tens
     if norm not in EDGE_NORMS:
         raise ValueError(f"norm is '{norm}'; use one of {', '.join(EDGE_NORMS)}.")
     if logits.shape != target.shape or logits.ndim != 2:
-        raise ValueError(f"edge logits {tuple(logits.shape)} and targets {tuple(target.shape)} must both be (M, P + 1).")
+        raise ValueError(
+            f"edge logits {tuple(logits.shape)} and targets {tuple(target.shape)} must both be (M, P + 1)."
+        )
     if len(logits) == 0:
         return logits.sum() * 0.0
     log_p = F.log_softmax(logits.float(), dim=1)

@@ -24,6 +24,7 @@ __all__ = ["SceneGraphLossOptions", "SceneGraphTask"]
 MOST_NODES = 12  # boxes of a detector between which relations are scored: 132 pairs
 SURE = (0.2, 0.05, 0.01)  # least scores of those boxes, each tried where the one before leaves fewer than two
 MOST_PAIRS = 1024  # pairs per image in training, relations first
+LABELLED = 0.75  # share of the images that come with the labels of their boxes in training
 KEPT = 300  # triplets of an answer per image
 
 
@@ -43,8 +44,8 @@ class SceneGraphLossOptions:
 class SceneGraphTask(Task):
     """Targets and answers are SceneGraph; the boxes come from a detection head, or from the target under a protocol.
 
-    In training the head is given the true boxes, with their labels in every other image, so that it learns both to
-    rely on labels and to do without. In use, an answer holds the `KEPT` best triplets; every pair with every predicate
+    In training the head is given the true boxes, mostly with their labels and sometimes without, so that it learns both
+    to rely on labels and to do without. In use, an answer holds the `KEPT` best triplets; every pair with every predicate
     competes, and `SceneGraph.constrained` leaves one predicate per pair.
     """
 
@@ -83,7 +84,7 @@ class SceneGraphTask(Task):
         xyxy, labels, pairs = [], [], []
         for target in targets:
             xyxy.append(torch.zeros(0, 4) if target is None else target.boxes.xyxy)
-            given = target is not None and bool(torch.rand(()) < 0.5)
+            given = target is not None and bool(torch.rand(()) < LABELLED)
             labels.append(target.boxes.labels if given else None)  # type: ignore[union-attr]
             pairs.append(torch.zeros(0, 2, dtype=torch.int64) if target is None else _training_pairs(target))
         return GraphQueries(xyxy, labels, pairs)
