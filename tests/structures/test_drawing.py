@@ -21,7 +21,6 @@ from visgen.structures import (
     depth_colours,
 )
 from visgen.structures.canvas import open_canvas
-from visgen.structures.drawing import nice_ticks, percent
 
 NAMES = ("sky", "building", "pole", "road", "a class with a very long name that will not fit anywhere at all")
 SIZES = [(20, 400), (400, 20), (33, 33), (1, 1), (64, 48), (1080, 1920)]
@@ -177,27 +176,6 @@ def test_flat_and_empty_depth_are_drawn() -> None:
     flat = np.asarray(DepthMap(torch.full((64, 64), 2.0)).draw(photograph((64, 64))))
     assert len(colours_in(flat[:512, :512])) == 1
     assert DepthMap(torch.zeros(64, 64)).draw(photograph((64, 64))).height > 512
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "log", "ticks"),
-    [
-        (0.8, 3.4, False, [1, 1.5, 2, 2.5, 3]),
-        (5.1, 62, True, [10, 20, 50]),
-        (5.2, 34, True, [7, 10, 15, 20, 30]),
-        (1.9, 2.1, False, [1.9, 1.95, 2, 2.05, 2.1]),
-        (0.1, 100, True, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]),
-    ],
-)
-def test_ticks_are_round_numbers(low: float, high: float, log: bool, ticks: list[float]) -> None:
-    assert nice_ticks(low, high, log) == pytest.approx(ticks)
-
-
-@pytest.mark.parametrize(
-    ("share", "text"), [(0.1234, "12 %"), (0.0342, "3.4 %"), (0.0004, "< 0.1 %"), (0.0, "0.0 %"), (1.0, "100 %")]
-)
-def test_shares_are_written_for_people(share: float, text: str) -> None:
-    assert percent(share) == text
 
 
 def test_a_value_is_not_drawn_over_another_photograph() -> None:
