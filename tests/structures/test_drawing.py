@@ -19,6 +19,7 @@ from visgen.structures import (
     SemanticMap,
     class_palette,
     depth_colours,
+    drawing,
 )
 from visgen.structures.canvas import open_canvas
 
@@ -130,6 +131,47 @@ def test_boxes_far_outside_and_none_at_all_are_drawn() -> None:
     none = Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), (64, 64), NAMES)
     canvas = open_canvas(photo, (64, 64))
     assert np.array_equal(np.asarray(none.draw(photo))[:512, :512], canvas.picture)
+
+
+def crowd(count: int) -> Boxes:
+    random = torch.Generator().manual_seed(count)
+    low = torch.rand(count, 2, generator=random) * 300
+    corners = torch.cat((low, low + 40 + torch.rand(count, 2, generator=random) * 100), dim=1)
+    scores = torch.linspace(1, 0.1, count) if count else torch.zeros(0)
+    return Boxes(corners, torch.arange(count) % 4, (480, 640), NAMES, scores)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 40, 100])
+def test_a_crowd_is_labelled_in_part_and_the_rest_is_counted(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[tuple[str, Any]] = []
+    listed: list[Any] = []
+    place, legend = drawing.place_label, drawing.panel_legend
+
+    def spy(picture: Any, anchor: Any, text: str, colour: Any, size: int, taken: list[Any]) -> bool:
+        done = place(picture, anchor, text, colour, size, taken)
+        placed.extend([(text, taken[-1])] * done)
+        return done
+
+    monkeypatch.setattr(drawing, "place_label", spy)
+    monkeypatch.setattr(
+        drawing, "panel_legend", lambda entries, *rest: listed.extend(entries) or legend(entries, *rest)
+    )
+    photo = photograph((480, 640))
+    crowd(count).draw(photo)
+    area = sum((box[2] - box[0]) * (box[3] - box[1]) for _, box in placed)
+    assert len(placed) == count if count <= 5 else 8 <= len(placed) < count
+    assert area < 0.2 * 480 * 640
+    counted = {entry.name: int(entry.note) for entry in listed}
+    assert counted.pop("too crowded to label", 0) == count - len(placed)
+    assert sum(counted.values()) == count  # the legend counts every box
+    if placed:
+        assert placed[0][0] == "sky 1.00"  # the surest box chose first
+
+
+def test_a_box_outside_has_no_label_and_no_place_in_the_crowd() -> None:
+    far = Boxes(torch.tensor([[900.0, 900, 950, 950]]), torch.tensor([0]), (480, 640), NAMES)
+    drawn = np.asarray(far.draw(photograph((480, 640))))
+    assert np.array_equal(drawn[:480], photograph((480, 640)))
 
 
 def test_more_classes_than_colours_are_drawn() -> None:

@@ -132,7 +132,7 @@ def test_boxes_outside_the_picture_and_no_photograph() -> None:
 
 
 def test_long_names_keep_their_numbers() -> None:
-    name = graph_drawing._node_text("a class with a very long name 2", 14, 100)
+    name = graph_drawing._short("a class with a very long name 2", 14, 100)
     assert name.endswith("... 2") and graph_drawing.text_width(name, 14) <= 100
-    assert graph_drawing._node_text("cat 2", 14, 100) == "cat 2"
-    assert graph_drawing.text_width(graph_drawing._node_text("a very long name indeed", 14, 80), 14) <= 80
+    assert graph_drawing._short("cat 2", 14, 100) == "cat 2"
+    assert graph_drawing.text_width(graph_drawing._short("a very long name indeed", 14, 80), 14) <= 80

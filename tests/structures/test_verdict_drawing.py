@@ -1,4 +1,4 @@
-"""The verdict's picture: words, not colour alone; the score on its side of the threshold; heat where the map is high."""
+"""The verdict's picture: words, not colour alone; the score on its side of the threshold; heat where the map says."""
 
 from __future__ import annotations
 
@@ -124,6 +124,6 @@ def test_coarse_and_flat_maps_and_maps_without_a_photograph_are_drawn(cells: Ten
 def test_every_size_is_drawn_and_the_photograph_is_not_touched(size: tuple[int, int]) -> None:
     photo = photograph(size)
     before = photo.copy()
-    first, again = (draw_verdict(photo, Verdict(3.0, 1.0, 0.9, map=torch.rand(4, 6).fill_(1))) for _ in range(2))
+    first, again = (draw_verdict(photo, Verdict(3.0, 1.0, 0.9, map=torch.ones(4, 6))) for _ in range(2))
     assert first.width == open_canvas(photo, None).width
     assert np.array_equal(photo, before) and np.array_equal(np.asarray(first), np.asarray(again))

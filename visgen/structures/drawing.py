@@ -49,6 +49,9 @@ IGNORE = 255
 OVERLAY = 0.6  # strength of class colours: the photograph stays recognisable below, hues stay apart
 PHOTO_COLOUR = 0.35  # share of the photograph's own colour kept below an overlay, so that it does not shift the hues
 MOST_BORDER = 0.25  # share of the picture; a map as noisy as that would drown in its borders, so it gets none
+MOST_LABELLED = 0.15  # share of the picture that labels may cover before the less sure boxes go without
+ALWAYS_LABELLED = 8  # boxes that get a label however small the picture, if there is a free place
+BOLD = 20  # boxes with a thick frame, the surest; the others of a crowd have a thin one
 SHADOW = 50  # black becomes this grey below an overlay, so that dark places do not swallow the class colours
 
 
@@ -111,16 +114,17 @@ def draw_depth(image: Any, value: DepthMap, long_side: int | None = None) -> Ima
 
 
 def draw_boxes(image: Any, value: Boxes, long_side: int | None = None) -> Image.Image:
-    """Draw boxes in their class colours, the surest on top; a label that finds no free place is left to the legend."""
+    """Draw boxes in their class colours, the surest on top; in a crowd the less sure have thin frames and no label."""
     canvas = open_canvas(image, value.size, long_side)
     picture = Image.fromarray(canvas.picture.copy())
     palette = class_palette(min(len(value.classes), 255))
     corners = display_corners(value, canvas)
     order = _surest_first(value.scores, len(value))
-    for index in reversed(order):
-        draw_frame(picture, corners[index], _colour(palette[int(value.labels[index]) % 255]), canvas.line + 1)
-    _write_labels(picture, value.labels, value.classes, value.scores, corners, order, canvas, palette)
-    legend = panel_legend(_counts(value.labels, value.classes, palette), canvas.width, canvas.text)
+    for rank, index in reversed(list(enumerate(order))):
+        width = canvas.line + 1 if rank < BOLD else 1
+        draw_frame(picture, corners[index], _colour(palette[int(value.labels[index]) % 255]), width)
+    bare = _write_labels(picture, value.labels, value.classes, value.scores, corners, order, canvas, palette)
+    legend = panel_legend(_counts(value.labels, value.classes, palette, bare), canvas.width, canvas.text)
     return stack((picture, legend))
 
 
@@ -139,8 +143,8 @@ def draw_masks(image: Any, value: Masks, long_side: int | None = None) -> Image.
     down, across = canvas.factor
     corners = value.to_boxes().xyxy.cpu().numpy() * np.array([across, down, across, down])
     seen = [i for i in order if bool(value.masks[i].any())]
-    _write_labels(picture, value.labels, value.classes, value.scores, corners, seen, canvas, palette)
-    legend = panel_legend(_counts(value.labels, value.classes, palette), canvas.width, canvas.text)
+    bare = _write_labels(picture, value.labels, value.classes, value.scores, corners, seen, canvas, palette)
+    legend = panel_legend(_counts(value.labels, value.classes, palette, bare), canvas.width, canvas.text)
     return stack((picture, legend))
 
 
@@ -197,10 +201,11 @@ def _surest_first(scores: Any, count: int) -> list[int]:
     return list(range(count)) if scores is None else scores.argsort(descending=True).tolist()
 
 
-def _counts(labels: Any, classes: tuple[str, ...], palette: np.ndarray) -> list[LegendEntry]:
+def _counts(labels: Any, classes: tuple[str, ...], palette: np.ndarray, bare: int) -> list[LegendEntry]:
     ids, counts = np.unique(labels.cpu().numpy(), return_counts=True)
     rows = sorted(zip(ids.tolist(), counts.tolist(), strict=True), key=lambda row: (-row[1], row[0]))
-    return [LegendEntry(_colour(palette[i % 255]), classes[i], str(n)) for i, n in rows]
+    entries = [LegendEntry(_colour(palette[i % 255]), classes[i], str(n)) for i, n in rows]
+    return entries + [LegendEntry(None, "too crowded to label", str(bare))] * (bare > 0)
 
 
 def _write_labels(
@@ -212,9 +217,20 @@ def _write_labels(
     order: Sequence[int],
     canvas: Canvas,
     palette: np.ndarray,
-) -> None:
+) -> int:
+    """Label boxes, the surest first, until labels cover enough of the picture; give how many inside it have none."""
+    high, wide = canvas.picture.shape[:2]
     taken: list[Any] = []
+    bare = 0
     for index in order:
+        x1, y1, x2, y2 = (float(v) for v in corners[index])
+        covered = sum((right - left) * (bottom - top) for left, top, right, bottom in taken)
+        room = len(taken) < ALWAYS_LABELLED or covered < MOST_LABELLED * high * wide
         label = int(labels[index])
         text = classes[label] if scores is None else f"{classes[label]} {float(scores[index]):.2f}"
-        place_label(picture, tuple(corners[index]), text, _colour(palette[label % 255]), canvas.text, taken)
+        seen = x2 > 0 and y2 > 0 and x1 < wide and y1 < high
+        if not seen:
+            continue
+        colour = _colour(palette[label % 255])
+        bare += not (room and place_label(picture, (x1, y1, x2, y2), text, colour, canvas.text, taken))
+    return bare

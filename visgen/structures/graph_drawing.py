@@ -24,6 +24,7 @@ from .canvas import (
     place_label,
     stack,
     text_width,
+    wrap_text,
 )
 from .drawing import display_corners, draw_boxes, draw_frame
 from .graph_layout import GraphLayout, lay_out_graph
@@ -61,7 +62,7 @@ def draw_scene_graph(image: Any, value: SceneGraph, long_side: int | None = None
     picked, left = relations_to_draw(value)
     if not picked:
         return stack((draw_boxes(image, value.boxes, long_side), _line("no relations found", canvas, canvas.width)))
-    drawn = _prepare(value, picked)
+    drawn = _prepare(value, picked, canvas)
     photo = _photograph(canvas, value.boxes, drawn)
     notes = []
     if left:
@@ -116,7 +117,7 @@ def node_names(boxes: Boxes, which: Sequence[int]) -> dict[int, str]:
     }
 
 
-def _prepare(value: SceneGraph, picked: list[int]) -> _Picture:
+def _prepare(value: SceneGraph, picked: list[int], canvas: Canvas) -> _Picture:
     rows = value.triplets[picked].tolist()
     boxes = sorted({end for subject, target, _ in rows for end in (subject, target)})
     palette = class_palette(min(len(value.boxes.classes), 255))
@@ -124,11 +125,12 @@ def _prepare(value: SceneGraph, picked: list[int]) -> _Picture:
     colours = {i: (int(c[0]), int(c[1]), int(c[2])) for i in boxes for c in [palette[labels[i] % 255]]}
     triplets = [(subject, target, value.predicates[predicate]) for subject, target, predicate in rows]
     scores = None if value.scores is None else value.scores[picked].tolist()
-    return _Picture(boxes, node_names(value.boxes, boxes), colours, triplets, scores)
+    names = {i: _short(name, canvas.text, 10 * canvas.text) for i, name in node_names(value.boxes, boxes).items()}
+    return _Picture(boxes, names, colours, triplets, scores)
 
 
 def _photograph(canvas: Canvas, boxes: Boxes, drawn: _Picture) -> Image.Image:
-    picture = Image.fromarray(canvas.picture.copy())
+    picture, photo_width = Image.fromarray(canvas.picture.copy()), canvas.picture.shape[1]
     corners = display_corners(boxes, canvas)
     for index in sorted(set(range(len(boxes))) - set(drawn.boxes)):
         draw_frame(picture, corners[index], (190, 190, 190), 1)
@@ -137,9 +139,10 @@ def _photograph(canvas: Canvas, boxes: Boxes, drawn: _Picture) -> Image.Image:
         draw_frame(picture, corners[index], drawn.colours[index], canvas.line + 1)
     taken: list[Any] = []
     for index in reversed(by_size):  # and they choose their label's place first
-        anchor = tuple(corners[index])
-        if not place_label(picture, anchor, drawn.names[index], drawn.colours[index], canvas.text, taken):
-            _label_from_afar(picture, anchor, drawn.names[index], drawn.colours[index], canvas, taken)
+        anchor, colour = tuple(corners[index]), drawn.colours[index]
+        name = _short(drawn.names[index], canvas.text, photo_width - canvas.text)  # on a strip, the number alone
+        if name and not place_label(picture, anchor, name, colour, canvas.text, taken):
+            _label_from_afar(picture, anchor, name, colour, canvas, taken)
     return picture
 
 
@@ -148,9 +151,7 @@ def _label_from_afar(
 ) -> None:
     """Write a label at the nearest free place, with a line to its box, so that no node of the diagram is a riddle."""
     step = 1.5 * canvas.text
-    ways = sorted(
-        ((x * step, y * step) for x in range(-12, 13) for y in range(-12, 13)), key=lambda w: (np.hypot(*w), w)
-    )
+    ways = sorted(((x * step, y * step) for x in range(-8, 9) for y in range(-8, 9)), key=lambda w: (np.hypot(*w), w))
     wide, high = picture.size
     x, y = min(max((anchor[0] + anchor[2]) / 2, 0), wide), min(max((anchor[1] + anchor[3]) / 2, 0), high)
     for right, down in ways:
@@ -165,8 +166,7 @@ def _label_from_afar(
 def _diagram(boxes: Boxes, drawn: _Picture, canvas: Canvas, width: int, height: int) -> Image.Image:
     size = canvas.text
     pad, small = round(size * 0.55), max(11, round(size * 0.9))
-    room = min(11 * size, width - 4 * size)
-    names = [_node_text(drawn.names[i], size, room) for i in drawn.boxes]
+    names = [drawn.names[i] for i in drawn.boxes]
     labels = [fit_text(predicate, small, 10 * size) for _, _, predicate in drawn.triplets]
     node_sizes = np.array([(text_width(name, size) + 2 * pad, size + 2 * pad) for name in names])
     label_sizes = np.array([(text_width(label, small) + size // 2, small + size // 3) for label in labels])
@@ -189,12 +189,12 @@ def _diagram(boxes: Boxes, drawn: _Picture, canvas: Canvas, width: int, height: 
     return picture
 
 
-def _node_text(name: str, size: int, room: int) -> str:
-    """Shorten a node's name to `room` pixels, never its number."""
+def _short(name: str, size: int, room: int) -> str:
+    """Shorten a name to `room` pixels, never its number."""
     start, _, number = name.rpartition(" ")
     if text_width(name, size) <= room or not number.isdigit():
         return fit_text(name, size, room)
-    return f"{fit_text(start, size, room - text_width(' ' + number, size))} {number}"
+    return f"{fit_text(start, size, room - text_width(' ' + number, size))} {number}".strip()
 
 
 def _lines_and_nodes(layout: GraphLayout, colours: list[Colour], canvas: Canvas) -> Image.Image:
@@ -242,8 +242,10 @@ def _words(drawn: _Picture, width: int, size: int) -> Image.Image:
 
 
 def _line(text: str, canvas: Canvas, width: int) -> Image.Image:
-    size = canvas.text
-    picture = Image.new("RGB", (width, round(size * 2.2)), PAPER)
-    shown = fit_text(text, size, width - 2 * size)
-    ImageDraw.Draw(picture).text((size, round(size * 0.85)), shown, FAINT, font_of(size), anchor="lm")
+    size, row = canvas.text, round(canvas.text * 1.7)
+    lines = wrap_text(text, size, width - 2 * size)
+    picture = Image.new("RGB", (width, row * len(lines) + size // 2), PAPER)
+    for index, line in enumerate(lines):
+        at = (size, row // 2 + index * row)
+        ImageDraw.Draw(picture).text(at, line, FAINT, font_of(size), anchor="lm")
     return picture

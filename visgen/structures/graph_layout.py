@@ -88,7 +88,7 @@ def lay_out_graph(
 
 
 def _spread(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Stretch the cloud of points towards the whole room, by `STRETCH` at most, keeping who is left of and above whom."""
+    """Stretch the cloud of points towards the whole room, by `STRETCH` at most; left stays left, above stays above."""
     if len(points) == 0:
         return points
     first, last = points.min(axis=0), points.max(axis=0)

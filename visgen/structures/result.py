@@ -254,6 +254,8 @@ class Result:
     def to_coco(self, image_id: int = 1, category_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
         """Give boxes, masks and semantic maps as a COCO json dictionary; other answers have no COCO form.
 
+        The boxes of a scene graph are written where no detection was answered; COCO has no place for its relations.
+
         Args:
             image_id: The COCO image id to write.
             category_ids: Class name to category id, as in the data set the results belong to; None numbers the classes
@@ -269,8 +271,8 @@ class Result:
         """Give the boxes, masks or semantic regions as `supervision.Detections`.
 
         Args:
-            task: "detection", "segmentation", or with its label set "segmentation.camvid"; None takes detection when it
-                was answered, else segmentation. Nothing answered gives empty detections.
+            task: "detection", "segmentation", "scene_graph" (its boxes), or with its label set "segmentation.camvid";
+                None takes the first of these that was answered. Nothing answered gives empty detections.
         Raises:
             DataError: The task has no such form, was not answered, or has several label sets and none is named.
             MissingDependency: supervision is not installed.

@@ -1,4 +1,4 @@
-"""How a verdict about an unusual picture looks: a plain sentence, a gauge, and the heat where the picture is unusual."""
+"""How a verdict about an unusual picture looks: a plain sentence, a gauge, and heat where it is unusual."""
 
 from __future__ import annotations
 
