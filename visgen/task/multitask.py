@@ -105,7 +105,7 @@ class MultiTaskObjective:
                 logits,
                 targets,
                 self.loss_options[head],
-                weights.to(logits.device) if weights is not None else None,
+                weights.to(batch.images.device) if weights is not None else None,
             )
             logs[head] = value.detach()
             weighted = self.loss_weights.get(head, 1.0) * value
