@@ -58,7 +58,9 @@ def read_instruction(
                     "for it in a sentence."
                 )
         except UnknownName as error:
-            raise UnknownName(f"item {position} of the instruction: {error}") from error
+            hint = names.suggest(words) if 0 < len(words) <= 3 else ""  # it may be a misspelt class name
+            as_name = f" As a class name it is not known{hint}" if hint and hint not in str(error) else ""
+            raise UnknownName(f"item {position} of the instruction: {error}{as_name}") from error
         for task, name in able.items():
             named[task] = tuple(dict.fromkeys((*named.get(task, ()), name)))
     raw = "; ".join(items)

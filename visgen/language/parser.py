@@ -222,7 +222,7 @@ class _Resolver:
         own = own_predicate(name, self.predicates)
         if own is None:
             broader = [known for known in self.predicates if name.endswith(f" {known}")]  # "sitting on": "on"
-            hint = f"; did you mean '{broader[0]}'?" if broader else nearest(name, self.predicates) or "."
+            hint = f"; did you mean '{broader[0]}'?" if broader else "."
             raise UnknownName(
                 f"relation '{name}' in '{asked}' is not known to scene_graph{hint} It knows {_listed(self.predicates)}."
             )

@@ -121,7 +121,7 @@ class Pipeline:
                 what that was. None answers everything that `task` named.
             batch_size: Pictures read and held at a time; it changes the speed, not the answers.
             threshold: Least score of a detection or a relation, and least confidence of a segmented pixel (others
-                become 255). None shows detections from 0.3 on, the 20 best relations (the best of each pair of
+                become 255; a map without confidence stays whole beside detections, and alone is an error). None shows detections from 0.3 on, the 20 best relations (the best of each pair of
                 objects), and every pixel; 0 gives all that the model found. Evaluation never uses it.
             top_k: Most detections, and most relations, per picture; for classes use `result.classification.top(k)`.
             seed: For models that draw at random (picture k uses seed + k); the answers of this one hold no chance.
@@ -215,7 +215,17 @@ class Pipeline:
         side = self.model.max_side if max_side is None else max_side
         floor = min(self.model.min_side, side)
         return RunOptions(
-            self.device, self.dtype, self.path, side, floor, batch_size, threshold, top_k, color, on_error
+            self.device,
+            self.dtype,
+            self.path,
+            side,
+            floor,
+            batch_size,
+            threshold,
+            top_k,
+            color,
+            on_error,
+            has_boxes=bool(tasks & {"detection", "scene_graph"}),
         )
 
 

@@ -193,7 +193,7 @@ class Plan:
                 shares = {name: share for _, name, share in value.shares()}
                 known = [name for name in request.classes if name in value.classes]
                 figures["share"] = {**figures.get("share", {}), **{name: shares.get(name, 0.0) for name in known}}
-            elif isinstance(value, DepthMap) and step.places:
+            elif isinstance(value, DepthMap) and request.classes:
                 figures["median"] = {
                     name: replace(value, metres=value.metres * self._place(name, place, seen)).summary()["median"]
                     for name, place in step.places

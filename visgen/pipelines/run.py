@@ -34,7 +34,10 @@ OnError = Literal["raise", "skip", "record"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run; the fields are the options of `Pipeline.__call__` and what the pipeline has settled."""
+    """How to run; the fields are the options of `Pipeline.__call__` and what the pipeline has settled.
+
+    `has_boxes` says that the threshold is for boxes or relations too, so that a map without confidence may pass it.
+    """
 
     device: torch.device
     dtype: torch.dtype
@@ -46,6 +49,7 @@ class RunOptions:
     top_k: int | None = None
     color: str = "rgb"
     on_error: OnError = "raise"
+    has_boxes: bool = False
 
 
 @dataclass
@@ -148,8 +152,10 @@ def _limit(value: Any, options: RunOptions) -> Any:
         return value.select(order[value.scores[order] >= least][: options.top_k])
     if isinstance(value, SceneGraph) and value.scores is not None:
         return _limit_graph(value, options)
-    if isinstance(value, SemanticMap) and options.threshold is not None:
+    if isinstance(value, SemanticMap) and options.threshold:
         if value.confidence is None:
+            if options.has_boxes:
+                return value
             raise ConfigError(
                 f"threshold is {options.threshold:g} but the segmentation of this model carries no confidence to "
                 "compare; leave threshold out."
