@@ -156,7 +156,7 @@ def test_a_list_of_names_is_a_detection_of_all_of_them() -> None:
     assert plan(["sky", "car"], ["segmentation.camvid"]).heads == ("segmentation.camvid",)
 
 
-# Answers about one picture of 2 x 4 pixels: a car on the left, a person on the right. ----------------------------------
+# Answers about one picture of 2 x 4 pixels: a car on the left, a person on the right. ---------------------------------
 
 
 def values() -> dict[str, Any]:
