@@ -173,5 +173,6 @@ def test_questions_are_answered_by_their_figures() -> None:
     far = {"answers": [{"median": {"car": 1.0, "dog": None}}]}
     column = "depth: median (min - max)"
     assert cell(Result(depth=depth, request=far), column) == "car 1.00 m, dog not seen"
+    assert cell(Result(depth=depth, request={"answers": [{"median": {"dog": None}}]}), column) == "dog not seen"
     one = {"answers": [{"median": {"car": 2.0}}]}
     assert cell(Result(depth=depth, request=one), column) == "2.00 m (1.00 - 3.00)"

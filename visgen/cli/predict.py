@@ -160,9 +160,10 @@ def _row(result: Result) -> tuple[str, ...]:
         lambda m: ", ".join(f"{label} {share:.0%}" for _, label, share in m.shares()[:3]) or "nothing",
     )
     depths = _lines(result.depth, lambda d: _distance(d.summary(), d.kind))
-    if len(asked.get("median", ())) > 1:
+    medians = asked.get("median", {})
+    if len(medians) > 1 or None in medians.values():
         unit = _unit(result.depth.kind)
-        depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in asked["median"].items())
+        depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
     triplets = _lines(result.scene_graph, lambda g: ", ".join(_best(g)) or "nothing")
     return name, classes or odds, found, maps, depths, triplets, f"{sum(result.timing.values()):.2f}"
 

@@ -152,7 +152,10 @@ def _item(x: Any, index: int, allow_private: bool) -> Item:
 
 def _picture(x: Any, index: int) -> Any:
     if hasattr(x, "read") and not _is_pil(x):
-        data = x.read()
+        try:
+            data = x.read()
+        except (OSError, ValueError) as error:  # closed, or open for writing only
+            raise ImageError(f"item {index} is a file that cannot be read: {error}; open it again.") from error
         if not isinstance(data, bytes):
             raise ImageError(f"item {index} is a file opened as text; open it in binary mode ('rb').")
         return data

@@ -189,8 +189,8 @@ class Pipeline:
         max_side: int | None,
     ) -> RunOptions:
         tasks = set(plan.tasks)
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        if type(batch_size) is not int or batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be a whole number from 1 on.")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError(f"threshold is {threshold}; it is a probability, from 0 to 1.")
         if threshold is not None and not tasks & {"detection", "segmentation", "scene_graph"}:
