@@ -136,6 +136,9 @@ def test_a_named_pipe_is_refused_and_not_waited_for(pipe: Any, tmp_path: Path) -
     for inputs in (tmp_path / "pipe.png", tmp_path):  # by itself, and found in a folder
         with pytest.raises(ImageError, match=r"pipe\.png' is no regular file"):
             pipe(inputs)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(ImageError, match=r"video '.*pipe\.mp4' is no regular file"):
+        pipe(tmp_path / "pipe.mp4")
 
 
 def test_links_that_lead_nowhere_are_refused(pipe: Any, tmp_path: Path) -> None:

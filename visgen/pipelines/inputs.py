@@ -102,6 +102,8 @@ def _open_path(path: str) -> Inputs:
     if Path(path).suffix.lower() in VIDEO_SUFFIXES:
         if not os.path.exists(path):
             raise ImageError(f"video '{path}' does not exist; check the path.")
+        if not os.path.isfile(path):  # a named pipe would be waited for
+            raise ImageError(f"video '{path}' is no regular file; write it to one first.")
         return Inputs(_frames(path), "stream", frame_count(path))
     return Inputs(iter([Item(path, partial(_same, path), is_file=True)]), "one", 1)
 
