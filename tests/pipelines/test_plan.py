@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +94,27 @@ def plan(instruction: Any, heads: list[str] | None = None) -> Plan:
 )
 def test_the_plan_in_plain_words(text: str, lines: list[str]) -> None:
     assert plan(text).explain().splitlines() == lines
+
+
+SENTENCES = json.loads((Path(__file__).parents[1] / "language" / "sentences.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("vocabulary", SENTENCES["vocabularies"])
+def test_every_sentence_that_is_understood_has_a_plan(vocabulary: str) -> None:
+    """All the hand-written sentences, with one head per task that knows the classes of their vocabulary."""
+    classes = SENTENCES["vocabularies"][vocabulary]
+    entries = [e for group in ("sentences", "written_after_the_parser") for e in SENTENCES[group] if "plan" in e]
+    entries = [entry for entry in entries if entry.get("vocabulary", "full") == vocabulary]
+    relations = [request["relation"] for e in entries for request in e["plan"] if request.get("relation")]
+    known = {"scene_graph": tuple(dict.fromkeys(r[1] for r in relations if r[1]))} if "scene_graph" in classes else {}
+    skills = Skills({task: task for task in classes}, {task: tuple(names) for task, names in classes.items()}, known)
+    assert entries
+    for entry in entries:
+        found = plan_instruction(entry["text"], skills)
+        asked = [(r["task"], tuple(r.get("classes", ())), tuple(r.get("exclude", ()))) for r in entry["plan"]]
+        assert [(s.request.task, s.request.classes, s.request.exclude) for s in found.steps] == asked, entry["text"]
+        assert all(s.heads == (s.request.task,) for s in found.steps), entry["text"]
+        assert len(found.explain().splitlines()) == len(asked)
 
 
 def test_without_an_instruction_every_head_answers_and_nothing_is_narrowed() -> None:

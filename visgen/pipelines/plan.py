@@ -254,7 +254,7 @@ def _heads(request: TaskRequest, skills: Skills, heads: Sequence[str] | None) ->
         able = [
             head
             for head in candidates
-            if len(known[head]) == len(parts) and (relation[1] is None or relation[1] in skills.predicates[head])
+            if len(known[head]) == len(parts) and (relation[1] is None or relation[1] in skills.predicates.get(head, ()))
         ]
         if not able:
             raise UnknownName(
