@@ -251,11 +251,8 @@ def _heads(request: TaskRequest, skills: Skills, heads: Sequence[str] | None) ->
                 f"{' and '.join(h for h in skills.of(request.task) if skills.own(h, name))} can answer: name that head."
             )
     if request.relation is not None:
-        able = [
-            head
-            for head in candidates
-            if len(known[head]) == len(parts) and (relation[1] is None or relation[1] in skills.predicates.get(head, ()))
-        ]
+        wanted = {relation[1]} - {None}
+        able = [h for h in candidates if len(known[h]) == len(parts) and wanted <= set(skills.predicates.get(h, ()))]
         if not able:
             raise UnknownName(
                 f"no scene-graph head knows all of '{' '.join(part or '?' for part in relation)}'; "
