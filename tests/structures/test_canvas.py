@@ -14,15 +14,19 @@ from visgen.structures.canvas import (
     INK,
     PAPER,
     LegendEntry,
+    beside,
     blend,
     edges,
     fit_text,
+    nice_ticks,
     open_canvas,
     panel_bars,
     panel_legend,
     panel_scale,
+    percent,
     place_label,
     text_width,
+    wrap_text,
 )
 
 
@@ -120,3 +124,39 @@ def test_scale_puts_ticks_and_mark_in_place_and_drops_crowded_ticks() -> None:
     assert np.array_equal(alone, crowd)
     marked = np.flatnonzero((alone[5] == INK).all(axis=-1))
     assert marked.mean() == pytest.approx(14 + 0.25 * 371, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "ticks"),
+    [
+        (0.8, 3.4, False, [1, 1.5, 2, 2.5, 3]),
+        (5.1, 62, True, [10, 20, 50]),
+        (5.2, 34, True, [7, 10, 15, 20, 30]),
+        (1.9, 2.1, False, [1.9, 1.95, 2, 2.05, 2.1]),
+        (0.1, 100, True, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]),
+    ],
+)
+def test_ticks_are_round_numbers(low: float, high: float, log: bool, ticks: list[float]) -> None:
+    assert nice_ticks(low, high, log) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.1234, "12 %"), (0.0342, "3.4 %"), (0.0004, "< 0.1 %"), (0.0, "0.0 %"), (1.0, "100 %")]
+)
+def test_shares_are_written_for_people(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+@given(st.text(max_size=120), st.integers(40, 300))
+def test_wrapped_lines_fit_and_keep_short_words(text: str, width: int) -> None:
+    lines = wrap_text(text, 14, width)
+    assert all(text_width(line, 14) <= width for line in lines)
+    if all(text_width(word, 14) <= width for word in text.split()):
+        assert " ".join(lines).split() == text.split()
+
+
+def test_pictures_stand_beside_one_another() -> None:
+    whole = np.asarray(beside((Image.new("RGB", (5, 3)), Image.new("RGB", (2, 7))), 4))
+    assert whole.shape == (7, 11, 3)
+    assert not whole[:3, :5].any() and not whole[:, 9:].any()
+    assert (whole[:, 5:9] == PAPER).all() and (whole[3:, :5] == PAPER).all()

@@ -19,9 +19,9 @@ from visgen.structures import (
     SemanticMap,
     class_palette,
     depth_colours,
+    drawing,
 )
 from visgen.structures.canvas import open_canvas
-from visgen.structures.drawing import nice_ticks, percent
 
 NAMES = ("sky", "building", "pole", "road", "a class with a very long name that will not fit anywhere at all")
 SIZES = [(20, 400), (400, 20), (33, 33), (1, 1), (64, 48), (1080, 1920)]
@@ -133,6 +133,47 @@ def test_boxes_far_outside_and_none_at_all_are_drawn() -> None:
     assert np.array_equal(np.asarray(none.draw(photo))[:512, :512], canvas.picture)
 
 
+def crowd(count: int) -> Boxes:
+    random = torch.Generator().manual_seed(count)
+    low = torch.rand(count, 2, generator=random) * 300
+    corners = torch.cat((low, low + 40 + torch.rand(count, 2, generator=random) * 100), dim=1)
+    scores = torch.linspace(1, 0.1, count) if count else torch.zeros(0)
+    return Boxes(corners, torch.arange(count) % 4, (480, 640), NAMES, scores)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 40, 100])
+def test_a_crowd_is_labelled_in_part_and_the_rest_is_counted(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[tuple[str, Any]] = []
+    listed: list[Any] = []
+    place, legend = drawing.place_label, drawing.panel_legend
+
+    def spy(picture: Any, anchor: Any, text: str, colour: Any, size: int, taken: list[Any]) -> bool:
+        done = place(picture, anchor, text, colour, size, taken)
+        placed.extend([(text, taken[-1])] * done)
+        return done
+
+    monkeypatch.setattr(drawing, "place_label", spy)
+    monkeypatch.setattr(
+        drawing, "panel_legend", lambda entries, *rest: listed.extend(entries) or legend(entries, *rest)
+    )
+    photo = photograph((480, 640))
+    crowd(count).draw(photo)
+    area = sum((box[2] - box[0]) * (box[3] - box[1]) for _, box in placed)
+    assert len(placed) == count if count <= 5 else 8 <= len(placed) < count
+    assert area < 0.2 * 480 * 640
+    counted = {entry.name: int(entry.note) for entry in listed}
+    assert counted.pop("too crowded to label", 0) == count - len(placed)
+    assert sum(counted.values()) == count  # the legend counts every box
+    if placed:
+        assert placed[0][0] == "sky 1.00"  # the surest box chose first
+
+
+def test_a_box_outside_has_no_label_and_no_place_in_the_crowd() -> None:
+    far = Boxes(torch.tensor([[900.0, 900, 950, 950]]), torch.tensor([0]), (480, 640), NAMES)
+    drawn = np.asarray(far.draw(photograph((480, 640))))
+    assert np.array_equal(drawn[:480], photograph((480, 640)))
+
+
 def test_more_classes_than_colours_are_drawn() -> None:
     names = tuple(map(str, range(1203)))
     value = Boxes(torch.tensor([[2.0, 2, 30, 30]]), torch.tensor([1202]), (64, 64), names)
@@ -177,27 +218,6 @@ def test_flat_and_empty_depth_are_drawn() -> None:
     flat = np.asarray(DepthMap(torch.full((64, 64), 2.0)).draw(photograph((64, 64))))
     assert len(colours_in(flat[:512, :512])) == 1
     assert DepthMap(torch.zeros(64, 64)).draw(photograph((64, 64))).height > 512
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "log", "ticks"),
-    [
-        (0.8, 3.4, False, [1, 1.5, 2, 2.5, 3]),
-        (5.1, 62, True, [10, 20, 50]),
-        (5.2, 34, True, [7, 10, 15, 20, 30]),
-        (1.9, 2.1, False, [1.9, 1.95, 2, 2.05, 2.1]),
-        (0.1, 100, True, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]),
-    ],
-)
-def test_ticks_are_round_numbers(low: float, high: float, log: bool, ticks: list[float]) -> None:
-    assert nice_ticks(low, high, log) == pytest.approx(ticks)
-
-
-@pytest.mark.parametrize(
-    ("share", "text"), [(0.1234, "12 %"), (0.0342, "3.4 %"), (0.0004, "< 0.1 %"), (0.0, "0.0 %"), (1.0, "100 %")]
-)
-def test_shares_are_written_for_people(share: float, text: str) -> None:
-    assert percent(share) == text
 
 
 def test_a_value_is_not_drawn_over_another_photograph() -> None:

@@ -12,8 +12,20 @@ import torch
 from PIL import Image
 
 from visgen.errors import DataError, UnknownName
-from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, Result, SemanticMap, class_palette
+from visgen.structures import (
+    Boxes,
+    Classification,
+    ClassLabel,
+    DepthMap,
+    Result,
+    SceneGraph,
+    SemanticMap,
+    class_palette,
+)
+from visgen.structures import result as result_module
 from visgen.structures.palette import depth_colours
+from visgen.structures.result import TASKS
+from visgen.structures.sheet import Panel
 
 SIZE = (30, 40)
 NAMES = ("cat", "dog", "tree")
@@ -38,6 +50,11 @@ def full(**changes: Any) -> Result:
         "image": photograph(),
     }
     return Result(**{**fields, **changes})
+
+
+def graph() -> SceneGraph:
+    boxes = Boxes(torch.tensor([[1.0, 2, 30, 20], [5, 5, 9, 9]]), torch.tensor([1, 0]), SIZE, NAMES)
+    return SceneGraph(boxes, torch.tensor([[0, 1, 0]]), ("on", "under"), torch.tensor([0.75]))
 
 
 def test_answers_are_listed_in_the_order_of_the_tasks() -> None:
@@ -84,6 +101,7 @@ def test_a_request_that_knows_its_dictionary_is_written_as_it() -> None:
         ({"depth": {3: full().depth}}, "depth of Result has the label set 3; label sets are named by strings"),
         ({"depth": {"kitti": None}}, "depth of Result is a NoneType"),
         ({"ood": 0.5}, "ood of Result is a float; it must be one of boxes, class_label"),
+        ({"scene_graph": graph().boxes}, "scene_graph of Result is a Boxes; it must be SceneGraph, or a dictionary"),
         ({"size": [30, 40]}, r"size of Result is \[30, 40\]; it must be a tuple"),
         ({"image": np.zeros((3, 4, 4))}, r"image of Result has shape \(3, 4, 4\) and dtype float64"),
     ],
@@ -174,3 +192,34 @@ def test_two_label_sets_of_one_task_are_two_panels() -> None:
     ]
     assert swatches[1] == 2 * swatches[0] > 0
     assert Result.from_dict(both.to_dict()).to_dict() == both.to_dict()
+
+
+def test_six_tasks_come_back_from_json() -> None:
+    result = full(ood=ClassLabel(0, ("familiar", "unusual")), scene_graph=graph())
+    assert [task for task, _, _ in result.answers()] == list(TASKS)
+    back = Result.from_json(result.to_json())
+    assert back.to_dict() == result.to_dict()
+    assert torch.equal(back.scene_graph.triplets, graph().triplets)
+    assert torch.equal(back.scene_graph.boxes.xyxy, graph().boxes.xyxy)
+    assert back.scene_graph.names == (("dog", "on", "cat"),) and float(back.scene_graph.scores[0]) == 0.75
+
+
+def test_low_panels_stand_below_the_photograph_and_every_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Panel] = []
+    real = result_module.overview_sheet
+    monkeypatch.setattr(
+        result_module,
+        "overview_sheet",
+        lambda head, note, panels, wide: asked.extend(panels) or real(head, note, panels, wide),
+    )
+    full(ood=ClassLabel(0, ("familiar", "unusual")), scene_graph=graph()).plot()
+    assert [(panel.title, panel.below) for panel in asked] == [
+        ("Photograph", False),
+        ("What is it? (pets)", True),
+        ("Is it unusual?", True),
+        ("What is where?", False),
+        ("What is each region? (streets)", False),
+        ("How far away is it?", False),
+        ("How do things relate?", False),
+    ]
+    assert all(panel.picture.height < 200 for panel in asked if panel.below)

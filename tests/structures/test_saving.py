@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from visgen.errors import DataError
-from visgen.structures import Boxes, Classification, DepthMap, Result, SemanticMap
+from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, Result, SceneGraph, SemanticMap
 from visgen.structures.saving import stem_of
 
 SIZE = (30, 40)
@@ -56,6 +56,22 @@ def test_files_and_what_they_hold(tmp_path: Path) -> None:
     assert torch.equal(DepthMap.load_png(by_name["dog-depth-mm.png"]).metres, result.depth.metres)
     assert Result.from_json(by_name["dog-result.json"].read_bytes()).to_dict() == result.to_dict()
     assert json.loads(by_name["dog-result.json"].read_bytes())["saved"]["files"] == [p.name for p in paths[:-1]]
+
+
+def test_six_tasks_have_a_picture_each(tmp_path: Path) -> None:
+    boxes = Boxes(torch.tensor([[1.0, 2, 30, 20], [5, 5, 9, 9]]), torch.tensor([1, 0]), SIZE, NAMES)
+    result = make(
+        classification=Classification(torch.tensor([0.25, 0.5, 0.25]), NAMES),
+        detection=boxes,
+        ood=ClassLabel(1, ("familiar", "unusual")),
+        scene_graph=SceneGraph(boxes, torch.tensor([[0, 1, 0]]), ("on",)),
+    )
+    paths = {p.name: p for p in result.save(tmp_path)}
+    tasks = ("classification", "detection", "segmentation-streets", "depth", "ood", "scene_graph", "overview")
+    for task in tasks:
+        with Image.open(paths[f"dog-{task}.png"]) as picture:
+            assert picture.mode == "RGB" and picture.width >= 512
+    assert Result.from_json(paths["dog-result.json"].read_bytes()).to_dict() == result.to_dict()
 
 
 def test_depth_that_png_cannot_hold_goes_to_npz(tmp_path: Path) -> None:

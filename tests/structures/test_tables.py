@@ -17,6 +17,7 @@ from visgen.structures import (
     DepthMap,
     Masks,
     Result,
+    SceneGraph,
     SemanticMap,
     rle_to_mask,
 )
@@ -42,6 +43,15 @@ def semantic() -> SemanticMap:
     ids[:, 3:] = 2
     ids[0, 0] = 255
     return SemanticMap(ids, NAMES, torch.full(SIZE, 0.75), name="streets")
+
+
+def graph() -> SceneGraph:
+    triplets = torch.tensor([[1, 0, 1], [0, 1, 0]])
+    return SceneGraph(boxes(), triplets, ("on", "under"), torch.tensor([0.75, 0.125]))
+
+
+def no_relations(found: Boxes) -> SceneGraph:
+    return SceneGraph(found, torch.zeros(0, 3, dtype=torch.int64), ("on",), torch.zeros(0))
 
 
 def none_found() -> Boxes:
@@ -81,10 +91,53 @@ def test_pandas_rows_by_hand() -> None:
     assert Result(classification=ClassLabel(1, NAMES)).to_pandas()["label"].tolist() == ["dog"]
 
 
+def test_a_graph_has_a_row_per_box_and_one_per_triplet() -> None:
+    table = Result(detection=boxes(), scene_graph=graph()).to_pandas()
+    rows = table[table["task"] == "scene_graph"]
+    nodes, triplets = rows[rows["predicate"].isna()], rows[rows["predicate"].notna()]
+    assert nodes["label"].tolist() == ["tree", "cat"] and nodes["box_id"].tolist() == [0, 1]
+    assert nodes[["x1", "y1", "x2", "y2"]].values.tolist() == [[0, 1, 2, 3], [1, 0, 6, 4]]
+    assert triplets[["subject", "predicate", "object"]].values.tolist() == [
+        ["cat", "under", "tree"],
+        ["tree", "on", "cat"],
+    ]
+    assert triplets[["subject_id", "predicate_id", "object_id"]].values.tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert triplets["score"].tolist() == [0.75, 0.125] and triplets["label"].isna().all()
+    assert str(table["subject_id"].dtype) == str(table["label_id"].dtype) == "Int64"  # 1, not 1.0
+    assert table[table["task"] == "detection"]["box_id"].tolist() == [0, 1]
+
+
+def test_a_graph_without_relations_still_has_its_boxes() -> None:
+    result = Result(scene_graph=no_relations(boxes()))
+    assert result.to_pandas()["label"].tolist() == ["tree", "cat"]
+    assert len(result.to_coco()["annotations"]) == len(result.to_supervision()) == 2
+
+
+def test_boxes_of_a_graph_are_exported_once() -> None:
+    """Beside a detection they are the same objects: COCO leaves them out, supervision gives them when asked."""
+    alone, beside = Result(scene_graph=graph()), Result(detection=boxes(), scene_graph=graph())
+    coco = alone.to_coco(image_id=4)
+    assert [a["bbox"] for a in coco["annotations"]] == [[0, 1, 2, 2], [1, 0, 5, 4]]
+    assert [a["category_id"] for a in coco["annotations"]] == [3, 1] and len(coco["categories"]) == 3
+    assert coco["categories"][0]["supercategory"] == "scene_graph"
+    assert beside.to_coco() == Result(detection=boxes()).to_coco()
+    for result in (alone, beside):
+        assert result.to_supervision("scene_graph").xyxy.tolist() == boxes().xyxy.tolist()
+    assert alone.to_supervision().class_id.tolist() == [2, 0]
+    assert Result(segmentation=semantic(), scene_graph=graph()).to_supervision().mask is not None
+
+
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"detection": none_found()}, {"segmentation": nothing_labelled()}, {"detection": no_masks()}],
-    ids=["nothing", "boxes", "map", "masks"],
+    [
+        {},
+        {"detection": none_found()},
+        {"segmentation": nothing_labelled()},
+        {"detection": no_masks()},
+        {"scene_graph": no_relations(none_found())},
+        {"detection": none_found(), "scene_graph": no_relations(none_found())},
+    ],
+    ids=["nothing", "boxes", "map", "masks", "graph", "boxes and graph"],
 )
 def test_zero_answers_work_everywhere(fields: dict[str, Any]) -> None:
     result = Result(**fields)

@@ -15,7 +15,6 @@ from ..structures.working_size import MIN_SIDE
 __all__ = ["BACKBONES", "STRIDES", "Backbone", "Features", "crop_pyramid", "pad_to_multiple"]
 
 
-
 BACKBONES: Registry[Any] = Registry(
     "backbone", "A Backbone class built from keyword options; forward gives Features for images in [0, 1]."
 )

@@ -100,4 +100,3 @@ class TimmBackbone(Backbone):
 
 def _nearest_stride(stride: int, available: list[int]) -> int:
     return min(available, key=lambda s: (abs(s.bit_length() - stride.bit_length()), s))
-

@@ -34,7 +34,8 @@ class PrefixState:
 
     Attributes:
         tokens: (B, N, D), N = h * w cells that hold picture, after the class token and registers.
-        maps: Maps of the stem at strides 4 and 8 (padded size), empty for a patch embedding.
+        maps: Maps of the stem (padded size) at strides 4 and 8, with `stem_maps` also 16 and 32; empty for a patch
+            embedding.
         context: Mean of the stem's stride-32 map (B, C), or None.
         grid: (h, w) at stride 16.
         size: (H, W) of the images in pixels.
@@ -102,6 +103,8 @@ class ViTMoE(Backbone):
             self.stem_proj = nn.Conv2d(channels[16], width, 1)
             self.context_proj = nn.Conv2d(channels[32], width, 1) if config.stem_context else None
             self.channels = {4: channels[4], 8: channels[8], 16: width, 32: width}
+            if config.stem_maps:
+                self.channels = {**self.channels, 16: width + channels[16], 32: width + channels[32]}
             self.token_dim += channels[32] if config.stem_token else 0
         extra = config.class_token + config.registers
         self.extra_tokens = nn.Parameter(0.02 * torch.randn(1, extra, width)) if extra else None
@@ -145,7 +148,7 @@ class ViTMoE(Backbone):
             if self.context_proj is not None:
                 coarse = self.context_proj(levels[32])
                 x = x + F.interpolate(coarse, size=x.shape[-2:], mode="bilinear", align_corners=False)
-            maps = {4: levels[4], 8: levels[8]}
+            maps = levels if self.config.stem_maps else {4: levels[4], 8: levels[8]}
             if self.config.stem_token:
                 context = crop_pyramid({32: levels[32]}, size)[32].mean((2, 3))
         tokens = x[..., : grid[0], : grid[1]].flatten(2).transpose(1, 2)  # (B, h * w, D)
@@ -195,6 +198,10 @@ class ViTMoE(Backbone):
             token = torch.cat([token, state.context.to(token.dtype)], dim=1)
         image = normed.transpose(1, 2).reshape(len(x), -1, *state.grid)
         pyramid = {**state.maps, 16: image, 32: halve(image)} if self.pyramid is None else self.pyramid(image)
+        if self.config.stem_maps:
+            for s in (16, 32):
+                stem = state.maps[s][..., : pyramid[s].shape[-2], : pyramid[s].shape[-1]]
+                pyramid[s] = torch.cat([pyramid[s], stem.to(pyramid[s].dtype)], dim=1)
         return Features(crop_pyramid(pyramid, state.size), token, extras={"routing": routing})
 
     def forward(

@@ -41,6 +41,8 @@ class ViTMoEConfig:
         stem: Options of `ConvStemConfig` for a convolutional stem, or null for a patch embedding of 16 px.
         stem_context: Add the projected stride-32 map of the stem to the tokens.
         stem_token: Append the mean of the stride-32 map of the stem to the image vector.
+        stem_maps: Append the stem's own maps to those at strides 16 and 32, so that heads read what it was trained
+            for beside what the experts make of it.
         position: "conv", "sincos", "learned" (table of `grid`, resampled) or "none".
         grid: Reference grid (h, w) of learned positions.
         class_token, registers: Prepend a learned token, and this many more that nothing reads.
@@ -73,6 +75,7 @@ class ViTMoEConfig:
     stem: dict[str, Any] | None = None
     stem_context: bool = True
     stem_token: bool = False
+    stem_maps: bool = False
     position: str = "conv"
     grid: tuple[int, int] = (14, 14)
     class_token: bool = False
@@ -104,8 +107,9 @@ class ViTMoEConfig:
             raise ConfigError(f"width {self.width} is not a multiple of heads {self.heads}; set head_dim.")
         if self.token == "class" and not self.class_token:
             raise ConfigError("token is 'class' but class_token is false; set class_token to true or token to 'mean'.")
-        if self.stem is None and self.stem_token:
-            raise ConfigError("stem_token is true but there is no stem; set stem, or stem_token to false.")
+        for name in ("stem_token", "stem_maps"):
+            if self.stem is None and getattr(self, name):
+                raise ConfigError(f"{name} is true but there is no stem; set stem, or {name} to false.")
         if self.routed_layout == "twice":
             check_gates(self.attention_experts, self.heads, self.gate_norm)
         check_gates(self.num_experts, self.top_k, self.gate_norm)

@@ -142,7 +142,7 @@ def evaluate(
         sizes = [size for size in (_size(target) for target in targets) if size is not None]
         context = nullcontext() if precision is None else torch.autocast(target_device.type, dtype=precision)
         for given, figure in measured.items():
-            asked: dict[str, Any] = {} if not given else {"given": {head: (given, targets)}}
+            asked: dict[str, Any] = {} if given == task.unaided else {"given": {head: (given, targets)}}
             with torch.no_grad(), context:
                 answers = model.predict(images, [head], sizes=sizes or None, **asked)[head]
             figure.update([answer.to("cpu") if hasattr(answer, "to") else answer for answer in answers], targets)
@@ -189,7 +189,9 @@ def _settled(model: Predictor, head: str, protocol: str) -> dict[str, Any]:
     if task.stands_on is None:
         return {}
     below = model.below(head)
-    return task.metric_options(model.head(head), None if below is None else model.specs[below], protocol)
+    return task.metric_options(
+        model.head(head), model.specs[head].classes, None if below is None else model.specs[below], protocol
+    )
 
 
 def evenly_spaced(total: int, limit: int | None) -> list[int]:

@@ -5,6 +5,18 @@ from .depth import DepthHead
 from .detection import DetectionHead
 from .protocol import HEADS, Head
 from .pyramid_decoder import PyramidDecoder
+from .scene_graph import GraphLogits, GraphQueries, SceneGraphHead
 from .segmentation import SegmentationHead
 
-__all__ = ["HEADS", "ClassificationHead", "DepthHead", "DetectionHead", "Head", "PyramidDecoder", "SegmentationHead"]
+__all__ = [
+    "HEADS",
+    "ClassificationHead",
+    "DepthHead",
+    "DetectionHead",
+    "GraphLogits",
+    "GraphQueries",
+    "Head",
+    "PyramidDecoder",
+    "SceneGraphHead",
+    "SegmentationHead",
+]

@@ -10,6 +10,7 @@ from .depth import (
     scale_invariant_log_loss,
 )
 from .detection import Assignment, assign_points, decode_rows, detection_loss
+from .scene_graph import EDGE_NORMS, edge_loss, edge_targets
 from .segmentation import (
     dice_loss,
     lovasz_softmax_loss,
@@ -18,6 +19,7 @@ from .segmentation import (
 )
 
 __all__ = [
+    "EDGE_NORMS",
     "Assignment",
     "assign_points",
     "berhu_loss",
@@ -27,6 +29,8 @@ __all__ = [
     "depth_loss",
     "detection_loss",
     "dice_loss",
+    "edge_loss",
+    "edge_targets",
     "gradient_matching_loss",
     "log_l1_loss",
     "lovasz_softmax_loss",

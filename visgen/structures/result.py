@@ -19,8 +19,9 @@ from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .image import picture_of
 from .masks import Masks
+from .scene_graph import SceneGraph
 from .segmentation import SemanticMap
-from .sheet import overview_sheet
+from .sheet import Panel, overview_sheet
 from .validation import check_size, dict_entry
 from .value import VALUES, Value, value_from_dict
 
@@ -36,8 +37,17 @@ KINDS: dict[str, tuple[type, ...]] = {
     "detection": (Boxes, Masks),
     "segmentation": (SemanticMap,),
     "depth": (DepthMap,),
+    "scene_graph": (SceneGraph,),
 }
 FORMAT = "visgen.result.1"
+TITLES = {
+    "classification": "What is it?",
+    "detection": "What is where?",
+    "segmentation": "What is each region?",
+    "depth": "How far away is it?",
+    "ood": "Is it unusual?",
+    "scene_graph": "How do things relate?",
+}
 PANEL = 640  # long side of each photograph on the overview sheet
 
 
@@ -54,7 +64,7 @@ class Result:
         segmentation: `SemanticMap`.
         depth: `DepthMap`.
         ood: Any registered typed value.
-        scene_graph: Any registered typed value.
+        scene_graph: `SceneGraph`; its boxes may be other ones than those of `detection`.
         request: What was asked, JSON-able or with a `to_dict`.
         path: Which kind of model answered, such as "moe".
         source: Where the image came from: path, address, or a name such as "image-3".
@@ -126,20 +136,24 @@ class Result:
     def plot(self, image: Any = None) -> Image.Image:
         """Draw one sheet: the photograph, and a titled panel for each answer.
 
+        Class bars and the verdict on how unusual the picture is stand below the photograph; a verdict with a map, and
+        every other answer, has a picture of its own.
+
         Args:
             image: The photograph; None takes `picture()`, and without one the answers are drawn on grey.
         """
         photo = picture_of(image) if image is not None else self.picture()
-        panels: list[tuple[str, Image.Image]] = []
-        if photo is not None:
-            canvas = open_canvas(photo, None, PANEL)
-            panels.append(("Photograph", Image.fromarray(canvas.picture)))
-        width = PANEL if photo is None else open_canvas(photo, None, PANEL).width
+        canvas = None if photo is None else open_canvas(photo, None, PANEL)
+        width = PANEL if canvas is None else canvas.width
+        first = [] if canvas is None else [Panel("Photograph", Image.fromarray(canvas.picture))]
+        pictures = []
         for task, label_set, value in self.answers():
-            title = task.replace("_", " ").capitalize() + (f" ({label_set})" if label_set else "")
-            alone = isinstance(value, (Classification, ClassLabel))  # its bars need no second photograph
-            panels.append((title, value.draw(None, width) if alone else value.draw(photo, PANEL)))
-        return overview_sheet(self._heading(), self._note(), panels)
+            title = TITLES[task] + (f" ({label_set})" if label_set else "")
+            if _is_low(task, value):  # bars and gauges belong to the photograph and need no second one
+                first.append(Panel(title, value.draw(None, width), below=True))
+            else:
+                pictures.append(Panel(title, value.draw(photo, PANEL)))
+        return overview_sheet(self._heading(), self._note(), [*first, *pictures], width)
 
     def _heading(self) -> str:
         if not self.source:
@@ -240,6 +254,8 @@ class Result:
     def to_coco(self, image_id: int = 1, category_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
         """Give boxes, masks and semantic maps as a COCO json dictionary; other answers have no COCO form.
 
+        The boxes of a scene graph are written where no detection was answered; COCO has no place for its relations.
+
         Args:
             image_id: The COCO image id to write.
             category_ids: Class name to category id, as in the data set the results belong to; None numbers the classes
@@ -255,8 +271,8 @@ class Result:
         """Give the boxes, masks or semantic regions as `supervision.Detections`.
 
         Args:
-            task: "detection", "segmentation", or with its label set "segmentation.camvid"; None takes detection when it
-                was answered, else segmentation. Nothing answered gives empty detections.
+            task: "detection", "segmentation", "scene_graph" (its boxes), or with its label set "segmentation.camvid";
+                None takes the first of these that was answered. Nothing answered gives empty detections.
         Raises:
             DataError: The task has no such form, was not answered, or has several label sets and none is named.
             MissingDependency: supervision is not installed.
@@ -264,6 +280,10 @@ class Result:
         from .tables import to_supervision
 
         return to_supervision(self, task)
+
+
+def _is_low(task: str, value: Any) -> bool:
+    return isinstance(value, (Classification, ClassLabel)) or (task == "ood" and getattr(value, "map", None) is None)
 
 
 def _check_answer(task: str, label_set: Any, value: Any) -> None:

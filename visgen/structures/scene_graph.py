@@ -224,8 +224,8 @@ class SceneGraph:
         )
 
     def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
-        """Draw the boxes over the photograph and list the triplets below, the surest first."""
-        from .drawing import draw_scene_graph
+        """Draw the boxes over the photograph, the graph as a diagram beside it, and the surest triplets in words."""
+        from .graph_drawing import draw_scene_graph
 
         return draw_scene_graph(image, self, long_side)
 

@@ -12,6 +12,7 @@ from .boxes import Boxes
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .masks import Masks
+from .scene_graph import SceneGraph
 from .segmentation import SemanticMap
 
 if TYPE_CHECKING:
@@ -38,20 +39,30 @@ COLUMNS = (
     "median",
     "max",
     "units",
+    "box_id",
+    "predicate",
+    "predicate_id",
+    "subject",
+    "subject_id",
+    "object",
+    "object_id",
 )
+WHOLE = ("label_id", "box_id", "predicate_id", "subject_id", "object_id")  # numbers that name something
 
 
 def result_rows(result: Result) -> list[dict[str, Any]]:
     """Give one dictionary per fact.
 
     Returns:
-        Rows with "source", "task", "label_set", and: classification: the five best "label", "label_id", "score"; boxes
-        and
-        masks: one row each with "label", "label_id", "score", "x1".."y2" in pixels, and for masks "share" of the
-            picture;
-        segmentation: one row per class present with "share" (and mean "score"); depth: one row with "min", "median",
-            "max",
-        "units", and "share" of the pixels known. Typed values of other kinds give one row with their task alone.
+        Rows with "source", "task", "label_set", and, by kind of answer:
+        classification: the five best "label", "label_id", "score";
+        boxes and masks: one row each with "box_id" (its place in the list), "label", "label_id", "score", "x1".."y2"
+            in pixels, and for masks "share" of the picture;
+        segmentation: one row per class present with "share" (and mean "score");
+        depth: one row with "min", "median", "max", "units", and "share" of the pixels known;
+        scene graph: one row per box, as for boxes, so that a graph stands alone; then one per triplet with "subject",
+            "predicate", "object" (names), their ids (of subject and object the "box_id" among these boxes) and "score".
+        Typed values of other kinds give one row with their task alone.
     """
     rows = []
     for task, label_set, value in result.answers():
@@ -68,6 +79,8 @@ def _facts(value: Any) -> list[dict[str, Any]]:
         return [{"label": value.classes[i], "label_id": i, "score": float(value.probabilities[i])} for i in order]
     if isinstance(value, (Boxes, Masks)):
         return _box_facts(value)
+    if isinstance(value, SceneGraph):
+        return _box_facts(value.boxes) + _triplet_facts(value)
     if isinstance(value, SemanticMap):
         rows = [{"label": name, "label_id": i, "share": share} for i, name, share in value.shares()]
         if value.confidence is not None:
@@ -85,7 +98,7 @@ def _box_facts(value: Boxes | Masks) -> list[dict[str, Any]]:
     boxes = value if isinstance(value, Boxes) else value.to_boxes()
     rows: list[dict[str, Any]] = []
     for index, (label, corners) in enumerate(zip(boxes.labels.tolist(), boxes.xyxy.tolist(), strict=True)):
-        row: dict[str, Any] = {"label": boxes.classes[label], "label_id": label}
+        row: dict[str, Any] = {"box_id": index, "label": boxes.classes[label], "label_id": label}
         row |= dict(zip(("x1", "y1", "x2", "y2"), corners))
         if boxes.scores is not None:
             row["score"] = float(boxes.scores[index])
@@ -95,15 +108,27 @@ def _box_facts(value: Boxes | Masks) -> list[dict[str, Any]]:
     return rows
 
 
+def _triplet_facts(value: SceneGraph) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for index, (names, ids) in enumerate(zip(value.names, value.triplets.tolist(), strict=True)):
+        row: dict[str, Any] = dict(zip(("subject", "predicate", "object"), names, strict=True))
+        row |= dict(zip(("subject_id", "object_id", "predicate_id"), ids, strict=True))
+        if value.scores is not None:
+            row["score"] = float(value.scores[index])
+        rows.append(row)
+    return rows
+
+
 def to_pandas(result: Result) -> pandas.DataFrame:
-    """Give `result_rows` as a DataFrame with all `COLUMNS`, also when there are no rows."""
+    """Give `result_rows` as a DataFrame with all `COLUMNS`, also when there are no rows; ids stay whole numbers."""
     try:
         import pandas
     except ImportError as error:
         raise MissingDependency(
             "pandas is not installed; Result.to_pandas needs it; run pip install 'visgen[pandas]'."
         ) from error
-    return pandas.DataFrame(result_rows(result), columns=list(COLUMNS))
+    table = pandas.DataFrame(result_rows(result), columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def to_coco(result: Result, image_id: int, category_ids: Mapping[str, int] | None) -> dict[str, Any]:
@@ -112,9 +137,7 @@ def to_coco(result: Result, image_id: int, category_ids: Mapping[str, int] | Non
     categories: dict[int, dict[str, Any]] = {}
     numbered: dict[tuple[str, ...], int] = {}  # label sets that are the same share their numbers
     size = result.size
-    for task, label_set, value in result.answers():
-        if not isinstance(value, (Boxes, Masks, SemanticMap)):
-            continue
+    for task, label_set, value in _with_boxes(result):
         size = size or value.size
         shift = numbered.setdefault(value.classes, sum(len(classes) for classes in numbered))
         for label, name in enumerate(value.classes):
@@ -128,6 +151,17 @@ def to_coco(result: Result, image_id: int, category_ids: Mapping[str, int] | Non
     if size is not None:
         image |= {"height": size[0], "width": size[1]}
     return {"images": [image], "annotations": annotations, "categories": [categories[n] for n in sorted(categories)]}
+
+
+def _with_boxes(result: Result) -> list[tuple[str, str, Boxes | Masks | SemanticMap]]:
+    """Give the answers that hold boxes, masks or regions; a scene graph counts by its boxes where none were detected.
+
+    Its boxes are as a rule the detected ones: beside a detection they would count every object twice.
+    """
+    able = [row for row in result.answers() if isinstance(row[2], (Boxes, Masks, SemanticMap))]
+    if result.detection is None:
+        able += [(t, s, v.boxes) for t, s, v in result.answers() if isinstance(v, SceneGraph)]
+    return able
 
 
 def to_supervision(result: Result, task: str | None) -> supervision.Detections:
@@ -167,11 +201,13 @@ def to_supervision(result: Result, task: str | None) -> supervision.Detections:
 
 
 def _chosen(result: Result, task: str | None) -> Boxes | Masks | SemanticMap | None:
-    able = [(t, s, v) for t, s, v in result.answers() if isinstance(v, (Boxes, Masks, SemanticMap))]
+    able = _with_boxes(result)
+    if task is not None and result.detection is not None:  # asked by name, the boxes of a graph are given
+        able += [(t, s, v.boxes) for t, s, v in result.answers() if isinstance(v, SceneGraph)]
     if task is None:
         if not able:
             return None
-        task = able[0][0]  # detection comes before segmentation
+        task = able[0][0]  # detection comes first, then segmentation, then the boxes of a scene graph
     name, _, label_set = task.partition(".")
     found = [v for t, s, v in able if t == name and label_set in ("", s)]
     answered = ", ".join(f"{t}.{s}" if s else t for t, s, _ in able) or "none"

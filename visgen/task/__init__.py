@@ -7,6 +7,7 @@ from .model import ModelConfig, MultiTaskModel, build_model
 from .multitask import MultiTaskObjective, count_classes
 from .objective import Objective, ParameterGroup, Phase
 from .protocol import TASK_KEYS, TASKS, HeadSpec, Task
+from .scene_graph import SceneGraphTask
 from .segmentation import SegmentationTask
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Objective",
     "ParameterGroup",
     "Phase",
+    "SceneGraphTask",
     "SegmentationTask",
     "Task",
     "build_model",

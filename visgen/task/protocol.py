@@ -52,7 +52,8 @@ class Task:
             detection head, OOD scores on the logits of a classification head.
         rides: True when the head reads the features of the head below it, so that the task has no pass of its own.
         is_trained: False when its heads have no loss and are fitted after training.
-        protocols: What evaluation may give the model beside the picture, each measured on its own; ("",) for nothing.
+        protocols: What evaluation may give the model beside the picture, each measured on its own.
+        unaided: The protocol that gives nothing, which is also plain use.
     """
 
     key: ClassVar[str]
@@ -61,6 +62,7 @@ class Task:
     rides: ClassVar[bool] = False
     is_trained: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = ("",)
+    unaided: ClassVar[str] = ""
 
     def outputs(self, classes: Sequence[str]) -> int:
         """Number of outputs that the head needs for these classes."""
@@ -127,7 +129,9 @@ class Task:
         """
         return None
 
-    def metric_options(self, head: Any, below: HeadSpec | None, protocol: str) -> dict[str, Any]:
+    def metric_options(
+        self, head: Any, classes: Sequence[str], below: HeadSpec | None, protocol: str
+    ) -> dict[str, Any]:
         """Options of the metric that the model and the protocol settle."""
         return {}
 

@@ -33,6 +33,8 @@ class SceneGraphJson(GraphImages):
         split: Names the json.
         name: Label set; the heads are "detection.NAME" and "scene_graph.NAME". By default the name of the folder.
         targets: Which of "detection" and "scene_graph" samples carry.
+        into: A COCO json whose categories become the box classes, in the order of their ids, so that the set can stand
+            on a detector of that label set; every class of this set must be among them.
     Raises:
         ConfigError: An unknown target.
         DataError: Missing files, or records that break the format; the message names file and image.
@@ -45,10 +47,13 @@ class SceneGraphJson(GraphImages):
         *,
         name: str = "",
         targets: Sequence[str] = ("detection", "scene_graph"),
+        into: str = "",
     ) -> None:
         self.file = _find_json(Path(path), split)
         data = _read_json(self.file)
         classes = check_names(data["objects"], f"objects of {self.file}")
+        if into:
+            classes = _label_set(Path(into), classes, self.file)
         predicates = check_names(data["predicates"], f"predicates of {self.file}")
         super().__init__(name or self.file.parent.name, classes, predicates, targets)
         self.zero_shot = tuple(tuple(triplet) for triplet in data.get("zero_shot_triplets", ()))
@@ -127,3 +132,19 @@ def _read_json(file: Path) -> dict[str, Any]:
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise DataError(f"{file} has no list '{key}'; scene-graph json holds objects, predicates and images.")
     return data
+
+
+def _label_set(file: Path, classes: tuple[str, ...], own: Path) -> tuple[str, ...]:
+    """The category names of a COCO json; every class of this set must be one of them."""
+    try:
+        categories = json.loads(file.read_text(encoding="utf-8"))["categories"]
+        names = check_names([c["name"] for c in sorted(categories, key=lambda c: c["id"])], f"categories of {file}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"into is '{file}', which gives no categories ({error}); name a COCO json.") from error
+    for name in classes:
+        if name not in names:
+            raise DataError(
+                f"{own} has the class '{name}', which is not one of the {len(names)} categories of {file}"
+                f"{nearest(name, names) or '.'}"
+            )
+    return names

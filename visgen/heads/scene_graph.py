@@ -1,0 +1,294 @@
+"""Scene-graph head: what boxes show, how they lie, and messages between them give labels and predicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from ..errors import ConfigError
+from ..nn.pair_geometry import GEOMETRY, pair_geometry, pair_masks
+from .protocol import HEADS, Features, Head
+from .pyramid_decoder import conv_block, resize_like
+
+__all__ = ["GraphLogits", "GraphQueries", "SceneGraphHead"]
+
+CELLS = 7  # side of what RoIAlign gives
+MASK = 27  # side of the drawing of a pair
+LEAST = 1e-3  # added to a predicate's share before its logarithm
+
+
+@dataclass(frozen=True)
+class GraphQueries:
+    """The boxes of a batch between which relations are asked.
+
+    Attributes:
+        xyxy: Per image, corners (n, 4) in pixels of the batch.
+        labels: Per image, classes (n,) int64, or None where the head has to find them.
+        pairs: Per image, the ordered pairs (m, 2) int64 to score, subject and object index; None takes all.
+        scores: Per image, how sure each box is (n,), or None; the head does not read it.
+        classes: Names of the box classes; the head does not read them.
+    """
+
+    xyxy: Sequence[Tensor]
+    labels: Sequence[Tensor | None]
+    pairs: Sequence[Tensor] | None = None
+    scores: Sequence[Tensor | None] | None = None
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GraphLogits:
+    """What the head says about the boxes and pairs of a batch.
+
+    Attributes:
+        nodes: Per image, class logits (n, K).
+        pairs: Per image, (m, 2) int64.
+        edges: Per image, predicate logits (m, P + 1); column 0 is "no relation".
+        queries: What was asked.
+    """
+
+    nodes: list[Tensor]
+    pairs: list[Tensor]
+    edges: list[Tensor]
+    queries: GraphQueries
+
+
+@HEADS.register("scene_graph")
+class SceneGraphHead(Head):
+    """Logits of boxes and of ordered pairs of boxes, for any number of boxes per image.
+
+    A box is seen by RoIAlign on one fused map, a pair by RoIAlign of the union of its boxes plus a drawing of both
+    boxes in union coordinates. Box and pair states then exchange messages: each pair pools its two boxes, each box its
+    pairs, through gates and recurrent units shared by all rounds. Predicates are read from the pair's state, the
+    states of its boxes and how the boxes lie.
+
+    Args:
+        channels, token_dim: See Head.
+        outputs: Number P of predicates.
+        objects: Number K of box classes.
+        width: Channels of the fused map, a multiple of 8.
+        state: Width of the states.
+        rounds: Rounds of messages.
+        label_width: Width of the class embedding that joins a box's state; 0 leaves labels out, as the source does.
+            A box whose class is not given is embedded by its own predicted distribution.
+        pixels: False blinds the head: boxes and labels only, the yardstick of what pixels add.
+        frequency_bias: Add the logarithm of how often training shows each predicate between these two classes.
+        stride: Of the fused map: 4 or 8.
+        dropout: Share of states dropped before the last layer in training.
+    Raises:
+        ConfigError: An option outside its range.
+    Source: Xu et al. 2017, arXiv:1701.02426 (message passing) as re-implemented for Zellers et al. 2018,
+        arXiv:1711.06640 (drawing of the pair, frequency bias). The class embedding, the geometry features, group norm
+        and one shared map are ours.
+    """
+
+    counts: Tensor
+
+    def __init__(
+        self,
+        channels: dict[int, int],
+        token_dim: int,
+        outputs: int,
+        objects: int,
+        width: int = 64,
+        state: int = 128,
+        rounds: int = 3,
+        label_width: int = 64,
+        pixels: bool = True,
+        frequency_bias: bool = False,
+        stride: int = 8,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if width % 8 or stride not in (4, 8) or rounds < 0 or label_width < 0:
+            raise ConfigError(
+                f"scene-graph head has width {width}, stride {stride}, rounds {rounds} and label_width {label_width}; "
+                "use a multiple of 8, stride 4 or 8, and 0 or more."
+            )
+        if not pixels and label_width == 0:
+            raise ConfigError("a scene-graph head without pixels needs label_width above 0: it would know no class.")
+        self.objects, self.stride, self.rounds, self.frequency_bias = objects, stride, rounds, frequency_bias
+        self.pixels = pixels
+        if pixels:
+            self.lateral16 = nn.Conv2d(channels[16], width, 1)
+            self.context = nn.Linear(token_dim, width)
+            self.lateral8 = nn.Conv2d(channels[8], width, 1)
+            self.lateral4 = nn.Conv2d(channels[4], width, 1)
+            self.fuse = conv_block(width, width)
+            self.node_roi = _roi_encoder(width, state)
+            self.edge_roi = _roi_encoder(width, state)
+            self.draw = nn.Sequential(
+                nn.Conv2d(2, width // 2, 7, stride=2, padding=3),
+                nn.ReLU(inplace=True),
+                nn.GroupNorm(8, width // 2),
+                nn.MaxPool2d(3, stride=2, padding=1),
+                nn.Conv2d(width // 2, width, 3, padding=1),
+                nn.ReLU(inplace=True),
+            )
+            self.guess = nn.Linear(state, objects)
+        self.embed = nn.Linear(objects, label_width, bias=False) if label_width else None
+        self.node_in = nn.Linear((state if pixels else 0) + label_width + 5, state)
+        self.edge_in = nn.Linear((state if pixels else 0) + GEOMETRY, state)
+        self.node_unit, self.edge_unit = nn.GRUCell(state, state), nn.GRUCell(state, state)
+        self.gates = nn.ModuleList(nn.Linear(2 * state, 1) for _ in range(4))
+        self.dropout = nn.Dropout(dropout)
+        self.refine = nn.Linear(state, objects)
+        self.mix = nn.Linear(3 * state + GEOMETRY, state)
+        self.predicate = nn.Linear(state, outputs + 1)
+        self.register_buffer("counts", torch.zeros(objects, objects, outputs + 1, dtype=torch.int32))
+
+    def learn_counts(self, table: Tensor) -> None:
+        """Take over how often training shows (subject class, object class, "none" or predicate): (K, K, P + 1)."""
+        self.counts.copy_(table)
+
+    def forward(self, features: Features, queries: Any = None) -> Any:
+        if not isinstance(queries, GraphQueries):
+            raise ConfigError(
+                f"a scene-graph head got {type(queries).__name__} as queries; give GraphQueries: it scores relations "
+                "between boxes, which a detection head or the targets supply."
+            )
+        device = features.token.device
+        sizes = [len(x) for x in queries.xyxy]
+        pairs = list(queries.pairs) if queries.pairs is not None else [all_pairs(n, device) for n in sizes]
+        first = [sum(sizes[:i]) for i in range(len(sizes))]
+        boxes = torch.cat([x.to(device, torch.float32) for x in queries.xyxy])
+        ends = torch.cat([p.to(device) + start for p, start in zip(pairs, first, strict=True)])  # (M, 2) into all boxes
+        counts = [len(p) for p in pairs]
+        image = torch.repeat_interleave(torch.arange(len(sizes), device=device), torch.tensor(sizes, device=device))
+        full = _picture_size(features)
+        nodes, edges = self._states(features, queries, boxes, ends, image, full)
+        return GraphLogits(
+            list(nodes.float().split(sizes)),
+            [p.to(device) for p in pairs],
+            list(edges.float().split(counts)),
+            queries,
+        )
+
+    def _states(
+        self,
+        features: Features,
+        queries: GraphQueries,
+        boxes: Tensor,
+        ends: Tensor,
+        image: Tensor,
+        full: tuple[int, int],
+    ) -> tuple[Tensor, Tensor]:
+        subject, target = ends.unbind(1)
+        lie = pair_geometry(boxes, ends, image, full)  # (M, GEOMETRY)
+        own = _box_geometry(boxes, full)
+        node_parts, edge_parts = [own], [lie]
+        guessed = boxes.new_zeros(len(boxes), self.objects)
+        if self.pixels:
+            fused = self._fused(features)
+            seen = self.node_roi(_pool(fused, boxes, image, self.stride))
+            node_parts.append(seen)
+            edge_parts.append(self._pair_features(fused, boxes, ends, image))
+            guessed = self.guess(seen)
+        known = torch.cat(
+            [
+                boxes.new_full((len(x),), -1).long() if labels is None else labels.to(boxes.device)
+                for x, labels in zip(queries.xyxy, queries.labels, strict=True)
+            ]
+        )
+        is_known = known >= 0
+        belief = torch.where(
+            is_known[:, None],
+            F.one_hot(known.clamp(min=0), self.objects).to(torch.float32),
+            guessed.detach().float().softmax(1),
+        )
+        if self.embed is not None:
+            node_parts.append(self.embed(belief))
+        node = torch.relu(self.node_in(torch.cat([p.float() for p in node_parts], dim=1)))
+        edge = torch.relu(self.edge_in(torch.cat([p.float() for p in edge_parts], dim=1)))
+        node = self.node_unit(node.float(), torch.zeros_like(node))
+        edge = self.edge_unit(edge.float(), torch.zeros_like(edge))
+        for _ in range(self.rounds):
+            node, edge = self._exchange(node, edge, subject, target)
+        last = torch.cat([edge, node[subject], node[target], lie], dim=1)
+        logits = self.predicate(self.dropout(torch.relu(self.mix(last))))
+        if self.frequency_bias:
+            table = self.counts.float()
+            share = table / table.sum(2, keepdim=True).clamp(min=1)
+            label = torch.where(is_known, known, belief.argmax(1))
+            logits = logits + (share[label[subject], label[target]] + LEAST).log()
+        # Where the class is given, its state knows it, so only what the pixels say is scored as a guess.
+        classes = guessed + torch.where(is_known[:, None], 0.0, 1.0) * self.refine(self.dropout(node))
+        return classes, logits
+
+    def _exchange(self, node: Tensor, edge: Tensor, subject: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """One round of messages, all from the old states."""
+        s, o = node[subject], node[target]
+        w = [
+            torch.sigmoid(gate(torch.cat([end, edge], dim=1)))
+            for gate, end in zip(self.gates, (s, o, s, o), strict=True)
+        ]
+        inbox = torch.zeros_like(node).index_add(0, subject, (w[2] * edge).to(node.dtype))
+        inbox = inbox.index_add(0, target, (w[3] * edge).to(node.dtype))
+        return self.node_unit(inbox, node), self.edge_unit((w[0] * s + w[1] * o).to(edge.dtype), edge)
+
+    def _fused(self, features: Features) -> Tensor:
+        pyramid = features.pyramid
+        x = self.lateral16(pyramid[16])
+        x = x + self.context(features.token.to(x.dtype))[:, :, None, None]
+        x = resize_like(x, pyramid[8]) + self.lateral8(pyramid[8])
+        fine = self.lateral4(pyramid[4])
+        if self.stride == 4:
+            x = resize_like(x, fine) + fine
+        else:
+            x = x + F.avg_pool2d(fine, 2, ceil_mode=True, count_include_pad=False)
+        return self.fuse(x)
+
+    def _pair_features(self, fused: Tensor, boxes: Tensor, ends: Tensor, image: Tensor) -> Tensor:
+        subject, target = ends.unbind(1)
+        # Both orders of a pair have one union: pool it once.
+        low, high = torch.minimum(subject, target), torch.maximum(subject, target)
+        code, back = torch.unique(low * len(boxes) + high, return_inverse=True)
+        a, b = boxes[code // max(len(boxes), 1)], boxes[code % max(len(boxes), 1)]
+        union = torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=1)
+        pooled = _pool(fused, union, image[code // max(len(boxes), 1)], self.stride)
+        drawn = self.draw(pair_masks(boxes[subject], boxes[target], MASK) - 0.5)
+        return self.edge_roi(pooled[back] + drawn.to(pooled.dtype))
+
+
+def all_pairs(count: int, device: torch.device | None = None) -> Tensor:
+    """Give the ordered pairs (n (n - 1), 2) of `count` boxes, subject first."""
+    index = torch.arange(count, device=device)
+    pairs = torch.cartesian_prod(index, index).reshape(-1, 2)
+    return pairs[pairs[:, 0] != pairs[:, 1]]
+
+
+def _roi_encoder(width: int, state: int) -> nn.Sequential:
+    half = -(-CELLS // 2)
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False),
+        nn.GroupNorm(8, width),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(width * half * half, state),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _pool(fused: Tensor, boxes: Tensor, image: Tensor, stride: int) -> Tensor:
+    """RoIAlign (n, C, 7, 7) of boxes in pixels; the operator has no 16-bit form on every device."""
+    rows = torch.cat([image[:, None].to(torch.float32), boxes], dim=1)
+    return roi_align(fused.float(), rows, CELLS, 1.0 / stride, sampling_ratio=2, aligned=True)
+
+
+def _box_geometry(boxes: Tensor, full: tuple[int, int]) -> Tensor:
+    """(n, 5): centre, width and height as shares of the picture, and the root of the area share."""
+    scale = boxes.new_tensor([full[1], full[0]])
+    side = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0) / scale
+    centre = (boxes[:, 2:] + boxes[:, :2]) / 2 / scale
+    return torch.cat([centre, side, side.prod(1, keepdim=True).sqrt()], dim=1)
+
+
+def _picture_size(features: Features) -> tuple[int, int]:
+    height, width = features.pyramid[4].shape[-2:]
+    return 4 * int(height), 4 * int(width)
