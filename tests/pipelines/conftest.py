@@ -17,7 +17,7 @@ from visgen.task import MultiTaskModel, build_model
 
 torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and a busy machine loses much
 
-THINGS = ("person", "car", "dog")
+THINGS, RELATIONS = ("person", "car", "dog"), ("on", "left of", "overlaps")
 CAMVID, COCO = ("sky", "road", "car"), ("person", "cat", "dog", "chair")
 
 
@@ -111,7 +111,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def finder() -> MultiTaskModel:
-    """A random model that finds people (scores near 0.4), cars (0.6) and dogs (0.05), with maps and depth."""
+    """A random model that finds people (scores near 0.4), cars (0.6) and dogs (0.05), relates, maps and measures."""
     torch.manual_seed(0)
     config = {
         "backbone": {
@@ -128,6 +128,7 @@ def finder() -> MultiTaskModel:
             "segmentation.camvid": {"task": "segmentation", "classes": CAMVID},
             "segmentation.coco": {"task": "segmentation", "classes": COCO},
             "depth": {"task": "depth"},
+            "scene_graph": {"task": "scene_graph", "classes": RELATIONS},
         },
         "default_heads": {"segmentation": "segmentation.coco"},
         "max_side": 96,

@@ -51,6 +51,18 @@ def test_depth_of_a_class_is_the_whole_depth_where_the_map_has_the_class(pipe: A
     assert result.segmentation is None and result.request["helpers"] == [["segmentation.camvid"]]
 
 
+def test_a_question_to_the_graph_is_looked_for_in_all_of_it(pipe: Any, picture: np.ndarray) -> None:
+    result, every = pipe(picture, "what overlaps the car?"), pipe(picture, threshold=0).scene_graph
+    assert result.detection is None and result.request["requests"][0]["relation"] == [None, "overlaps", "car"]
+    graph, expected = result.scene_graph, every.where(None, "overlaps", "car").top(MOST_TRIPLETS)
+    assert 0 < len(graph) <= MOST_TRIPLETS and graph.names == expected.names
+    assert torch.allclose(graph.scores, expected.scores)
+    assert all(predicate == "overlaps" and target == "car" for _, predicate, target in graph.names)
+    assert pipe(picture, "what is on the dog?").scene_graph.names == ()  # no dog is among the surest boxes
+    with pytest.raises(UnknownName, match="relation 'riding' .* It knows on, left of, overlaps"):
+        pipe(picture, "who is riding the dog?")
+
+
 def test_a_list_and_a_sentence_give_the_same_answer(pipe: Any, picture: np.ndarray) -> None:
     sentence, listed = pipe(picture, "find all the cars and the people"), pipe(picture, ["cars", "people"])
     assert torch.equal(sentence.detection.xyxy, listed.detection.xyxy)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from visgen.pipelines.skills import Skills, skills_of, vocabulary
-from visgen.task import HeadSpec, MultiTaskModel
+from visgen.task import MultiTaskModel
 
-from .conftest import CAMVID, COCO
+from .conftest import CAMVID, COCO, RELATIONS, THINGS
 
 
 def test_the_vocabulary_of_a_model_joins_the_heads_of_a_task_the_default_one_first(model: MultiTaskModel) -> None:
@@ -24,18 +22,10 @@ def test_the_vocabulary_of_a_model_joins_the_heads_of_a_task_the_default_one_fir
     assert skills.of("ood") == () and skills.all_predicates() == ()
 
 
-def test_a_scene_graph_knows_the_classes_of_the_boxes_below_it() -> None:
-    specs = {
-        "detection": HeadSpec("detection", ("cup", "table")),
-        "scene_graph": HeadSpec("scene_graph", ("on", "under")),
-        "ood": HeadSpec("ood", ("cup",)),
-    }
-    stand_in = SimpleNamespace(
-        specs=specs, default_heads={}, below=lambda head: "detection" if head == "scene_graph" else None
-    )
-    skills = skills_of(stand_in)  # type: ignore[arg-type]
-    assert skills.vocabulary() == {"detection": ("cup", "table"), "ood": (), "scene_graph": ("cup", "table")}
-    assert skills.all_predicates() == ("on", "under")
+def test_a_scene_graph_knows_the_classes_of_the_boxes_below_it(finder: MultiTaskModel) -> None:
+    skills = skills_of(finder)
+    assert skills.classes["scene_graph"] == vocabulary(finder)["scene_graph"] == THINGS
+    assert skills.predicates == {"scene_graph": RELATIONS} and skills.all_predicates() == RELATIONS
 
 
 @pytest.mark.parametrize(
