@@ -122,3 +122,15 @@ def test_a_folder_that_cannot_be_written_is_a_message(
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert "file" in result.stderr
+
+
+def test_a_file_name_cannot_take_over_the_terminal(
+    visgen: Callable[..., Any], model_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    name = "red\x1b[31m\r\x9b2Jname.png"
+    (tmp_path / name).write_bytes(b"junk")
+    for words in ((tmp_path / name,), (tmp_path / name, photographs / "a.png")):
+        result = visgen("predict", *words, "--model", model_folder, "--task", "depth")
+        assert result.exit_code in (1, 2)
+        assert not set("\x1b\x9b\r") & set(result.stdout + result.stderr)
+        assert r"red\x1b[31m\r\x9b2Jname.png" in result.stderr

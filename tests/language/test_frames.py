@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from visgen.language.frames import PREDICATE_FORMS, SET, SLOTS, compile_frame
+from visgen.language.frames import PREDICATE_FORMS, SET, SLOTS, compile_frame, own_predicate
 from visgen.language.lexicon import FRAMES, NOUNS, TRANSITIVE, VERBS
 from visgen.language.request import QUANTIFIERS, TASKS
 
@@ -35,3 +35,10 @@ def test_predicates_by_hand() -> None:
     assert PREDICATE_FORMS["PRED"][("on", "top", "of")] == "on" and PREDICATE_FORMS["PRED"][("riding",)] == "riding"
     assert PREDICATE_FORMS["PRED_S"][("carries",)] == PREDICATE_FORMS["PRED_BASE"][("carry",)] == "carrying"
     assert all(len(forms) == 3 for forms in TRANSITIVE)
+
+
+def test_a_predicate_of_the_lexicon_is_found_in_the_form_of_the_model() -> None:
+    model = ("on", "overlaps", "contain", "inside", "left_of", "wearing", "upon")
+    asked = ("on", "overlapping", "containing", "in", "left of", "wearing", "riding", "under")
+    found = [own_predicate(name, model) for name in asked]
+    assert found == ["on", "overlaps", "contain", "inside", "left_of", "wearing", None, None]

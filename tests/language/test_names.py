@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visgen.language.lexicon import PLURALS, SYNONYMS, phrases
-from visgen.language.names import ClassNames, class_names, closest, plural, singular
+from visgen.language.names import ClassNames, class_names, closest, own_class, plural, singular
 
 NAMES = ClassNames(
     {"detection": ["dog", "hot dog", "bus", "stop_sign", "Faces", "skis", "glass"], "segmentation": ["person", "dog"]}
@@ -109,3 +109,11 @@ def test_a_misspelling_is_one_letter_or_two_in_long_words() -> None:
 def test_a_vocabulary_is_read_once() -> None:
     vocabulary = (("detection", ("dog",)),)
     assert class_names(vocabulary) is class_names(vocabulary)
+
+
+def test_a_class_of_one_label_set_is_found_in_another() -> None:
+    classes = ("Faces", "stop_sign", "couch")
+    assert [own_class(n, classes) for n in ("couch", "sofa", "stop sign", "face", "dog", "")] == [
+        *("couch", "couch", "stop_sign", "Faces", None, None)
+    ]
+    assert own_class("sofa", ("couch", "sofa")) == "sofa"

@@ -159,6 +159,42 @@ def test_depth_knows_the_classes_of_the_tasks_that_place_them() -> None:
         parse("how far is the dog", {"depth": [], "classification": ["dog"]})
 
 
+@pytest.mark.parametrize("text", ["is there a {}?", "do you see any {}s?", "tell me if this image contains a {}"])
+def test_what_classification_does_not_know_is_looked_for(text: str) -> None:
+    several = {"classification": ["cat"], "detection": ["cat", "dog"], "segmentation": ["dog", "tree"]}
+    for name, task in (("cat", "classification"), ("dog", "detection"), ("tree", "segmentation")):
+        (request,) = parse(text.format(name), several)
+        assert (request.task, request.classes) == (task, (name,))
+    assert parse("is there a cat?", {"detection": ["cat"]})[0].task == "detection"
+    with pytest.raises(UnknownName, match="class 'tree' is not known to classification. segmentation knows it"):
+        parse("is there a cat or a tree?", several)
+
+
+@pytest.mark.parametrize(
+    ("text", "relation"),
+    [
+        ("what overlaps the dog?", (None, "overlaps", "dog")),
+        ("which things overlap the dog?", (None, "overlaps", "dog")),
+        ("is the dog inside the car?", ("dog", "in", "car")),
+        ("what is the dog on top of?", ("dog", "on", None)),
+        ("what does the car contain?", ("car", "contains", None)),
+        ("what is the dog doing?", ("dog", None, None)),
+    ],
+)
+def test_relations_come_in_the_words_of_the_model(text: str, relation: tuple[str | None, ...]) -> None:
+    known = {"scene_graph": ["dog", "car"]}
+    assert parse(text, known, ["in", "on", "overlaps", "contains"])[0].relation == relation
+
+
+def test_a_relation_that_the_model_does_not_know_is_refused() -> None:
+    known = {"scene_graph": ["dog", "car"]}
+    with pytest.raises(UnknownName, match=r"relation 'sitting on' in '.*' is not known .*mean 'on'. It knows in, on\."):
+        parse("what is the dog sitting on?", known, ["in", "on"])
+    with pytest.raises(UnknownName, match=r"relation 'riding' .* scene_graph\. It knows in, on\."):
+        parse("what is the dog riding?", known, ["in", "on"])
+    assert parse("what does it contain?", {"classification": [], "scene_graph": ["dog"]})[0].task == "classification"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

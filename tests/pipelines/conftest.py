@@ -17,6 +17,7 @@ from visgen.task import MultiTaskModel, build_model
 
 torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and a busy machine loses much
 
+THINGS, RELATIONS = ("person", "car", "dog"), ("on", "left of", "overlaps")
 CAMVID, COCO = ("sky", "road", "car"), ("person", "cat", "dog", "chair")
 
 
@@ -106,3 +107,33 @@ def site() -> Iterator[Site]:
     yield server
     server.server.shutdown()
     server.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def finder() -> MultiTaskModel:
+    """A random model that finds people (scores near 0.4), cars (0.6) and dogs (0.05), relates, maps and measures."""
+    torch.manual_seed(0)
+    config = {
+        "backbone": {
+            "name": "vit_moe",
+            "width": 32,
+            "depth": 2,
+            "heads": 2,
+            "num_experts": 4,
+            "top_k": 2,
+            "attention_experts": 4,
+        },
+        "heads": {
+            "detection": {"task": "detection", "classes": THINGS},
+            "segmentation.camvid": {"task": "segmentation", "classes": CAMVID},
+            "segmentation.coco": {"task": "segmentation", "classes": COCO},
+            "depth": {"task": "depth"},
+            "scene_graph": {"task": "scene_graph", "classes": RELATIONS},
+        },
+        "default_heads": {"segmentation": "segmentation.coco"},
+        "max_side": 96,
+    }
+    found = build_model(config).eval()
+    with torch.no_grad():
+        found.head("detection").classify.bias.copy_(torch.tensor([0.4, 0.6, 0.05]).logit())  # type: ignore[union-attr]
+    return found

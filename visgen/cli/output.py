@@ -39,7 +39,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except (VisgenError, OSError) as error:
             if _show["tracebacks"]:
                 raise
-            typer.echo(f"error: {error}", err=True)
+            say(f"error: {error}")
             raise typer.Exit(2) from None
 
     return guarded
@@ -78,7 +78,12 @@ def _finite(value: Any) -> Any:
 
 def say(text: str) -> None:
     """Print a remark on standard error."""
-    typer.echo(text, err=True)
+    typer.echo(_printable(text), err=True)
+
+
+def _printable(text: str) -> str:
+    """Write control characters out: a file name may hold a sequence that takes over the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
@@ -94,6 +99,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for i, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=False, ratio=None, style="bold" if i == 0 else "")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(_printable(str(cell))) for cell in row))
     is_terminal = sys.stdout.isatty()
     Console(file=sys.stdout, width=None if is_terminal else 160, highlight=False).print(table)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ImageError
-from .output import JSON_OPTION, only_json, print_table, say, to_json, user_errors
+from ..errors import ConfigError, ImageError
+from .output import JSON_OPTION, only_json, print_json, print_table, say, to_json, user_errors
 
 if TYPE_CHECKING:
     from ..structures import Result
@@ -20,8 +21,15 @@ __all__ = ["predict"]
 @user_errors
 def predict(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders, 'patterns', videos, http(s) addresses.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="INPUT...", help="Pictures, folders, 'patterns', videos, http(s) addresses."),
+    ] = None,
+    do: Annotated[
+        str | None, typer.Option("--do", help="What to answer, in English: 'find all the cars and the people'.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what will be done and by which heads; without INPUT, only that.")
+    ] = False,
     task: Annotated[
         list[str] | None, typer.Option("--task", help="A task or head, e.g. depth or segmentation.camvid; may repeat.")
     ] = None,
@@ -32,7 +40,10 @@ def predict(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, or an accelerator.")] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures held at a time.")] = 1,
-    threshold: Annotated[float | None, typer.Option("--threshold", help="Least score that is shown.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Least score that is shown; 0.3 for detections when left out, 0 shows all."),
+    ] = None,
     max_side: Annotated[
         int | None, typer.Option("--max-side", help="Longer side at which the model works; its own when left out.")
     ] = None,
@@ -44,16 +55,22 @@ def predict(
     ] = False,
     progress: Annotated[bool, typer.Option("--progress", help="Show a bar on standard error.")] = False,
 ) -> None:
-    """Answer about pictures: every task of the model, or those named by --task.
+    """Answer about pictures: what --do asks for, or every task of the model, or those named by --task.
 
     Exit code 1 when some pictures could not be read, 2 when none could.
     """
+    if not inputs and not explain:
+        raise ConfigError("no INPUT is given; name a picture, a folder, a 'pattern', a video or an address.")
+    if not inputs and out is not None:
+        raise ConfigError(f"--out is '{out}' but no INPUT is given, so there is nothing to write; add a picture.")
     with only_json(as_json):
         from ..pipelines import pipeline
 
         pipe = pipeline(task or None, model, device=device, dtype=dtype, path=path)
+        plan = pipe.plan(do)
         results = pipe.chain(
-            inputs,
+            inputs or [],
+            do,
             batch_size=batch_size,
             threshold=threshold,
             max_side=max_side,
@@ -61,8 +78,13 @@ def predict(
             allow_private=allow_private,
             progress=progress,
         )
+        if explain and inputs:
+            say(plan.explain())
         counted = _Counted(results, out)
         rows = None if as_json else [_row(result) for result in counted]
+    if not inputs:
+        print_json(plan.to_dict()) if as_json else typer.echo(plan.explain())
+        return
     if as_json:
         _print_list(counted)
     elif rows and counted.good:
@@ -111,19 +133,63 @@ def _print_list(results: _Counted) -> None:
     typer.echo("\n]" if opening == ",\n" else "[]")
 
 
-_COLUMNS = ("file", "class", "segmentation: share of pixels", "depth: median (min - max)", "seconds")
+_COLUMNS = (
+    "file",
+    "class",
+    "found",
+    "segmentation: share of pixels",
+    "depth: median (min - max)",
+    "relations",
+    "seconds",
+)
+MOST_RELATIONS = 3
 
 
 def _row(result: Result) -> tuple[str, ...]:
     name = Path(result.source).name if result.source and "://" not in result.source else str(result.source)
     if result.error is not None:
-        return name, f"not read: {result.error}", "", "", ""
-    classes = _lines(result.classification, lambda c: f"{c.label} {c.score:.0%}")
+        return name, f"not read: {result.error}", *("" for _ in _COLUMNS[2:])
+    asked = _figures(result.request)
+    classes = _lines(None if "probability" in asked else result.classification, lambda c: f"{c.label} {c.score:.0%}")
+    odds = ", ".join(f"{label} {p:.0%}" for label, p in asked.get("probability", {}).items())
+    found = _lines(
+        result.detection, lambda boxes: _counts({**dict.fromkeys(asked.get("count", ()), 0), **_tally(boxes)})
+    )
     maps = _lines(
-        result.segmentation, lambda m: ", ".join(f"{label} {share:.0%}" for _, label, share in m.shares()[:3])
+        result.segmentation,
+        lambda m: ", ".join(f"{label} {share:.0%}" for _, label, share in m.shares()[:3]) or "nothing",
     )
     depths = _lines(result.depth, lambda d: _distance(d.summary(), d.kind))
-    return name, classes, maps, depths, f"{sum(result.timing.values()):.2f}"
+    medians = asked.get("median", {})
+    if len(medians) > 1 or None in medians.values():
+        unit = _unit(result.depth.kind)
+        depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
+    triplets = _lines(result.scene_graph, lambda g: ", ".join(_best(g)) or "nothing")
+    return name, classes or odds, found, maps, depths, triplets, f"{sum(result.timing.values()):.2f}"
+
+
+def _figures(request: Any) -> dict[str, dict[str, Any]]:
+    """What the requests of an instruction asked in numbers, all of one kind together."""
+    figures: dict[str, dict[str, Any]] = {}
+    for answer in (request or {}).get("answers", ()):
+        for kind, values in answer.items():
+            figures.setdefault(kind, {}).update(values)
+    return figures
+
+
+def _tally(boxes: Any) -> dict[str, int]:
+    return dict(Counter(boxes.names).most_common())
+
+
+def _counts(counts: dict[str, int]) -> str:
+    """ "2 person, 1 car", the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} {label}" for label, count in ordered) or "nothing"
+
+
+def _best(graph: Any) -> list[str]:
+    """The surest relations in words, each once."""
+    return [" ".join(triplet) for triplet in dict.fromkeys(graph.names)][:MOST_RELATIONS]
 
 
 def _lines(field: Any, show: Callable[[Any], str]) -> str:
@@ -136,5 +202,9 @@ def _lines(field: Any, show: Callable[[Any], str]) -> str:
 def _distance(summary: dict[str, float | None], kind: str) -> str:
     if summary["median"] is None:
         return "no known pixel"
-    unit = " m" if kind == "metric_m" else ""
+    unit = _unit(kind)
     return f"{summary['median']:.2f}{unit} ({summary['min']:.2f} - {summary['max']:.2f})"
+
+
+def _unit(kind: str) -> str:
+    return " m" if kind == "metric_m" else ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from .lexicon import PREDICATES, SETS, TRANSITIVE, phrases
 
-__all__ = ["PREDICATE_FORMS", "SET", "Element", "Words", "compile_frame"]
+__all__ = ["PREDICATE_FORMS", "SET", "Element", "Words", "compile_frame", "own_predicate"]
 
 Words = tuple[str, ...]
 
@@ -47,3 +48,13 @@ def compile_frame(text: str) -> tuple[Element, ...]:
         choices = sorted((phrase for option in options for phrase in option), key=len, reverse=True)
         elements.append(Element("", tuple(choices), entry != bare))
     return tuple(elements)
+
+
+def own_predicate(name: str, predicates: Sequence[str]) -> str | None:
+    """Give the predicate of a model that the lexicon calls `name`, in whichever form the model writes it, or None.
+
+    The lexicon's "overlapping" is a model's "overlaps", its "in" a model's "inside".
+    """
+    forms = {words for table in PREDICATE_FORMS.values() for words, meant in table.items() if meant == name}
+    own = [predicate for predicate in predicates if tuple(predicate.replace("_", " ").split()) in forms]
+    return name if name in predicates else own[0] if own else None

@@ -131,12 +131,15 @@ FRAMES = (
             "how ODD NP BE",
         ),
     ),
+    # Before the scene graph, where "what does it contain" would ask for what is inside an "it" named before.
+    ("classification", "all", ("what does IMAGE show|contain", "what IMAGE shows|contains")),
     (
         "scene_graph",
         "all",
         (
             "what|who|which OBJECTS? BE PRED OBJ",
             "what|who PRED_S OBJ",
+            "what|which OBJECTS PRED_BASE OBJ",
             "what|which SUBJ BE PRED OBJ",
             "BE SUBJ PRED OBJ",
             "WHETHER SUBJ BE PRED OBJ",
@@ -165,8 +168,6 @@ FRAMES = (
             "what kind|sort|type|class of OBJECTS|IMAGE_NOUN BE IMAGE",
             "what|which class|category|breed|species BE IMAGE",
             "what|which class|category|breed|species IMAGE BE",
-            "what does IMAGE show|contain",
-            "what IMAGE shows|contains",
             "what am i looking at",
             "BE there NAMED",
             "WHETHER there BE NAMED",
@@ -258,6 +259,7 @@ TRANSITIVE = tuple(
     for line in [
         "carrying/carry/carries",
         "chasing/chase/chases",
+        "containing/contain/contains",
         "covering/cover/covers",
         "drinking/drink/drinks",
         "driving/drive/drives",
@@ -267,6 +269,7 @@ TRANSITIVE = tuple(
         "holding/hold/holds",
         "kicking/kick/kicks",
         "leading/lead/leads",
+        "overlapping/overlap/overlaps",
         "playing/play/plays",
         "pulling/pull/pulls",
         "pushing/push/pushes",

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from .lexicon import NEVER_SINGULAR, PLURALS, RELATED, SYNONYMS, phrases
 
-__all__ = ["ClassNames", "class_names", "closest", "plural", "singular"]
+__all__ = ["ClassNames", "class_names", "closest", "own_class", "plural", "singular"]
 
 PLACES = ("detection", "segmentation")  # tasks that say where a class is
 PLACELESS = ("depth", "ood")  # tasks without classes of their own: they are read where those put a class
@@ -110,10 +110,15 @@ class ClassNames:
         return f"; did you mean '{likely}'?" if likely else ""
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def class_names(vocabulary: tuple[tuple[str, tuple[str, ...]], ...]) -> ClassNames:
     """Give the `ClassNames` of a vocabulary; the last few are kept."""
     return ClassNames(dict(vocabulary))
+
+
+def own_class(name: str, classes: Sequence[str]) -> str | None:
+    """Give the class among `classes` that `name` means, also under another spelling, number or synonym; else None."""
+    return name if name in classes else class_names((("", tuple(classes)),)).find("", [name])
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

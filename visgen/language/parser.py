@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import UnknownName, nearest
 from .draft import Draft, Item, Phrase
+from .frames import own_predicate
 from .grammar import Grammar
 from .lexicon import BEGINNINGS, CONTRACTIONS, EXAMPLES
-from .names import ClassNames, class_names, closest
+from .names import PLACES, ClassNames, class_names, closest
 from .request import TASKS, TaskRequest
 
 __all__ = ["parse"]
@@ -21,7 +23,9 @@ MAX_WORDS = 256  # far beyond an instruction; keeps a pasted document from takin
 TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[,;.?!/&+]|[^\w\s\"'`\u201c-\u201f\u00ab\u00bb()\[\]{}<>:*\u2010-\u2015-]")
 
 
-def parse(text: str, vocabulary: Mapping[str, Sequence[str]]) -> list[TaskRequest]:
+def parse(
+    text: str, vocabulary: Mapping[str, Sequence[str]], predicates: Sequence[str] | None = None
+) -> list[TaskRequest]:
     """Give the requests of an English instruction, in the order in which they were made.
 
     Case, punctuation, number, synonyms and politeness change nothing. Every word must be understood: a word that is not
@@ -31,8 +35,11 @@ def parse(text: str, vocabulary: Mapping[str, Sequence[str]]) -> list[TaskReques
         text: One or more sentences, such as "segment the road and tell me whether anything looks unusual".
         vocabulary: For each task that the model has, the classes that it knows (those of all its heads together). Depth
             and ood, which have none of their own, understand the classes of detection and segmentation.
+        predicates: The relations that the model's scene graphs know; None takes all of the lexicon as they are.
     Returns:
         At least one request. "everything" leaves `classes` empty; "it" and "them" are the classes asked for before.
+        Whether something is there ("is there a dog?") is asked of classification, or where that does not know the
+        class, of detection or segmentation.
     Raises:
         UnknownName: The instruction is empty, holds a word or class that is not known, asks for a task that the
             vocabulary does not have, or contradicts itself; or the vocabulary names a task that does not exist.
@@ -54,7 +61,7 @@ def parse(text: str, vocabulary: Mapping[str, Sequence[str]]) -> list[TaskReques
     drafts = grammar.read()
     if drafts is None:
         raise UnknownName(_refusal(words, grammar, names, vocabulary))
-    return _Resolver(text, words, names, vocabulary).requests(drafts)
+    return _Resolver(text, words, names, vocabulary, predicates).requests(drafts)
 
 
 def normalise(text: str) -> list[str]:
@@ -86,8 +93,16 @@ def normalise(text: str) -> list[str]:
 class _Resolver:
     """Puts class names into drafts, one after the other, since "it" means what came before."""
 
-    def __init__(self, text: str, words: list[str], names: ClassNames, vocabulary: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        text: str,
+        words: list[str],
+        names: ClassNames,
+        vocabulary: Mapping[str, Sequence[str]],
+        predicates: Sequence[str] | None,
+    ) -> None:
         self.text, self.words, self.names, self.vocabulary = text, words, names, vocabulary
+        self.predicates = predicates
         self.before: Phrase | None = None  # what "it" means; None at first and after a question to the graph
         self.has_request = False
 
@@ -95,7 +110,7 @@ class _Resolver:
         """Give one request per draft; the same request twice counts once."""
         found: list[TaskRequest] = []
         many = any(d.start != drafts[0].start for d in drafts)
-        for position, draft in enumerate(drafts):
+        for position, draft in enumerate(map(self._placed, drafts)):
             asked = " ".join(self.words[draft.start : draft.end])
             if draft.task not in self.vocabulary:
                 raise UnknownName(_missing_task(asked, draft.task, self.vocabulary))
@@ -110,10 +125,20 @@ class _Resolver:
                 self._remember(draft)
         return found
 
+    def _placed(self, draft: Draft) -> Draft:
+        """Ask detection or segmentation whether something is there, where classification does not know it."""
+        if draft.task != "classification" or draft.phrase is None:
+            return draft
+        spans = [self.words[item.start : item.end] for item in draft.phrase.items if item.kind == "class"]
+        able = [t for t in (draft.task, *PLACES) if all(self.names.find(t, span) is not None for span in spans)]
+        able = [task for task in able if task in self.vocabulary]
+        return replace(draft, task=able[0]) if spans and able else draft
+
     def _request(self, draft: Draft, asked: str) -> TaskRequest:
         if draft.is_relation:
             subject, target = (self._end(item, draft.task) for item in (draft.subject, draft.object))
-            return TaskRequest(draft.task, relation=(subject, draft.predicate, target), raw=self.text)
+            predicate = self._predicate(draft.predicate, asked)
+            return TaskRequest(draft.task, relation=(subject, predicate, target), raw=self.text)
         if draft.picture in ("it", "that", "they", "them") and self.has_request and self.before != Phrase():
             raise UnknownName(
                 f"'{draft.picture}' in '{asked}' would be what was asked for before, but {draft.task} answers about "
@@ -189,6 +214,19 @@ class _Resolver:
                 f"'{self.words[item.start]}' must stand for one class in a relation; name the class instead."
             )
         return self._class(meant[0], task)
+
+    def _predicate(self, name: str | None, asked: str) -> str | None:
+        """The model's own name of a relation."""
+        if name is None or self.predicates is None:
+            return name
+        own = own_predicate(name, self.predicates)
+        if own is None:
+            broader = [known for known in self.predicates if name.endswith(f" {known}")]  # "sitting on": "on"
+            hint = f"; did you mean '{broader[0]}'?" if broader else "."
+            raise UnknownName(
+                f"relation '{name}' in '{asked}' is not known to scene_graph{hint} It knows {_listed(self.predicates)}."
+            )
+        return own
 
     def _quantifier(self, items: tuple[Item, ...], draft: Draft, asked: str) -> str:
         ones = {item.one for item in items}

@@ -102,6 +102,8 @@ def _open_path(path: str) -> Inputs:
     if Path(path).suffix.lower() in VIDEO_SUFFIXES:
         if not os.path.exists(path):
             raise ImageError(f"video '{path}' does not exist; check the path.")
+        if not os.path.isfile(path):  # a named pipe would be waited for
+            raise ImageError(f"video '{path}' is no regular file; write it to one first.")
         return Inputs(_frames(path), "stream", frame_count(path))
     return Inputs(iter([Item(path, partial(_same, path), is_file=True)]), "one", 1)
 
@@ -152,7 +154,10 @@ def _item(x: Any, index: int, allow_private: bool) -> Item:
 
 def _picture(x: Any, index: int) -> Any:
     if hasattr(x, "read") and not _is_pil(x):
-        data = x.read()
+        try:
+            data = x.read()
+        except (OSError, ValueError) as error:  # closed, or open for writing only
+            raise ImageError(f"item {index} is a file that cannot be read: {error}; open it again.") from error
         if not isinstance(data, bytes):
             raise ImageError(f"item {index} is a file opened as text; open it in binary mode ('rb').")
         return data

@@ -14,7 +14,9 @@ from ..structures import Result
 from ..structures.working_size import MIN_SIDE
 from ..zoo import DEFAULT_MODEL, load_model, resolve_device, resolve_dtype
 from .inputs import Inputs, chain_inputs, open_inputs
+from .plan import Plan, plan_instruction
 from .run import OnError, RunOptions, run_items
+from .skills import skills_of
 
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
@@ -36,7 +38,8 @@ def pipeline(
 
     Args:
         task: A task ("depth"), a head of the model ("segmentation.camvid"), or a list of those. "segmentation" alone
-            means the model's default label set. None means everything that the model answers, every label set included.
+            means the model's default label set. None means everything that the model answers, every label set included,
+            or with an instruction what that asks for.
         model: A shipped name, a folder, a Hub id "owner/name", or a model; a model is moved to `device`. None takes the
             shipped default.
         device: "auto" takes an accelerator when there is one.
@@ -59,7 +62,8 @@ def pipeline(
     kind = _path_of(model)
     if path not in ("auto", kind):
         raise ConfigError(f"path is '{path}' but the backbone of model '{name}' is '{kind}'; use path='auto'.")
-    return Pipeline(model, _heads(model, task), device=target, dtype=arithmetic, path=kind, name=name)
+    heads = _heads(model, task)
+    return Pipeline(model, heads, device=target, dtype=arithmetic, path=kind, name=name, any_task=task is None)
 
 
 class Pipeline:
@@ -69,6 +73,7 @@ class Pipeline:
         model: The MultiTaskModel.
         name: How it was named.
         heads: The heads that answer, in the order asked.
+        any_task: No task was named: an instruction may ask for every task of the model.
         device, dtype: Where and in which format it computes.
         path: "moe", or the registry name of another backbone.
     """
@@ -82,9 +87,10 @@ class Pipeline:
         dtype: torch.dtype,
         path: str,
         name: str,
+        any_task: bool = False,
     ) -> None:
         self.model, self.heads, self.device, self.dtype = model, tuple(heads), device, dtype
-        self.path, self.name = path, name
+        self.path, self.name, self.any_task = path, name, any_task
 
     def __repr__(self) -> str:
         return f"Pipeline({self.name}, heads={list(self.heads)}, device={self.device}, dtype={self.dtype})"
@@ -92,6 +98,7 @@ class Pipeline:
     def __call__(
         self,
         inputs: Any,
+        instruction: str | Sequence[str] | None = None,
         *,
         batch_size: int = 1,
         threshold: float | None = None,
@@ -109,10 +116,15 @@ class Pipeline:
         Args:
             inputs: A path, http(s) address, bytes, PIL image, array (H, W, 3), tensor (3, H, W); a list of those, a
                 batch (B, H, W, 3) or (B, 3, H, W), a folder, a glob pattern; a video, a generator or another iterable.
+            instruction: What to answer, in English: a text ("find all the cars and the people"), or a list of sentences
+                or class names; see `visgen.language`. The answers keep only what was asked, and `Result.request` says
+                what that was. None answers everything that `task` named.
             batch_size: Pictures read and held at a time; it changes the speed, not the answers.
-            threshold: Least score of a detection, and least confidence of a segmented pixel (others become 255).
-                Evaluation never uses it.
-            top_k: Most detections per picture; for classes use `result.classification.top(k)`.
+            threshold: Least score of a detection or a relation, and least confidence of a segmented pixel (others
+                become 255; a map without confidence stays whole beside detections, and alone is an error). None shows
+                detections from 0.3 on, the 20 best relations (the best of each pair of objects), and every pixel; 0
+                gives all that the model found. Evaluation never uses it.
+            top_k: Most detections, and most relations, per picture; for classes use `result.classification.top(k)`.
             seed: For models that draw at random (picture k uses seed + k); the answers of this one hold no chance.
             color: "rgb" or "bgr", the channel order of arrays and tensors.
             on_error: For a picture that cannot be read: "raise", "skip" it, or "record" it as a Result with `error`.
@@ -127,29 +139,47 @@ class Pipeline:
             "resize", "model".
         Raises:
             ImageError: A picture cannot be read (with on_error="raise"), or there is none.
-            ConfigError: An option outside its range, or one that none of the tasks asked uses.
+            ConfigError: An option outside its range, or one that none of the tasks asked uses; or the instruction asks
+                for a task that `task` left out.
+            UnknownName: The instruction is not understood, or names a class that the model does not know.
         """
-        options = self._options(batch_size, threshold, top_k, seed, color, on_error, max_side)
+        plan = self.plan(instruction)
+        options = self._options(plan, batch_size, threshold, top_k, seed, color, on_error, max_side)
         opened = open_inputs(inputs, allow_private=allow_private)
-        results = self._run(opened, options, progress)
+        results = self._run(plan, opened, options, progress)
         if stream or opened.form == "stream":
             return results
         return next(results, None) if opened.form == "one" else list(results)
 
-    def chain(self, inputs: Sequence[Any], **options: Any) -> Iterator[Result]:
+    def plan(self, instruction: str | Sequence[str] | None = None) -> Plan:
+        """Give what a call with this instruction would do, without a picture; its `explain()` says it in plain words.
+
+        Raises:
+            ConfigError, UnknownName: As a call.
+        """
+        skills = skills_of(self.model)
+        if instruction is None:
+            return Plan(self.heads, skills)
+        return plan_instruction(instruction, skills, None if self.any_task else self.heads)
+
+    def chain(
+        self, inputs: Sequence[Any], instruction: str | Sequence[str] | None = None, **options: Any
+    ) -> Iterator[Result]:
         """Answer for several inputs in a row, folders and videos among them, lazily; options as in a call."""
+        plan = self.plan(instruction)
         progress = options.pop("progress", False)
         opened = chain_inputs(inputs, allow_private=options.pop("allow_private", False))
         named = {"batch_size": 1, "threshold": None, "top_k": None, "seed": None, "color": "rgb"}
-        settled = self._options(**{**named, "on_error": "raise", "max_side": None, **options})
-        return self._run(opened, settled, progress)
+        settled = self._options(plan, **{**named, "on_error": "raise", "max_side": None, **options})
+        return self._run(plan, opened, settled, progress)
 
-    def _run(self, opened: Inputs, options: RunOptions, progress: bool) -> Iterator[Result]:
-        results = run_items(self.model, self.heads, opened.items, options)
+    def _run(self, plan: Plan, opened: Inputs, options: RunOptions, progress: bool) -> Iterator[Result]:
+        results = run_items(self.model, plan, opened.items, options)
         return _with_bar(results, opened.total) if progress else results
 
     def _options(
         self,
+        plan: Plan,
         batch_size: int,
         threshold: float | None,
         top_k: int | None,
@@ -158,22 +188,22 @@ class Pipeline:
         on_error: Any,
         max_side: int | None,
     ) -> RunOptions:
-        tasks = {head.partition(".")[0] for head in self.heads}
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        tasks = set(plan.tasks)
+        if type(batch_size) is not int or batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be a whole number from 1 on.")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError(f"threshold is {threshold}; it is a probability, from 0 to 1.")
-        if threshold is not None and not tasks & {"detection", "segmentation"}:
+        if threshold is not None and not tasks & {"detection", "segmentation", "scene_graph"}:
             raise ConfigError(
                 f"threshold is {threshold:g} but none of the tasks asked ({', '.join(sorted(tasks))}) uses it; "
                 "leave it out."
             )
         if top_k is not None and top_k < 1:
             raise ConfigError(f"top_k is {top_k}; it must be at least 1.")
-        if top_k is not None and "detection" not in tasks:
+        if top_k is not None and not tasks & {"detection", "scene_graph"}:
             raise ConfigError(
-                f"top_k is {top_k} but it limits detections, and the tasks asked are {', '.join(sorted(tasks))}; for "
-                f"classes use result.classification.top({top_k})."
+                f"top_k is {top_k} but it limits detections and relations, and the tasks asked are "
+                f"{', '.join(sorted(tasks))}; for classes use result.classification.top({top_k})."
             )
         if seed is not None and seed < 0:
             raise ConfigError(f"seed is {seed}; it must be 0 or more.")
@@ -186,7 +216,17 @@ class Pipeline:
         side = self.model.max_side if max_side is None else max_side
         floor = min(self.model.min_side, side)
         return RunOptions(
-            self.device, self.dtype, self.path, side, floor, batch_size, threshold, top_k, color, on_error
+            self.device,
+            self.dtype,
+            self.path,
+            side,
+            floor,
+            batch_size,
+            threshold,
+            top_k,
+            color,
+            on_error,
+            has_boxes=bool(tasks & {"detection", "scene_graph"}),
         )
 
 

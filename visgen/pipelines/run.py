@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,23 +14,30 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, VisgenError
-from ..structures import Boxes, Result, SemanticMap, load_image, picture_of
+from ..structures import Boxes, Masks, Result, SceneGraph, SemanticMap, load_image, picture_of
 from ..structures.working_size import resize_for_work
 from ..zoo import autocast, synchronise
 from .inputs import Item
+from .plan import Plan
 
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["RunOptions", "run_items"]
+__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "run_items"]
 
+# For people, not for evaluation: the detector gives up to 100 boxes of any score, a scene graph every pair of boxes.
+DISPLAY_THRESHOLD = 0.3  # between the 0.25 of some packages and the 0.5 of others: a normal picture shows something
+MOST_TRIPLETS = 20  # the smallest K of the usual recall at 20, 50, 100
 
 OnError = Literal["raise", "skip", "record"]
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run; the fields are the options of `Pipeline.__call__` and what the pipeline has settled."""
+    """How to run; the fields are the options of `Pipeline.__call__` and what the pipeline has settled.
+
+    `has_boxes` says that the threshold is for boxes or relations too, so that a map without confidence may pass it.
+    """
 
     device: torch.device
     dtype: torch.dtype
@@ -41,6 +49,7 @@ class RunOptions:
     top_k: int | None = None
     color: str = "rgb"
     on_error: OnError = "raise"
+    has_boxes: bool = False
 
 
 @dataclass
@@ -57,9 +66,7 @@ class _Picture:
     result: Result | None = None
 
 
-def run_items(
-    model: MultiTaskModel, heads: Sequence[str], items: Iterator[Item], options: RunOptions
-) -> Iterator[Result]:
+def run_items(model: MultiTaskModel, plan: Plan, items: Iterator[Item], options: RunOptions) -> Iterator[Result]:
     """Yield one Result per item, in order; with on_error="skip" unreadable items are left out.
 
     At most `batch_size` pictures are held at a time. Those of one batch that have the same working size go through the
@@ -71,12 +78,13 @@ def run_items(
             if picture.image is not None:
                 groups.setdefault((picture.image.shape[1], picture.image.shape[2]), []).append(picture)
         for group in groups.values():
-            _answer(model, heads, group, options)
+            _answer(model, plan, group, options)
         for picture in batch:
             if picture.result is not None:
                 yield picture.result
             elif options.on_error == "record":
-                yield Result(source=picture.source, error=picture.error, timing=picture.timing)
+                request = plan.to_dict() if plan.steps else None
+                yield Result(source=picture.source, error=picture.error, timing=picture.timing, request=request)
 
 
 def _read(item: Item, options: RunOptions) -> _Picture:
@@ -102,24 +110,26 @@ def _read(item: Item, options: RunOptions) -> _Picture:
     return picture
 
 
-def _answer(model: MultiTaskModel, heads: Sequence[str], group: list[_Picture], options: RunOptions) -> None:
+def _answer(model: MultiTaskModel, plan: Plan, group: list[_Picture], options: RunOptions) -> None:
     """Fill in the results of pictures that have one working size."""
     start = time.perf_counter()
     images = torch.stack([p.image for p in group if p.image is not None])
     with torch.no_grad(), autocast(options.device, options.dtype):
-        answers = model.predict(images, heads, sizes=[p.size for p in group if p.size])
+        answers = model.predict(images, plan.running, sizes=[p.size for p in group if p.size])
     synchronise(options.device)
     seconds = (time.perf_counter() - start) / len(group)
     for i, picture in enumerate(group):
         picture.timing["model"] = seconds
+        values = {head: _named(row[i].to("cpu"), head.partition(".")[2]) for head, row in answers.items()}
+        given, request = plan.answer(values, partial(_limit, options=options))
         fields: dict[str, Any] = {}
-        for head, values in answers.items():
+        for head, value in given.items():
             task, _, label_set = head.partition(".")
-            value = _limit(_named(values[i].to("cpu"), label_set), options)
             fields.setdefault(task, {})[label_set or task] = value
         answered = {task: next(iter(sets.values())) if len(sets) == 1 else sets for task, sets in fields.items()}
         picture.result = Result(
             **answered,
+            request=request,
             path=options.path,
             source=picture.source,
             size=picture.size,
@@ -135,17 +145,30 @@ def _named(value: Any, label_set: str) -> Any:
 
 
 def _limit(value: Any, options: RunOptions) -> Any:
-    """Apply `threshold` and `top_k` to answers that have scores; boxes come out best first."""
-    if isinstance(value, Boxes) and value.scores is not None:
-        order = value.scores.argsort(descending=True, stable=True)[: options.top_k]
-        if options.threshold is not None:
-            order = order[value.scores[order] >= options.threshold]
-        return value.select(order)
-    if isinstance(value, SemanticMap) and options.threshold is not None:
+    """Apply `threshold` and `top_k` to answers that have scores; boxes and triplets come out best first."""
+    if isinstance(value, (Boxes, Masks)) and value.scores is not None:
+        least = DISPLAY_THRESHOLD if options.threshold is None else options.threshold
+        order = value.scores.argsort(descending=True, stable=True)
+        return value.select(order[value.scores[order] >= least][: options.top_k])
+    if isinstance(value, SceneGraph) and value.scores is not None:
+        return _limit_graph(value, options)
+    if isinstance(value, SemanticMap) and options.threshold:
         if value.confidence is None:
+            if options.has_boxes:
+                return value
             raise ConfigError(
                 f"threshold is {options.threshold:g} but the segmentation of this model carries no confidence to "
                 "compare; leave threshold out."
             )
         return replace(value, ids=value.ids.where(value.confidence >= options.threshold, 255))
     return value
+
+
+def _limit_graph(graph: SceneGraph, options: RunOptions) -> SceneGraph:
+    """Keep the best predicate of each pair, the best triplets, and the boxes that stand in them."""
+    if options.threshold == 0:
+        return graph.ranked() if options.top_k is None else graph.top(options.top_k)
+    shown = graph.constrained().top(options.top_k or MOST_TRIPLETS)
+    if options.threshold is not None and shown.scores is not None:
+        shown = shown.select(shown.scores >= options.threshold)
+    return shown.select_boxes(shown.triplets[:, :2].unique())

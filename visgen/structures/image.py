@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import ImageError, nearest
@@ -65,6 +66,8 @@ def load_image(x: Any, color: str = "rgb", max_pixels: int = MAX_PIXELS) -> Tens
     if isinstance(x, (bytes, bytearray, memoryview)):
         return _decode(io.BytesIO(x), f"the {len(x)} bytes given", len(x), max_pixels)
     if isinstance(x, (str, os.PathLike)):
+        if not os.fspath(x):
+            raise ImageError("the path is empty; give the path of a picture, or '.' for the folder at hand.")
         return _from_path(Path(os.fspath(x)), max_pixels)
     raise ImageError(
         f"input is a {type(x).__module__}.{type(x).__name__}; load_image reads a path, bytes, a PIL image, an array "
@@ -84,12 +87,19 @@ def _from_path(path: Path, max_pixels: int) -> Tensor:
     text = str(path)
     if text.startswith(("http:/", "https:/")):
         raise ImageError(f"'{text}' is a web address; load_image reads files; give addresses to visgen.pipeline.")
-    if path.is_dir():
-        raise ImageError(f"'{text}' is a folder; load_image reads one file; give folders to visgen.pipeline.")
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"'{text}' is a folder; load_image reads one file; give folders to visgen.pipeline.")
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for a writer
+            raise ImageError(f"'{text}' is no regular file but a pipe or a device; read it, and pass its bytes.")
+        size = status.st_size
         stream = path.open("rb")
+    except ImageError:
+        raise
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ImageError(f"'{text}' is a link to a file that does not exist.") from error
         beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
         raise ImageError(f"'{text}' does not exist{nearest(path.name, beside) or '.'}") from error
     except (OSError, ValueError) as error:
@@ -107,7 +117,8 @@ def _decode(stream: Any, source: str, length: int, max_pixels: int) -> Tensor:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{source} is larger than Pillow's own limit: {error}; scale it down first.") from error
     except Exception as error:  # decoders raise many kinds on hostile headers
-        raise ImageError(f"{source} is not an image of a known format ({', '.join(FORMATS)}): {error}.") from error
+        why = "" if isinstance(error, UnidentifiedImageError) else f": {error}"  # which names an object of Python
+        raise ImageError(f"{source} is not an image of a known format ({', '.join(FORMATS)}){why}.") from error
     with picture:
         return _from_pil(picture, source, max_pixels)
 
@@ -174,6 +185,11 @@ def _grey_to_rgb(values: np.ndarray) -> np.ndarray:
 
 
 def _from_array(values: np.ndarray, color: str, max_pixels: int) -> Tensor:
+    if isinstance(values, np.ma.MaskedArray):
+        raise ImageError(
+            f"array of shape {values.shape} is masked; an image has a value everywhere; pass array.filled(0)."
+        )
+    values = np.asarray(values)  # a numpy.matrix would stay two-dimensional whatever is done to it
     shape = values.shape
     name = f"array of shape {shape}"
     if values.ndim == 4:
@@ -197,7 +213,8 @@ def _from_array(values: np.ndarray, color: str, max_pixels: int) -> Tensor:
         way_out = fix.get(values.dtype.kind, "convert it to uint8 or float")
         raise ImageError(f"{name} has dtype {values.dtype}; it must be uint8, or float in [0, 1]; {way_out}.")
     if values.dtype.kind == "f":
-        values = values.astype(np.float32)
+        with np.errstate(over="ignore"):  # what overflows is refused below as infinite
+            values = values.astype(np.float32)
     grey = values if values.ndim == 3 else values[:, :, None]
     tensor = torch.from_numpy(np.array(grey.transpose(2, 0, 1), order="C"))
     return _finish(tensor, name, "array", color)
@@ -206,6 +223,9 @@ def _from_array(values: np.ndarray, color: str, max_pixels: int) -> Tensor:
 def _from_tensor(values: Tensor, color: str, max_pixels: int) -> Tensor:
     shape = tuple(values.shape)
     name = f"tensor of shape {shape}"
+    if values.layout != torch.strided or values.is_meta:
+        layout = str(values.layout).removeprefix("torch.")
+        raise ImageError(f"{name} is {layout} on {values.device}; load_image reads a dense tensor that holds values.")
     if values.ndim == 4:
         raise ImageError(f"{name} looks like a batch; load_image reads one image (3, H, W); pass list(tensor).")
     if values.ndim == 2:
