@@ -111,19 +111,20 @@ def _print_list(results: _Counted) -> None:
     typer.echo("\n]" if opening == ",\n" else "[]")
 
 
-_COLUMNS = ("file", "class", "segmentation: share of pixels", "depth: median (min - max)", "seconds")
+_COLUMNS = ("file", "class", "segmentation: share of pixels", "depth: median (min - max)", "familiar?", "seconds")
 
 
 def _row(result: Result) -> tuple[str, ...]:
     name = Path(result.source).name if result.source and "://" not in result.source else str(result.source)
     if result.error is not None:
-        return name, f"not read: {result.error}", "", "", ""
+        return name, f"not read: {result.error}", "", "", "", ""
     classes = _lines(result.classification, lambda c: f"{c.label} {c.score:.0%}")
     maps = _lines(
         result.segmentation, lambda m: ", ".join(f"{label} {share:.0%}" for _, label, share in m.shares()[:3])
     )
     depths = _lines(result.depth, lambda d: _distance(d.summary(), d.kind))
-    return name, classes, maps, depths, f"{sum(result.timing.values()):.2f}"
+    verdicts = _lines(result.ood, _verdict)
+    return name, classes, maps, depths, verdicts, f"{sum(result.timing.values()):.2f}"
 
 
 def _lines(field: Any, show: Callable[[Any], str]) -> str:
@@ -131,6 +132,13 @@ def _lines(field: Any, show: Callable[[Any], str]) -> str:
     if isinstance(field, dict):
         return "\n".join(f"{label_set}: {show(value)}" for label_set, value in field.items())
     return "" if field is None else show(field)
+
+
+def _verdict(value: Any) -> str:
+    if value.threshold is None:
+        return f"score {value.score:.2f}, no threshold"
+    word, sign = ("unusual", ">") if value.is_ood else ("looks familiar", "<=")
+    return f"{word} (score {value.score:.2f} {sign} {value.threshold:.2f})"
 
 
 def _distance(summary: dict[str, float | None], kind: str) -> str:

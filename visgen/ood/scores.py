@@ -152,9 +152,9 @@ class Mahalanobis(OODScore):
     """Squared Mahalanobis distance to the nearest class mean under one shared covariance.
 
     The covariance is shrunk towards a multiple of the identity as Ledoit and Wolf do, so that it has an inverse also
-    with fewer images than features. Of its axes only the `rank` widest are kept; along all others it is taken as equally
-    wide. What is saved then grows with D instead of D squared: a full inverse for 1472 features takes 8.3 MiB, rank 64
-    takes 0.4 MiB.
+    with fewer images than features. Of its axes only the `rank` widest are kept; along all others it is taken as
+    equally wide. What is saved then grows with D instead of D squared: for 1472 features a full inverse takes 8.3 MiB
+    and 64 axes take 0.4 MiB, beside the K class means.
 
     Args:
         normalise: Put the features on the unit sphere first.

@@ -19,6 +19,7 @@ from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .image import picture_of
 from .masks import Masks
+from .ood import OODLabel, OODVerdict
 from .segmentation import SemanticMap
 from .sheet import overview_sheet
 from .validation import check_size, dict_entry
@@ -36,6 +37,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "detection": (Boxes, Masks),
     "segmentation": (SemanticMap,),
     "depth": (DepthMap,),
+    "ood": (OODVerdict, OODLabel),
 }
 FORMAT = "visgen.result.1"
 PANEL = 640  # long side of each photograph on the overview sheet
@@ -53,7 +55,7 @@ class Result:
         detection: `Boxes` or `Masks`.
         segmentation: `SemanticMap`.
         depth: `DepthMap`.
-        ood: Any registered typed value.
+        ood: `OODVerdict` (or a true `OODLabel`).
         scene_graph: Any registered typed value.
         request: What was asked, JSON-able or with a `to_dict`.
         path: Which kind of model answered, such as "moe".

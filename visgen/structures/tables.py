@@ -12,6 +12,7 @@ from .boxes import Boxes
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .masks import Masks
+from .ood import OODLabel, OODVerdict
 from .segmentation import SemanticMap
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ COLUMNS = (
     "median",
     "max",
     "units",
+    "threshold",
 )
 
 
@@ -51,7 +53,8 @@ def result_rows(result: Result) -> list[dict[str, Any]]:
             picture;
         segmentation: one row per class present with "share" (and mean "score"); depth: one row with "min", "median",
             "max",
-        "units", and "share" of the pixels known. Typed values of other kinds give one row with their task alone.
+        "units", and "share" of the pixels known; ood: one row with "label" ("unusual" or "familiar"), "score" and
+            "threshold". Typed values of other kinds give one row with their task alone.
     """
     rows = []
     for task, label_set, value in result.answers():
@@ -78,6 +81,10 @@ def _facts(value: Any) -> list[dict[str, Any]]:
         summary = value.summary()
         share = summary.pop("valid_share")
         return [{**summary, "share": share, "units": value.units}]
+    if isinstance(value, OODLabel):
+        return [{"label": value.name}]
+    if isinstance(value, OODVerdict):
+        return [{"label": value.name, "score": value.score, "threshold": value.threshold}]
     return [{}]
 
 
