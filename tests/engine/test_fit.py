@@ -72,9 +72,7 @@ def test_a_fitted_head_is_the_score_fitted_by_hand(data: Path) -> None:
     assert (report.head, report.below, report.images, report.val_images) == ("ood", "classification.light", 16, 10)
     train, val = (collect_features(model, "classification.light", source(data, s)) for s in ("train", "val"))
     score = model.head("ood").score
-    again = type(score)(2, 32, rank=8).fit(
-        train.logits, train.features, torch.tensor([t.label for t in train.targets])
-    )
+    again = type(score)(2, 32, rank=8).fit(train.logits, train.features, torch.tensor([t.label for t in train.targets]))
     scores = again(val.logits, val.features)
     torch.testing.assert_close(scores, score(val.logits, val.features))
     assert report.settings["threshold"] == pytest.approx(float(scores.sort().values[7]))  # 8 of 10 are kept
