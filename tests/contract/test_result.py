@@ -20,6 +20,8 @@ from visgen.structures import (
     ClassLabel,
     DepthMap,
     Masks,
+    OODLabel,
+    OODVerdict,
     SceneGraph,
     SemanticMap,
     value_from_dict,
@@ -68,6 +70,8 @@ EXAMPLES: dict[str, tuple[str, Callable[[], Any]]] = {
     Masks.type_name: ("detection", masks),
     SemanticMap.type_name: ("segmentation", semantic_map),
     DepthMap.type_name: ("depth", depth_map),
+    OODVerdict.type_name: ("ood", lambda: OODVerdict(3.5, 2.25, 0.95, "energy", torch.linspace(0, 4, 12).view(3, 4))),
+    OODLabel.type_name: ("ood", lambda: OODLabel(True)),
     SceneGraph.type_name: ("scene_graph", scene_graph),
 }
 

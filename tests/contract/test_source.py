@@ -14,7 +14,7 @@ from PIL import Image
 
 from visgen.data import FORMATS, READERS, Mixture, MixturePart, Sample, Source, build_source, collate
 from visgen.data.town.source import TASKS
-from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
+from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, SceneGraph, SemanticMap
 
 NAMES = ("cat", "dog")
 COUNT = 4
@@ -25,6 +25,7 @@ TYPES = {
     "masks": Masks,
     "segmentation": SemanticMap,
     "depth": DepthMap,
+    "ood": OODLabel,
     "scene_graph": SceneGraph,
 }
 
@@ -99,6 +100,14 @@ def write_npz(folder: Path) -> str:
     return f"npz:{folder}"
 
 
+def write_ood(folder: Path) -> str:
+    for index in range(COUNT):
+        place = folder / ("pets" if index < COUNT // 2 else "textures") / "train" / NAMES[index % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        photograph(index).save(place / f"{index}.jpg")
+    return f"ood:{folder / 'pets'},{folder / 'textures'}"
+
+
 def write_parquet(folder: Path) -> str:
     parquet = pytest.importorskip("pyarrow.parquet")
     import pyarrow
@@ -168,6 +177,7 @@ WRITERS: dict[str, Callable[[Path], str]] = {
     "depth": write_depth,
     "coco": write_coco,
     "npz": write_npz,
+    "ood": write_ood,
     "parquet": write_parquet,
     "scene-graph": write_scene_graph,
     "vg150": write_vg150,

@@ -15,7 +15,16 @@ from torch import Tensor
 from visgen.backbones import BACKBONES
 from visgen.errors import VisgenError
 from visgen.metrics import Metric
-from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, SemanticMap, value_from_dict
+from visgen.structures import (
+    Boxes,
+    Classification,
+    ClassLabel,
+    DepthMap,
+    OODLabel,
+    OODVerdict,
+    SemanticMap,
+    value_from_dict,
+)
 from visgen.task import TASK_KEYS, TASKS, HeadSpec, MultiTaskModel
 
 CLASSES = ("cat", "dog", "tree")
@@ -57,26 +66,39 @@ def certain(target: ClassLabel) -> Classification:
     return Classification(torch.eye(len(CLASSES))[target.label], CLASSES)
 
 
+def ood_labels() -> list[OODLabel]:
+    return [OODLabel(False), OODLabel(True)]
+
+
 # Task key -> (classes, targets of a batch of two, type of an answer, target -> the perfect answer).
 CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[[Any], Any]]] = {
     "classification": (CLASSES, class_labels, Classification, certain),
     "segmentation": (CLASSES, semantic_maps, SemanticMap, lambda target: target),
     "detection": (CLASSES, boxes, Boxes, scored),
     "depth": ((), depth_maps, DepthMap, lambda target: target),
+    "ood": ((), ood_labels, OODVerdict, lambda target: OODVerdict(float(target.is_ood))),
 }
 PERFECT = {
     "classification": {"top1": 1.0},
     "segmentation": {"mIoU": 1.0, "pixel_accuracy": 1.0},
     "detection": {"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "AR@100": 1.0},
     "depth": {"AbsRel": 0.0, "RMSE": 0.0, "delta1": 1.0},
+    "ood": {"AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0},
 }
+TRAINED = [key for key in TASKS.names() if TASKS.get(key).is_trained]
 
 
 def small_model(key: str) -> MultiTaskModel:
-    """A tiny convolutional net with the task's own head."""
+    """A tiny convolutional net with the task's own head, on top of the one that it stands on."""
     torch.manual_seed(0)
-    backbone = BACKBONES.get("timm")(model="test_resnet")
-    return MultiTaskModel(backbone, {key: HeadSpec(key, CASES[key][0])})
+    backbone, task = BACKBONES.get("timm")(model="test_resnet"), TASKS.get(key)
+    below = {} if task.stands_on is None else {task.stands_on: HeadSpec(task.stands_on, CASES[task.stands_on][0])}
+    model = MultiTaskModel(backbone, {**below, key: HeadSpec(key, CASES[key][0])})
+    if not task.is_trained:
+        logits, vectors = torch.randn(30, len(CLASSES)), torch.randn(30, backbone.token_dim)
+        task.fit(model.head(key), logits, vectors, [ClassLabel(i % len(CLASSES), CLASSES) for i in range(30)])
+        task.calibrate(model.head(key), logits, vectors)
+    return model
 
 
 def photographs() -> Tensor:
@@ -89,7 +111,7 @@ def test_every_registered_task_has_a_case_and_a_place_in_the_order() -> None:
     assert all(TASKS.get(key).key == key for key in TASKS)
 
 
-@pytest.mark.parametrize("key", TASKS.names())
+@pytest.mark.parametrize("key", TRAINED)
 def test_the_loss_falls_when_trained(key: str) -> None:
     model, task = small_model(key).train(), TASKS.get(key)
     classes, targets, _, _ = CASES[key]
@@ -108,7 +130,7 @@ def test_the_loss_falls_when_trained(key: str) -> None:
     assert task.outputs(classes) >= 1
 
 
-@pytest.mark.parametrize("key", TASKS.names())
+@pytest.mark.parametrize("key", TRAINED)
 def test_every_parameter_of_model_and_head_gets_a_gradient(key: str) -> None:
     model = small_model(key).train()
     logits, _ = model(photographs(), key)
@@ -141,6 +163,7 @@ def test_a_batch_of_two_is_answered_like_two_of_one(key: str) -> None:
             "detection": "scores",
             "segmentation": "confidence",
             "depth": "metres",
+            "ood": "score",
         }[key]
         torch.testing.assert_close(getattr(single, field), getattr(both[i], field), rtol=1e-3, atol=1e-4)
 
@@ -185,7 +208,7 @@ def test_wrong_answers_get_worse_figures_and_merging_equals_one_metric(key: str)
         assert abs(merged[name] - value) > 0.05, name
 
 
-@pytest.mark.parametrize("key", TASKS.names())
+@pytest.mark.parametrize("key", TRAINED)
 def test_an_unknown_loss_option_is_refused_by_name(key: str) -> None:
     logits, _ = small_model(key)(photographs(), key)
     with pytest.raises(VisgenError, match="no_such_option"):

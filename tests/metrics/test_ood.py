@@ -6,8 +6,17 @@ from hypothesis import strategies as st
 
 from visgen.errors import DataError
 from visgen.metrics import Metric, OODMetric, ood_figures
+from visgen.structures import OODLabel, OODVerdict
 
 scores = st.lists(st.integers(-6, 6).map(lambda v: v / 2), min_size=1, max_size=40)
+
+
+def verdicts(*values):
+    return [OODVerdict(value) for value in values]
+
+
+def labels(*values):
+    return [OODLabel(value) for value in values]
 
 
 def test_the_worked_value():
@@ -42,8 +51,8 @@ def test_figures_equal_scikit_learn_and_loops(inside, outside):
 
 def test_the_metric_collects_in_any_order_and_reports_the_threshold():
     metric, rest = OODMetric(threshold=1.5), OODMetric(threshold=1.5)
-    metric.update([1.0, 3.0], [False, True])
-    rest.update([2.0, 1.2, 0.5], [False, True, False])
+    metric.update(verdicts(1.0, 3.0), labels(False, True))
+    rest.update(verdicts(2.0, 1.2, 0.5), labels(False, True, False))
     figures = metric.merge(rest).compute()
     assert isinstance(metric, Metric)
     assert figures["id_kept"] == pytest.approx(2 / 3) and figures["ood_found"] == pytest.approx(1 / 2)
@@ -55,5 +64,5 @@ def test_refusals():
         ood_figures(torch.zeros(3), torch.zeros(0))
     with pytest.raises(DataError, match="finite"):
         ood_figures(torch.tensor([float("nan")]), torch.zeros(1))
-    with pytest.raises(DataError, match="2 scores came with 1 targets"):
-        OODMetric().update([1.0, 2.0], [True])
+    with pytest.raises(DataError, match="2 verdicts came with 1 targets"):
+        OODMetric().update(verdicts(1.0, 2.0), labels(True))

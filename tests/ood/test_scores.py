@@ -96,6 +96,29 @@ def test_mahalanobis_equals_a_loop():
         assert float(value) == pytest.approx(min((x - m) @ inverse @ (x - m) for m in means), rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_few_axes_stand_for_the_covariance_with_one_width_for_the_others(rank):
+    logits, features, labels, far_logits, far = world(0)
+    score = build_score("mahalanobis", K, D, rank=rank).fit(logits, features, labels)
+    unit = (features / features.norm(dim=1, keepdim=True)).double()
+    means = torch.stack([unit[labels == k].mean(0) for k in range(K)])
+    widths, axes = np.linalg.eigh(shrunk_covariance(unit - means[labels]).numpy())
+    widths[: D - rank] = widths[: D - rank].mean()
+    inverse = axes @ np.diag(1 / widths) @ axes.T
+    for x, value in zip((far / far.norm(dim=1, keepdim=True)).double(), score(far_logits, far), strict=True):
+        want = min(float((x - m).numpy() @ inverse @ (x - m).numpy()) for m in means)
+        assert float(value) == pytest.approx(want, rel=1e-3, abs=1e-3)
+    assert sum(b.numel() for b in score.buffers()) == K * D + D * rank + 2
+
+
+def test_autocast_changes_no_score():
+    logits, features, labels, far_logits, far = world(0)
+    score = build_score("max_logit_mahalanobis", K, D).fit(logits, features, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = score(far_logits, far)
+    assert torch.equal(inside, score(far_logits, far))
+
+
 def test_the_sum_weighs_both_parts_alike():
     score = fitted("max_logit_mahalanobis")
     logits, features, *_ = world(0)
@@ -140,6 +163,8 @@ def test_refusals():
         build_score("enrgy", K, D)
     with pytest.raises(ConfigError, match="does not take the options"):
         build_score("msp", K, D, k=3)
+    with pytest.raises(ConfigError, match="rank of the Mahalanobis score is 0"):
+        build_score("mahalanobis", K, D, rank=0)
     with pytest.raises(DataError, match="keeps 2000 images but 240"):
         build_score("knn", K, D).fit(logits, features, labels)
     with pytest.raises(ConfigError, match="share of images to keep is 0"):

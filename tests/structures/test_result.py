@@ -100,7 +100,7 @@ def test_a_request_that_knows_its_dictionary_is_written_as_it() -> None:
         ({"segmentation": {}}, "segmentation of Result is an empty dictionary; use None"),
         ({"depth": {3: full().depth}}, "depth of Result has the label set 3; label sets are named by strings"),
         ({"depth": {"kitti": None}}, "depth of Result is a NoneType"),
-        ({"ood": 0.5}, "ood of Result is a float; it must be one of boxes, class_label"),
+        ({"ood": 0.5}, "ood of Result is a float; it must be OODVerdict or OODLabel"),
         ({"scene_graph": graph().boxes}, "scene_graph of Result is a Boxes; it must be SceneGraph, or a dictionary"),
         ({"size": [30, 40]}, r"size of Result is \[30, 40\]; it must be a tuple"),
         ({"image": np.zeros((3, 4, 4))}, r"image of Result has shape \(3, 4, 4\) and dtype float64"),

@@ -16,6 +16,8 @@ from visgen.structures import (
     ClassLabel,
     DepthMap,
     Masks,
+    OODLabel,
+    OODVerdict,
     Result,
     SceneGraph,
     SemanticMap,
@@ -88,6 +90,9 @@ def test_pandas_rows_by_hand() -> None:
     assert streets["label_set"].tolist() == ["streets"] * 2 and streets["score"].tolist() == [0.75, 0.75]
     depth = by_task["depth"].iloc[0]
     assert (depth["min"], depth["median"], depth["max"], depth["share"], depth["units"]) == (2, 4, 6, 0.75, "metres")
+    unusual = Result(ood=OODVerdict(2.5, 1.5)).to_pandas().iloc[0]
+    assert (unusual["label"], unusual["score"], unusual["threshold"]) == ("unusual", 2.5, 1.5)
+    assert Result(ood=OODLabel(False)).to_pandas()["label"].tolist() == ["familiar"]
     assert Result(classification=ClassLabel(1, NAMES)).to_pandas()["label"].tolist() == ["dog"]
 
 

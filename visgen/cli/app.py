@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, data, doctor, evaluate, models, predict, train
+from . import bench, data, doctor, evaluate, fit, models, predict, train
 from .output import show_tracebacks
 
 __all__ = ["app", "main"]
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("fit")(fit.fit)
 app.add_typer(data.app, name="data")
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

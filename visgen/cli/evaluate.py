@@ -13,7 +13,7 @@ import typer
 from ..errors import ConfigError
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
-__all__ = ["evaluate", "read_pairs"]
+__all__ = ["counter", "evaluate", "read_pairs"]
 
 
 @user_errors
@@ -76,7 +76,7 @@ def evaluate(
             metric=metric_options,
             name=model or DEFAULT_MODEL,
             data=data,
-            progress=None if quiet or not sys.stderr.isatty() else _counter(),
+            progress=None if quiet or not sys.stderr.isatty() else counter(),
         ).to_dict()
         report["protocol"]["split"] = split
         if record is not None:
@@ -140,7 +140,9 @@ def _write(path: Path, command: str, report: dict[str, Any], config: dict[str, A
     )
 
 
-def _counter() -> Callable[[int, int], None]:
+def counter() -> Callable[[int, int], None]:
+    """Give a function that shows how many samples are done, on one line of standard error."""
+
     def show(done: int, total: int) -> None:
         typer.echo(f"\r{done}/{total}", nl=done == total, err=True)
 

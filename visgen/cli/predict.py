@@ -139,6 +139,7 @@ _COLUMNS = (
     "found",
     "segmentation: share of pixels",
     "depth: median (min - max)",
+    "familiar?",
     "relations",
     "seconds",
 )
@@ -165,7 +166,8 @@ def _row(result: Result) -> tuple[str, ...]:
         unit = _unit(result.depth.kind)
         depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
     triplets = _lines(result.scene_graph, lambda g: ", ".join(_best(g)) or "nothing")
-    return name, classes or odds, found, maps, depths, triplets, f"{sum(result.timing.values()):.2f}"
+    verdicts = _lines(result.ood, _verdict)
+    return name, classes or odds, found, maps, depths, verdicts, triplets, f"{sum(result.timing.values()):.2f}"
 
 
 def _figures(request: Any) -> dict[str, dict[str, Any]]:
@@ -197,6 +199,13 @@ def _lines(field: Any, show: Callable[[Any], str]) -> str:
     if isinstance(field, dict):
         return "\n".join(f"{label_set}: {show(value)}" for label_set, value in field.items())
     return "" if field is None else show(field)
+
+
+def _verdict(value: Any) -> str:
+    if value.threshold is None:
+        return f"score {value.score:.2f}, no threshold"
+    word, sign = ("unusual", ">") if value.is_ood else ("looks familiar", "<=")
+    return f"{word} (score {value.score:.2f} {sign} {value.threshold:.2f})"
 
 
 def _distance(summary: dict[str, float | None], kind: str) -> str:

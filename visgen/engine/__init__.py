@@ -4,6 +4,7 @@ from .checkpoint import Checkpoint, load_checkpoint, load_newest, save_checkpoin
 from .distributed import Workers
 from .ema import MovingAverage
 from .evaluate import EvaluationReport, evaluate
+from .fit import Collected, FitReport, collect_features, fit_head, with_head
 from .routing import measure_routing
 from .run import BuiltRun, build_run, train_from_config
 from .state import RunSummary
@@ -12,17 +13,22 @@ from .train import Diverged, Trainer
 __all__ = [
     "BuiltRun",
     "Checkpoint",
+    "Collected",
     "Diverged",
     "EvaluationReport",
+    "FitReport",
     "MovingAverage",
     "RunSummary",
     "Trainer",
     "Workers",
     "build_run",
+    "collect_features",
     "evaluate",
+    "fit_head",
     "load_checkpoint",
     "load_newest",
     "measure_routing",
     "save_checkpoint",
     "train_from_config",
+    "with_head",
 ]

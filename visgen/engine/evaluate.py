@@ -120,7 +120,7 @@ def evaluate(
         raise ConfigError(f"dtype is '{dtype}'; use one of {', '.join(_PRECISIONS)}.")
     head = _choose_head(model, source, head)
     spec = model.specs[head]
-    _check_classes(head, spec.classes, source, spec.task)
+    check_classes(head, spec.classes, source, spec.task)
     target_device = choose_device(device) if isinstance(device, str) else device
     if isinstance(model, nn.Module):
         model.to(target_device)
@@ -134,9 +134,8 @@ def evaluate(
     indices = evenly_spaced(len(source), limit)
     precision = _PRECISIONS[dtype]
     used = 0
-    for group in _groups(
-        _samples(source, indices, transform, workers, progress), spec.task, batch_size, max_side, min_side
-    ):
+    samples = read_samples(source, indices, transform, workers, progress)
+    for group in group_by_size(samples, spec.task, batch_size, max_side, min_side):
         images = torch.stack([image for image, _ in group]).to(target_device)
         targets = [target for _, target in group]
         sizes = [size for size in (_size(target) for target in targets) if size is not None]
@@ -221,9 +220,10 @@ class _Reader:
         """Nothing to restore."""
 
 
-def _samples(
+def read_samples(
     source: Source, indices: list[int], transform: Any, workers: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[Sample]:
+    """Give the samples at `indices` in their order, transformed, read ahead by `workers` processes."""
     reader = _Reader(source, indices, transform)
     for count, (sample,) in enumerate(prefetch(reader, 0, len(indices), 0, workers), start=1):
         yield sample
@@ -231,10 +231,11 @@ def _samples(
             progress(count, len(indices))
 
 
-def _groups(
+def group_by_size(
     samples: Iterator[Sample], task: str, batch_size: int, max_side: int | None, min_side: int | None
 ) -> Iterator[list[tuple[Tensor, Any]]]:
-    """Collect images of one size, with their targets, into groups of at most `batch_size`."""
+    """Collect images of one working size, with their targets, into groups of at most `batch_size`; those without a
+    target of the task are left out."""
     waiting: dict[tuple[int, ...], list[tuple[Tensor, Any]]] = {}
     for sample in samples:
         target = sample.targets.get(task)
@@ -287,7 +288,8 @@ def _choose_head(model: Predictor, source: Source, head: str | None) -> str:
     return shared[0]
 
 
-def _check_classes(head: str, classes: tuple[str, ...], source: Source, task: str) -> None:
+def check_classes(head: str, classes: tuple[str, ...], source: Source, task: str) -> None:
+    """Raise ConfigError unless the label set of a head is that of a source, in one order."""
     theirs = tuple(source.classes.get(task, ()))
     if tuple(classes) == theirs:
         return

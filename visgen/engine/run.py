@@ -25,8 +25,9 @@ from ..task import TASKS, MultiTaskModel, MultiTaskObjective, build_model
 from .checkpoint import list_checkpoints, load_newest
 from .distributed import Workers
 from .evaluate import evaluate, evenly_spaced
+from .fit import HeadFitter, run_fitters
 from .state import RunSummary
-from .train import Trainer
+from .train import Trainer, export_state
 
 __all__ = ["BuiltRun", "build_run", "start_from", "train_from_config"]
 
@@ -41,6 +42,7 @@ class BuiltRun:
     objective: MultiTaskObjective
     mixture: Mixture
     evaluators: dict[str, ModelEvaluator]
+    fitters: tuple[HeadFitter, ...] = ()
 
     @property
     def model(self) -> MultiTaskModel:
@@ -131,7 +133,9 @@ def build_run(config: RunConfig, workers: Workers | None = None, counted: int = 
         )
         for name, part in config.data.val.items()
     }
-    return BuiltRun(objective, mixture, evaluators)
+    measured = {name: evaluator.source for name, evaluator in evaluators.items()}
+    fitters = run_fitters(model, sources, measured, workers.device, config.train.workers)
+    return BuiltRun(objective, mixture, evaluators, fitters)
 
 
 def train_from_config(
@@ -154,8 +158,9 @@ def train_from_config(
             `out` is not touched.
         time_limit: Minutes, in place of `train.time_limit`.
         data_root: Folder that `${data_root}` stands for.
-        export: Writes a model to a path, such as `save_pretrained`; called for `out/last` and `out/best`. None writes
-            the state dict to `last.safetensors` and `best.safetensors`.
+        export: Writes a model to a path, such as `save_pretrained`; called for `out/last` and `out/best`, after the
+            heads that are not trained were fitted to the parts that feed the head below them. None writes the state
+            dict to `last.safetensors` and `best.safetensors`.
     Returns:
         How the run ended.
     """
@@ -218,6 +223,13 @@ def _train(
     built = build_run(config, workers) if limit is None else build_run(config, workers, counted=_DRY_RUN_COUNTED)
     if workers.is_main:
         _record(config, out, resume)
+
+    def fit_and_export(module: nn.Module, path: Path) -> object:
+        model = inner_model(module)
+        for fitter in built.fitters if limit is None else ():  # a dry run has too few images to fit to
+            fitter(model)
+        return export_state(module, path) if export is None else export(model, path)
+
     trainer = Trainer(
         built.objective,
         built.mixture,
@@ -226,7 +238,7 @@ def _train(
         out,
         seed=config.seed,
         evaluators=built.evaluators,
-        export=None if export is None else lambda module, path: export(inner_model(module), path),
+        export=fit_and_export,
         evaluation_limit=limit,
         workers=workers,
     )

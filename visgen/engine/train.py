@@ -37,7 +37,7 @@ from .prefetch import BatchStream, prefetch
 from .state import RunState, RunSummary
 from .step import PhaseStep, StepResult, step_seed
 
-__all__ = ["Diverged", "Evaluator", "RunSummary", "Trainer"]
+__all__ = ["Diverged", "Evaluator", "RunSummary", "Trainer", "export_state"]
 
 
 class Diverged(VisgenError):
@@ -86,7 +86,7 @@ class Trainer:
         self.objective, self.mixture, self.config, self.optim = objective, mixture, train, optim
         self.out, self.seed = Path(out), seed
         self.evaluators = dict(evaluators or {})
-        self.export = export or _export_state
+        self.export = export or export_state
         self.evaluation_limit = evaluation_limit
         self.workers = workers or Workers(train.device)
         self.state = RunState()
@@ -347,7 +347,7 @@ class Trainer:
         return RunSummary(s.step, reason, s.skipped, dict(s.metrics), dict(s.best), s.seconds, str(self.out))
 
 
-def _export_state(module: nn.Module, path: Path) -> Path:
+def export_state(module: nn.Module, path: Path) -> Path:
     """Write a module's state dict to `path`.safetensors, complete or not at all."""
     final = path.with_name(path.name + ".safetensors")
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..structures import OODLabel, OODVerdict
 from .protocol import check_mergeable
 
 __all__ = ["OODMetric", "ood_figures"]
@@ -71,12 +73,12 @@ class OODMetric:
         self.threshold = threshold
         self._scores: dict[bool, list[float]] = {False: [], True: []}
 
-    def update(self, predictions: list[float], targets: list[bool]) -> None:
-        """Add images: their scores, and whether each is out of distribution."""
+    def update(self, predictions: Sequence[OODVerdict], targets: Sequence[OODLabel]) -> None:
+        """Add images; a prediction and its target have the same index."""
         if len(predictions) != len(targets):
-            raise DataError(f"{len(predictions)} scores came with {len(targets)} targets; give one for each image.")
-        for score, is_ood in zip(predictions, targets, strict=True):
-            self._scores[bool(is_ood)].append(float(score))
+            raise DataError(f"{len(predictions)} verdicts came with {len(targets)} targets; give one for each image.")
+        for verdict, target in zip(predictions, targets, strict=True):
+            self._scores[target.is_ood].append(verdict.score)
 
     def compute(self) -> dict[str, float]:
         """Give the figures of `ood_figures`; raises DataError when a side has no image."""

@@ -1,5 +1,6 @@
 """Out-of-distribution detection: scores behind one interface, and the threshold that turns one into a verdict."""
 
+from .pixel_scores import pixel_scores
 from .scores import (
     KNN,
     MSP,
@@ -25,6 +26,7 @@ __all__ = [
     "OODScore",
     "build_score",
     "kept_share",
+    "pixel_scores",
     "shrunk_covariance",
     "threshold_keeping",
 ]

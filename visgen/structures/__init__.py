@@ -17,6 +17,7 @@ from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .image import load_image, picture_of
 from .masks import Masks, mask_to_rle, rle_to_mask
+from .ood import OODLabel, OODVerdict
 from .palette import class_palette, depth_colours
 from .result import Result
 from .scene_graph import SceneGraph
@@ -31,6 +32,8 @@ __all__ = [
     "Classification",
     "DepthMap",
     "Masks",
+    "OODLabel",
+    "OODVerdict",
     "Result",
     "SceneGraph",
     "SemanticMap",

@@ -19,6 +19,7 @@ from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .image import picture_of
 from .masks import Masks
+from .ood import OODLabel, OODVerdict
 from .scene_graph import SceneGraph
 from .segmentation import SemanticMap
 from .sheet import Panel, overview_sheet
@@ -38,6 +39,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "segmentation": (SemanticMap,),
     "depth": (DepthMap,),
     "scene_graph": (SceneGraph,),
+    "ood": (OODVerdict, OODLabel),
 }
 FORMAT = "visgen.result.1"
 TITLES = {
@@ -63,7 +65,7 @@ class Result:
         detection: `Boxes` or `Masks`.
         segmentation: `SemanticMap`.
         depth: `DepthMap`.
-        ood: Any registered typed value.
+        ood: `OODVerdict` (or a true `OODLabel`).
         scene_graph: `SceneGraph`; its boxes may be other ones than those of `detection`.
         request: What was asked, JSON-able or with a `to_dict`.
         path: Which kind of model answered, such as "moe".

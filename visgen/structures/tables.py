@@ -12,6 +12,7 @@ from .boxes import Boxes
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .masks import Masks
+from .ood import OODLabel, OODVerdict
 from .scene_graph import SceneGraph
 from .segmentation import SemanticMap
 
@@ -39,6 +40,7 @@ COLUMNS = (
     "median",
     "max",
     "units",
+    "threshold",
     "box_id",
     "predicate",
     "predicate_id",
@@ -62,6 +64,7 @@ def result_rows(result: Result) -> list[dict[str, Any]]:
         depth: one row with "min", "median", "max", "units", and "share" of the pixels known;
         scene graph: one row per box, as for boxes, so that a graph stands alone; then one per triplet with "subject",
             "predicate", "object" (names), their ids (of subject and object the "box_id" among these boxes) and "score".
+        ood: one row with "label" ("unusual" or "familiar"), "score" and "threshold".
         Typed values of other kinds give one row with their task alone.
     """
     rows = []
@@ -91,6 +94,10 @@ def _facts(value: Any) -> list[dict[str, Any]]:
         summary = value.summary()
         share = summary.pop("valid_share")
         return [{**summary, "share": share, "units": value.units}]
+    if isinstance(value, OODLabel):
+        return [{"label": value.name}]
+    if isinstance(value, OODVerdict):
+        return [{"label": value.name, "score": value.score, "threshold": value.threshold}]
     return [{}]
 
 

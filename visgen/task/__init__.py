@@ -6,6 +6,7 @@ from .detection import DetectionTask
 from .model import ModelConfig, MultiTaskModel, build_model
 from .multitask import MultiTaskObjective, count_classes
 from .objective import Objective, ParameterGroup, Phase
+from .ood import OODHead, OODTask
 from .protocol import TASK_KEYS, TASKS, HeadSpec, Task
 from .scene_graph import SceneGraphTask
 from .segmentation import SegmentationTask
@@ -20,6 +21,8 @@ __all__ = [
     "ModelConfig",
     "MultiTaskModel",
     "MultiTaskObjective",
+    "OODHead",
+    "OODTask",
     "Objective",
     "ParameterGroup",
     "Phase",

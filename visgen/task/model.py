@@ -221,10 +221,13 @@ class _Run:
             queries = None
         if route not in self.features:
             self.features[route] = model.backbone.suffix(self.state, route)
-        logits = self.logits[name] = model.head(name)(self.features[route], queries)
+        head = model.head(name)
+        logits = self.logits[name] = head(self.features[route], queries)
         is_map = isinstance(logits, Tensor) and logits.ndim == 4
         stride = round(self.full[0] / logits.shape[-2]) if is_map else 1
-        self.answers[name] = task.decode(logits, spec.classes, self.valid, self.sizes, stride)
+        self.answers[name] = task.decode(
+            logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head)
+        )
         return self.answers[name]
 
 

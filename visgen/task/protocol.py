@@ -73,7 +73,7 @@ class Task:
         return None
 
     def loss(
-        self, logits: Tensor, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
+        self, logits: Any, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
     ) -> Tensor:
         """Mean loss of a batch: a scalar, zero with a gradient when no target is usable.
 
@@ -87,7 +87,7 @@ class Task:
 
     def decode(
         self,
-        logits: Tensor,
+        logits: Any,
         classes: Sequence[str],
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
@@ -134,6 +134,25 @@ class Task:
     ) -> dict[str, Any]:
         """Options of the metric that the model and the protocol settle."""
         return {}
+
+    def decode_options(self, head: Any) -> dict[str, Any]:
+        """Keywords of `decode` that the head module settles, such as a threshold that it holds."""
+        return {}
+
+    def fit(self, head: Any, logits: Tensor, features: Tensor, targets: Sequence[Any]) -> None:
+        """Fit a head that is not trained to training images.
+
+        Args:
+            head: The head module.
+            logits: What the head below gave for the images (N, K).
+            features: Their image vectors (N, D).
+            targets: Their targets of the task below.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no heads to fit; they are trained.")
+
+    def calibrate(self, head: Any, logits: Tensor, features: Tensor) -> dict[str, float]:
+        """Set what a fitted head decides by, on validation images that it was not fitted to; gives what was set."""
+        raise NotImplementedError(f"{type(self).__name__} has no heads to calibrate; they are trained.")
 
     def learn_counts(self, head: Any, sources: Sequence[Any], below: HeadSpec | None) -> None:
         """Let a head count labels over its training sources before training starts."""

@@ -45,8 +45,8 @@ class SceneGraphTask(Task):
     """Targets and answers are SceneGraph; the boxes come from a detection head, or from the target under a protocol.
 
     In training the head is given the true boxes, mostly with their labels and sometimes without, so that it learns both
-    to rely on labels and to do without. In use, an answer holds the `KEPT` best triplets; every pair with every predicate
-    competes, and `SceneGraph.constrained` leaves one predicate per pair.
+    to rely on labels and to do without. In use, an answer holds the `KEPT` best triplets; every pair with every
+    predicate competes, and `SceneGraph.constrained` leaves one predicate per pair.
     """
 
     key = "scene_graph"

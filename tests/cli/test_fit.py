@@ -1,0 +1,102 @@
+"""`visgen fit`: adds, fits and saves an OOD head that predict and evaluate then use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visgen import pipeline
+from visgen.zoo import load_model
+
+NAMES = ("cat", "dog", "owl")
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of one colour each, and checkerboards that are none of them."""
+    root, rng = tmp_path_factory.mktemp("animals"), np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 4)):
+        for k, name in enumerate(NAMES):
+            folder = root / "animals" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.normal(60 + 120 * np.eye(3)[k], 8, (48, 64, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    (root / "odd").mkdir()
+    for i in range(5):
+        coarse = rng.integers(0, 2, (6, 8, 3)).astype(np.uint8) * 255
+        Image.fromarray(coarse.repeat(8, 0).repeat(8, 1)).save(root / "odd" / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def fitted(animals: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with an OOD head."""
+    from typer.testing import CliRunner
+
+    from visgen.cli import app
+
+    out = tmp_path_factory.mktemp("fitted") / "model"
+    words = ["fit", model_folder, "--data", f"imagefolder:{animals / 'animals'}", "--out", out, "--keep", "0.9"]
+    done = CliRunner().invoke(app, [str(w) for w in [*words, "--score", "mahalanobis", "--score-option", "rank=8"]])
+    assert done.exit_code == 0, done.output
+    assert "id_kept" in done.stdout and "wrote" in done.output
+    return out
+
+
+def test_the_saved_model_holds_the_head_as_asked(fitted: Path) -> None:
+    head = load_model(fitted, "cpu").head("ood")
+    assert (head.score_name, head.keep, head.score.rank) == ("mahalanobis", 0.9, 8)
+    assert bool(head.is_calibrated)
+
+
+def test_predict_prints_a_verdict_for_each_picture(
+    visgen: Callable[..., Any], visgen_json: Callable[..., Any], fitted: Path, animals: Path
+) -> None:
+    shown = visgen("predict", animals / "odd" / "0.png", "--task", "ood", "--model", fitted)
+    assert shown.exit_code == 0 and "unusual" in shown.stdout and "familiar?" in shown.stdout
+    shown = visgen("predict", animals / "animals" / "train" / "dog" / "0.png", "--task", "ood", "--model", fitted)
+    assert "looks" in shown.stdout
+    (result,) = visgen_json("predict", animals / "odd" / "0.png", "--task", "ood", "--model", fitted)
+    verdict = pipeline("ood", fitted, device="cpu")(animals / "odd" / "0.png").ood
+    assert result["ood"] == verdict.to_dict() and verdict.is_ood and verdict.keeps == 0.9
+
+
+def test_evaluate_measures_both_sides(visgen_json: Callable[..., Any], fitted: Path, animals: Path) -> None:
+    words = ("evaluate", "--task", "ood", "--data", f"ood:{animals / 'animals'},{animals / 'odd'}", "--model", fitted)
+    report = visgen_json(*words)
+    assert (report["task"], report["protocol"]["images"]) == ("ood", 17)
+    assert {"AUROC", "FPR95", "AUPR_in", "AUPR_out", "id_kept", "ood_found"} == set(report["metrics"])
+    assert report["metrics"]["AUROC"] > 0.9
+    halves = [visgen_json(*words, "--option", f"half={h}")["protocol"]["images"] for h in (0, 1)]
+    assert sum(halves) == 17 and min(halves) > 0
+
+
+def test_a_refit_changes_what_is_asked_and_keeps_the_rest(
+    visgen_json: Callable[..., Any], fitted: Path, animals: Path, tmp_path: Path
+) -> None:
+    words = ("fit", fitted, "--data", f"imagefolder:{animals / 'animals'}", "--out", tmp_path / "again")
+    report = visgen_json(*words, "--keep", 0.5)
+    assert report["settings"]["id_kept"] == pytest.approx(0.5) and report["images"] == 18
+    assert load_model(tmp_path / "again", "cpu").head("ood").score.rank == 8
+    visgen_json(*words, "--score", "msp")
+    assert load_model(tmp_path / "again", "cpu").specs["ood"].options["score_options"] == {}
+
+
+def test_mistakes_are_told(visgen: Callable[..., Any], model_folder: Path, animals: Path, tmp_path: Path) -> None:
+    words = ("fit", model_folder, "--data", f"imagefolder:{animals / 'animals'}", "--out", tmp_path / "out")
+    for more, message in (
+        (("--val-split", "train"), "--split and --val-split are both 'train'"),
+        (("--head", "depth"), "--head is 'depth', which is trained, not fitted"),
+        (("--score", "enrgy"), "did you mean 'energy'"),
+        (("--keep", 95), "keep of the OOD head is 95"),
+        (("--on", "segmentation.street"), "`on` is 'segmentation.street'"),
+    ):
+        result = visgen(*words, *more)
+        assert result.exit_code == 2 and message in result.stderr, result.stderr
+    assert not (tmp_path / "out").exists()
