@@ -17,6 +17,7 @@ from visgen.structures import (
     Classification,
     ClassLabel,
     DepthMap,
+    OODVerdict,
     Result,
     SceneGraph,
     SemanticMap,
@@ -195,7 +196,7 @@ def test_two_label_sets_of_one_task_are_two_panels() -> None:
 
 
 def test_six_tasks_come_back_from_json() -> None:
-    result = full(ood=ClassLabel(0, ("familiar", "unusual")), scene_graph=graph())
+    result = full(ood=OODVerdict(0.5, 1.0, 0.95, "energy"), scene_graph=graph())
     assert [task for task, _, _ in result.answers()] == list(TASKS)
     back = Result.from_json(result.to_json())
     assert back.to_dict() == result.to_dict()
@@ -212,7 +213,7 @@ def test_low_panels_stand_below_the_photograph_and_every_question_is_asked(monke
         "overview_sheet",
         lambda head, note, panels, wide: asked.extend(panels) or real(head, note, panels, wide),
     )
-    full(ood=ClassLabel(0, ("familiar", "unusual")), scene_graph=graph()).plot()
+    full(ood=OODVerdict(0.5, 1.0, 0.95, "energy"), scene_graph=graph()).plot()
     assert [(panel.title, panel.below) for panel in asked] == [
         ("Photograph", False),
         ("What is it? (pets)", True),

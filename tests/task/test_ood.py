@@ -76,7 +76,7 @@ def test_a_refitted_head_has_no_threshold_until_it_is_calibrated() -> None:
     assert options["threshold"] is None
     (answer,) = TASK.decode(torch.tensor([1.5]), (), [(1, 1)], [(1, 1)], **options)
     assert (answer.score, answer.threshold, answer.keeps, answer.is_ood) == (1.5, None, None, None)
-    assert TASK.metric_options(head, None, "") == {"threshold": None}
+    assert TASK.metric_options(head, (), None, "") == {"threshold": None}
 
 
 def test_the_head_reads_the_head_below_and_its_route() -> None:
@@ -110,7 +110,7 @@ def test_statistics_are_saved_whole_whatever_the_weights_are_saved_in(tmp_path, 
 
 def test_the_metric_knows_the_threshold() -> None:
     head = fitted(keep=1.0)
-    metric = TASK.metric((), **TASK.metric_options(head, None, ""))
+    metric = TASK.metric((), **TASK.metric_options(head, (), None, ""))
     t = float(head.threshold)
     metric.update(
         [OODVerdict(t), OODVerdict(t + 1), OODVerdict(t - 1)], [OODLabel(False), OODLabel(True), OODLabel(True)]
