@@ -70,14 +70,9 @@ class SceneGraphTask(Task):
         ids = {name: i for i, name in enumerate(below.classes)}
         table = torch.zeros(len(below.classes), len(below.classes), len(predicates) + 1, dtype=torch.int32)
         for source in sources:
+            table[..., 0] += _pairs_without(source, ids)
             for (subject, predicate, target), count in triplet_counts(source).items():
-                if subject not in ids or target not in ids:
-                    raise DataError(
-                        f"source '{source.name}' relates '{subject}' and '{target}', but the detection head below "
-                        f"knows {len(ids)} other classes; let the reader bring the boxes into that label set."
-                    )
                 table[ids[subject], ids[target], predicates.index(predicate) + 1] += count
-            table[..., 0] += _pairs_without(source, ids, len(ids))
         head.learn_counts(table)
 
     def training_queries(self, targets: Sequence[SceneGraph | None]) -> GraphQueries:
@@ -190,14 +185,20 @@ def _decode_one(
     return SceneGraph.from_pairs(boxes, logits.pairs[index], probabilities, predicates).top(KEPT)
 
 
-def _pairs_without(source: Any, ids: Mapping[str, int], classes: int) -> Tensor:
+def _pairs_without(source: Any, ids: Mapping[str, int]) -> Tensor:
     """Count the ordered pairs of overlapping boxes without a relation, by their classes (K, K), each plus one.
 
     Source: the background count of Zellers et al. 2018, arXiv:1711.06640.
     """
-    table = torch.ones(classes, classes, dtype=torch.int32)
+    table = torch.ones(len(ids), len(ids), dtype=torch.int32)
     for index in range(len(source)):
         graph = source.graph_of(index) if hasattr(source, "graph_of") else source[index].targets["scene_graph"]
+        for name in graph.boxes.classes:
+            if name not in ids:
+                raise DataError(
+                    f"source '{source.name}' has the class '{name}', but the detection head below knows {len(ids)} "
+                    "others; let the reader bring the boxes into that label set."
+                )
         place = torch.tensor([ids[name] for name in graph.boxes.classes])
         pairs = all_pairs(len(graph.boxes))
         count = len(graph.boxes)
