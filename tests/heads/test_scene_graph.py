@@ -1,4 +1,4 @@
-"""The scene-graph head: its laws of order and of batches, empty graphs, the frequency bias, and what blindness means."""
+"""The scene-graph head: laws of order and of batches, empty graphs, the frequency bias, and what blindness means."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import torch
 
 from visgen.errors import ConfigError
 from visgen.heads import GraphQueries, SceneGraphHead
+from visgen.heads.figure import FIGURE
 from visgen.heads.scene_graph import LEAST, all_pairs
 from visgen.structures.features import Features
 
@@ -38,7 +39,13 @@ def by_pair(logits, image):
 
 
 QUERIES = GraphQueries([boxes(4), boxes(3, seed=1)], [torch.tensor([0, 4, 2, 2]), None])
-KINDS = {"full": {}, "blind": {"pixels": False}, "stride 4": {"stride": 4}, "no rounds": {"rounds": 0}}
+KINDS = {
+    "full": {},
+    "blind": {"pixels": False},
+    "appearance": {"appearance": True},
+    "no figures": {"figures": False},
+    "no labels": {"appearance": True, "label_width": 0, "rounds": 0},
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,6 +102,31 @@ def test_images_with_no_or_one_box(kind, counts):
     assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
 
 
+def test_padding_right_and_below_does_not_change_the_geometry():
+    head = build(pixels=False)
+    wide = Features({4: torch.zeros(2, 8, 40, 40)}, torch.zeros(2, 12))
+    padded = head(wide, replace(QUERIES, sizes=[SIZE, SIZE]))
+    for a, b in zip(padded.edges, head(features(), QUERIES).edges, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_figures_are_in_step_with_boxes_and_relations_do_not_bend_them():
+    head = build()
+    found = head(features(), QUERIES)
+    assert [tuple(f.shape) for f in found.figures] == [(4, FIGURE, FIGURE), (3, FIGURE, FIGURE)]
+    found.edges[0].sum().backward()
+    assert all(p.grad is None for p in head.figure.parameters())
+    assert build(figures=False)(features(), QUERIES).figures is None
+
+
+def test_edges_follow_the_figures():
+    head = build()
+    first = head(features(), QUERIES).edges[0]
+    with torch.no_grad():
+        head.figure.project.bias += 3.0
+    assert not torch.allclose(first, head(features(), QUERIES).edges[0])
+
+
 def test_a_graph_without_pairs_still_names_its_boxes():
     none = [torch.zeros(0, 2, dtype=torch.int64)] * 2
     found = build()(features(), replace(QUERIES, pairs=none))
@@ -143,10 +175,10 @@ def test_all_pairs():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 20}, "scene-graph head has width 20, stride 8"),
-        ({"stride": 16}, "stride 16.*use a multiple of 8, stride 4 or 8"),
+        ({"width": 24}, "scene-graph head has width 24, rounds 3.*use a multiple of 16, and 0 or more"),
         ({"rounds": -1}, "rounds -1"),
-        ({"pixels": False, "label_width": 0}, "without pixels needs label_width above 0"),
+        ({"label_width": 0}, "without appearance needs label_width above 0"),
+        ({"pixels": False, "appearance": True, "label_width": 0}, "it would know no class"),
     ],
 )
 def test_refusals(options, message):

@@ -5,7 +5,7 @@ import torch
 
 from visgen.nn.pair_geometry import GEOMETRY, pair_geometry, pair_masks
 
-SIZE = (100, 200)
+SIZE = torch.tensor([[100.0, 200.0]])
 BOXES = torch.tensor([[10.0, 10, 30, 50], [20.0, 30, 60, 50], [100.0, 60, 110, 70]])
 ONE = torch.zeros(3, dtype=torch.int64)
 
@@ -33,7 +33,7 @@ def test_ranks_count_neighbours_of_the_own_image_only():
     boxes = torch.cat([BOXES, BOXES])
     image = torch.tensor([0, 0, 0, 1, 1, 1])
     ends = torch.tensor([[0, 2], [2, 0], [3, 5]])
-    found = pair_geometry(boxes, ends, image, SIZE)[:, 18:22]
+    found = pair_geometry(boxes, ends, image, SIZE.expand(2, -1))[:, 18:22]
     # Box 2 is the second of box 0; box 0 is the second of box 2 (box 1 is nearer).
     assert torch.allclose(found, torch.full((3, 4), 0.5))
 
@@ -49,7 +49,7 @@ def test_pairs_do_not_depend_on_each_other_and_the_other_order_mirrors():
 
 def test_relative_numbers_do_not_change_with_scale():
     ends = torch.tensor([[0, 1], [2, 0]])
-    large = pair_geometry(BOXES * 2, ends, ONE, (200, 400))
+    large = pair_geometry(BOXES * 2, ends, ONE, 2 * SIZE)
     assert torch.allclose(large, pair_geometry(BOXES, ends, ONE, SIZE), atol=1e-5)
 
 

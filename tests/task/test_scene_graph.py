@@ -10,8 +10,9 @@ from visgen.data import Sample, triplet_counts
 from visgen.engine import evaluate
 from visgen.errors import ConfigError, DataError
 from visgen.heads import GraphLogits, GraphQueries
+from visgen.heads.figure import figure_targets
 from visgen.heads.scene_graph import all_pairs
-from visgen.structures import Boxes, SceneGraph
+from visgen.structures import Boxes, Masks, SceneGraph
 from visgen.task import TASKS, HeadSpec, MultiTaskModel
 
 CLASSES = ("cat", "mat", "tree")
@@ -36,11 +37,11 @@ class Graphs:
     """A source of given graphs, with images by position."""
 
     name = "cats"
-    heads = {"scene_graph": "scene_graph.cats", "detection": "detection.cats"}
-    classes = {"scene_graph": PREDICATES, "detection": CLASSES}
 
     def __init__(self, targets):
         self.targets = targets
+        self.heads = {"scene_graph": "scene_graph.cats", "detection": "detection.cats"}
+        self.classes = {"scene_graph": PREDICATES, "detection": CLASSES}
 
     def __len__(self):
         return len(self.targets)
@@ -69,6 +70,7 @@ def test_queries_are_scaled_to_pixels_of_the_batch():
     asked = TASK.queries(graphs(), None, [(32, 96), (128, 48)], "predcls")
     assert torch.equal(asked.xyxy[0], XYXY * torch.tensor([1.0, 0.5, 1.0, 0.5]))
     assert torch.equal(asked.xyxy[1], graphs()[1].boxes.xyxy * torch.tensor([0.5, 2.0, 0.5, 2.0]))
+    assert asked.sizes == [(32, 96), (128, 48)]
     assert asked.labels[0].tolist() == [0, 1, 2] and asked.scores == [None, None] and asked.classes == CLASSES
 
 
@@ -154,6 +156,41 @@ def test_loss_of_images_with_boxes_but_no_relation():
     model, target = small_model().train(), graph([])
     logits, _ = model(photographs()[:1], "scene_graph.cats", None, TASK.training_queries([target]))
     TASK.loss(logits, [target], {}).backward()
+
+
+def masks_of(target):
+    """The true masks: the left half of each box."""
+    planes = torch.zeros(len(target.boxes), *SIZE, dtype=torch.bool)
+    for plane, (x1, y1, x2, y2) in zip(planes, target.boxes.xyxy.int().tolist(), strict=True):
+        plane[y1:y2, x1 : (x1 + x2) // 2] = True
+    return Masks(planes, target.boxes.labels, CLASSES)
+
+
+def test_figures_learn_from_masks_in_step_with_the_boxes():
+    model, targets = small_model().train(), graphs()
+    optimiser = torch.optim.Adam(model.head("scene_graph.cats").parameters(), lr=1e-2)
+    for step in range(40):
+        queries = TASK.training_queries(targets, {"masks": [masks_of(targets[0]), None]})
+        logits, _ = model(photographs(), "scene_graph.cats", None, queries)
+        loss = TASK.loss(logits, targets, {"figure_weight": 1.0})
+        without = TASK.loss(logits, targets, {"figure_weight": 0.0})
+        if step == 0:
+            wanted = figure_targets(masks_of(targets[0]).masks, targets[0].boxes.xyxy)
+            own = torch.nn.functional.binary_cross_entropy_with_logits(logits.figures[0], wanted)
+            torch.testing.assert_close(loss - without, own)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    left = logits.figures[0] > 0
+    assert left[:, :, :7].float().mean() > 0.9 and left[:, :, 7:].float().mean() < 0.1
+
+
+def test_figures_without_any_mask_cost_nothing_and_masks_out_of_step_are_refused():
+    model, targets = small_model().train(), graphs()
+    logits, _ = model(photographs(), "scene_graph.cats", None, TASK.training_queries(targets))
+    torch.testing.assert_close(TASK.loss(logits, targets, {}), TASK.loss(logits, targets, {"figure_weight": 0.0}))
+    with pytest.raises(DataError, match="a scene graph has 2 boxes but 3 masks; they must be in step"):
+        TASK.training_queries(targets, {"masks": [None, masks_of(targets[0])]})
 
 
 def test_counts_equal_a_naive_count():
