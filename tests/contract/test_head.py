@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from visgen.heads import HEADS, Head
+from visgen.heads import HEADS, GraphLogits, GraphQueries, Head
 from visgen.structures.features import Features
 
 # Two shapes of backbone: a transformer with one width, a convolutional net with growing ones.
 SHAPES = {"even": ({4: 16, 8: 16, 16: 16, 32: 16}, 16), "growing": ({4: 8, 8: 12, 16: 20, 32: 40}, 44)}
-OUTPUTS = {"classification": 5, "segmentation": 5, "depth": 1, "detection": 5}
+OUTPUTS = {"classification": 5, "segmentation": 5, "depth": 1, "detection": 5, "scene_graph": 5}
+OPTIONS: dict[str, dict[str, Any]] = {"scene_graph": {"objects": 3, "width": 16, "state": 16, "appearance": True}}
+# What heads read beside the features: here two boxes with a label and two without, for each image.
+XYXY = torch.tensor([[4.0, 6, 20, 30], [10.0, 2, 32, 18]])
+LABELS = (torch.tensor([0, 2]), None)
+
+
+def ask(name: str, images: Sequence[int]) -> Any:
+    return GraphQueries([XYXY] * len(images), [LABELS[i] for i in images]) if name == "scene_graph" else None
+
+
+def flat(logits: Any) -> Tensor:
+    """Logits of a batch as one tensor with a row for each image."""
+    if not isinstance(logits, GraphLogits):
+        return logits
+    parts = [logits.nodes, logits.edges, logits.figures or []]
+    return torch.stack([torch.cat([p[i].flatten() for p in parts if p]) for i in range(len(logits.nodes))])
 
 
 def build(name: str, shape: str) -> Head:
     channels, token_dim = SHAPES[shape]
     torch.manual_seed(0)
-    return HEADS.build(name, channels=channels, token_dim=token_dim, outputs=OUTPUTS[name])
+    return HEADS.build(name, channels=channels, token_dim=token_dim, outputs=OUTPUTS[name], **OPTIONS.get(name, {}))
 
 
 def features(shape: str, batch: int, size: tuple[int, int]) -> Features:
@@ -38,6 +56,8 @@ def features(shape: str, batch: int, size: tuple[int, int]) -> Features:
 def expected_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
     if name == "classification":
         return (batch, OUTPUTS[name])
+    if name == "scene_graph":
+        return (batch, 2 * 3 + 2 * (OUTPUTS[name] + 1) + 2 * 14 * 14)
     if name == "detection":
         points = sum(math.ceil(size[0] / s) * math.ceil(size[1] / s) for s in (8, 16, 32))
         return (batch, points, 7 + OUTPUTS[name])
@@ -52,7 +72,7 @@ def test_every_registered_head_has_a_case() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", HEADS.names())
 def test_logits_for_any_size(name: str, shape: str, size: tuple[int, int]) -> None:
-    logits = build(name, shape).eval()(features(shape, 2, size))
+    logits = flat(build(name, shape).eval()(features(shape, 2, size), ask(name, (0, 1))))
     assert tuple(logits.shape) == expected_shape(name, 2, size)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
@@ -62,7 +82,7 @@ def test_logits_for_any_size(name: str, shape: str, size: tuple[int, int]) -> No
 @pytest.mark.parametrize("name", HEADS.names())
 def test_every_parameter_gets_a_gradient(name: str, shape: str) -> None:
     head = build(name, shape).train()
-    logits = head(features(shape, 2, (64, 64)))
+    logits = flat(head(features(shape, 2, (64, 64)), ask(name, (0, 1))))
     (logits * torch.randn(logits.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     bad = [n for n, p in head.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()]
     assert not bad, f"no gradient, or one that is not finite or all zero: {bad}"
@@ -74,7 +94,8 @@ def test_a_batch_of_two_is_two_of_one(name: str) -> None:
     both = features("growing", 2, (48, 80))
     for i in range(2):
         one = Features({s: m[i : i + 1] for s, m in both.pyramid.items()}, both.token[i : i + 1])
-        torch.testing.assert_close(head(one)[0], head(both)[i], rtol=1e-4, atol=1e-5)
+        alone, together = flat(head(one, ask(name, (i,)))), flat(head(both, ask(name, (0, 1))))
+        torch.testing.assert_close(alone[0], together[i], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", HEADS.names())
@@ -86,12 +107,12 @@ def test_saved_and_loaded_it_is_the_same(name: str, tmp_path: Path) -> None:
         torch.nn.init.normal_(parameter)
     second.load_state_dict(load_file(tmp_path / "h.safetensors"), strict=True)
     given = features("even", 1, (64, 64))
-    assert torch.equal(first(given), second(given))
+    assert torch.equal(flat(first(given, ask(name, (0,)))), flat(second(given, ask(name, (0,)))))
 
 
 @pytest.mark.parametrize("name", HEADS.names())
 def test_the_features_are_left_alone(name: str) -> None:
     given = features("even", 1, (64, 64))
     before: list[Tensor] = [m.clone() for m in (*given.pyramid.values(), given.token)]
-    build(name, "even").eval()(given)
+    build(name, "even").eval()(given, ask(name, (0,)))
     assert all(torch.equal(a, b) for a, b in zip(before, (*given.pyramid.values(), given.token), strict=True))

@@ -15,7 +15,16 @@ from torch import Tensor
 from visgen.backbones import BACKBONES
 from visgen.errors import VisgenError
 from visgen.metrics import Metric
-from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, SemanticMap, value_from_dict
+from visgen.structures import (
+    Boxes,
+    Classification,
+    ClassLabel,
+    DepthMap,
+    Masks,
+    SceneGraph,
+    SemanticMap,
+    value_from_dict,
+)
 from visgen.task import TASK_KEYS, TASKS, HeadSpec, MultiTaskModel
 
 CLASSES = ("cat", "dog", "tree")
@@ -57,26 +66,58 @@ def certain(target: ClassLabel) -> Classification:
     return Classification(torch.eye(len(CLASSES))[target.label], CLASSES)
 
 
+def masks() -> list[Masks]:
+    """The upper half of each of the boxes."""
+    planes = [torch.zeros(len(b), *SIZE, dtype=torch.bool) for b in boxes()]
+    for image, target in zip(planes, boxes(), strict=True):
+        for plane, (x1, y1, x2, y2) in zip(image, target.xyxy.int().tolist(), strict=True):
+            plane[y1 : (y1 + y2) // 2, x1:x2] = True
+    return [Masks(p, b.labels, CLASSES) for p, b in zip(planes, boxes(), strict=True)]
+
+
+RELATIONS = ("on", "under")
+
+
+def scene_graphs() -> list[SceneGraph]:
+    triplets = (torch.tensor([[0, 1, 0], [1, 0, 1]]), torch.zeros(0, 3, dtype=torch.int64))
+    return [SceneGraph(b, t, RELATIONS) for b, t in zip(boxes(), triplets, strict=True)]
+
+
+def related(target: SceneGraph) -> SceneGraph:
+    return replace(target, scores=torch.linspace(0.9, 0.6, len(target)))
+
+
 # Task key -> (classes, targets of a batch of two, type of an answer, target -> the perfect answer).
 CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[[Any], Any]]] = {
     "classification": (CLASSES, class_labels, Classification, certain),
     "segmentation": (CLASSES, semantic_maps, SemanticMap, lambda target: target),
     "detection": (CLASSES, boxes, Boxes, scored),
     "depth": ((), depth_maps, DepthMap, lambda target: target),
+    "scene_graph": (RELATIONS, scene_graphs, SceneGraph, related),
 }
 PERFECT = {
     "classification": {"top1": 1.0},
     "segmentation": {"mIoU": 1.0, "pixel_accuracy": 1.0},
     "detection": {"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "AR@100": 1.0},
     "depth": {"AbsRel": 0.0, "RMSE": 0.0, "delta1": 1.0},
+    "scene_graph": {"R@20": 1.0, "mR@20": 1.0},
 }
+METRIC: dict[str, dict[str, Any]] = {"scene_graph": {"objects": CLASSES, "protocol": "sggen"}}
 
 
 def small_model(key: str) -> MultiTaskModel:
     """A tiny convolutional net with the task's own head."""
     torch.manual_seed(0)
     backbone = BACKBONES.get("timm")(model="test_resnet")
-    return MultiTaskModel(backbone, {key: HeadSpec(key, CASES[key][0])})
+    below = TASKS.get(key).stands_on
+    specs = {below: HeadSpec(below, CASES[below][0])} if below else {}
+    return MultiTaskModel(backbone, {key: HeadSpec(key, CASES[key][0]), **specs})
+
+
+def trained_on(model: MultiTaskModel, key: str) -> Any:
+    """Logits for both photographs, with the queries of training."""
+    queries = TASKS.get(key).training_queries(CASES[key][1](), {"masks": masks()})
+    return model(photographs(), key, None, queries)[0]
 
 
 def photographs() -> Tensor:
@@ -97,7 +138,7 @@ def test_the_loss_falls_when_trained(key: str) -> None:
     losses = []
     # A detector's true scores are the quality of its own boxes, so its loss rises before it falls.
     for _ in range(25 if key == "detection" else 4):
-        logits, _ = model(photographs(), key)
+        logits = trained_on(model, key)
         loss = task.loss(logits, targets(), {})
         assert loss.shape == () and loss.isfinite()
         losses.append(loss.item())
@@ -111,8 +152,7 @@ def test_the_loss_falls_when_trained(key: str) -> None:
 @pytest.mark.parametrize("key", TASKS.names())
 def test_every_parameter_of_model_and_head_gets_a_gradient(key: str) -> None:
     model = small_model(key).train()
-    logits, _ = model(photographs(), key)
-    TASKS.get(key).loss(logits, CASES[key][1](), {}).backward()
+    TASKS.get(key).loss(trained_on(model, key), CASES[key][1](), {}).backward()
     reached = [n for n, p in model.head(key).named_parameters() if p.grad is not None and p.grad.isfinite().all()]
     assert len(reached) == len(list(model.head(key).parameters()))
     assert any(p.grad is not None and p.grad.any() for p in model.backbone.parameters())
@@ -141,6 +181,7 @@ def test_a_batch_of_two_is_answered_like_two_of_one(key: str) -> None:
             "detection": "scores",
             "segmentation": "confidence",
             "depth": "metres",
+            "scene_graph": "scores",
         }[key]
         torch.testing.assert_close(getattr(single, field), getattr(both[i], field), rtol=1e-3, atol=1e-4)
 
@@ -161,7 +202,7 @@ def test_answers_and_targets_survive_json(key: str) -> None:
 @pytest.mark.parametrize("key", TASKS.names())
 def test_perfect_answers_get_the_perfect_figures(key: str) -> None:
     classes, targets, _, perfect = CASES[key]
-    metric = TASKS.get(key).metric(classes)
+    metric = TASKS.get(key).metric(classes, **METRIC.get(key, {}))
     assert isinstance(metric, Metric)
     metric.update([perfect(t) for t in targets()], targets())
     figures = metric.compute()
@@ -175,7 +216,7 @@ def test_wrong_answers_get_worse_figures_and_merging_equals_one_metric(key: str)
     classes, targets, _, perfect = CASES[key]
     task = TASKS.get(key)
     right, wrong = targets(), list(reversed(targets()))
-    whole, first, second = task.metric(classes), task.metric(classes), task.metric(classes)
+    whole, first, second = (task.metric(classes, **METRIC.get(key, {})) for _ in range(3))
     whole.update([perfect(t) for t in wrong], right)
     first.update([perfect(wrong[0])], right[:1])
     second.update([perfect(wrong[1])], right[1:])
@@ -187,6 +228,6 @@ def test_wrong_answers_get_worse_figures_and_merging_equals_one_metric(key: str)
 
 @pytest.mark.parametrize("key", TASKS.names())
 def test_an_unknown_loss_option_is_refused_by_name(key: str) -> None:
-    logits, _ = small_model(key)(photographs(), key)
+    logits = trained_on(small_model(key), key)
     with pytest.raises(VisgenError, match="no_such_option"):
         TASKS.get(key).loss(logits, CASES[key][1](), {"no_such_option": 1})
