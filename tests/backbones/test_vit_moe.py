@@ -30,6 +30,7 @@ VARIANTS = {
     "patch": {},
     "stem": {"stem": STEM},
     "stem_with_context": {"stem": {**STEM, "fold_norm": False}, "stem_token": True, "position": "sincos"},
+    "stem_maps": {"stem": STEM, "stem_maps": True},
     "all_mlp": {"layout": "all_mlp", "position": "learned", "class_token": True, "token": "class", "layer_scale": 0.1},
     "odd_mlp": {"layout": "odd_mlp", "position": "none", "registers": 2, "token": "mean_norm", "task_embedding": False},
     "dense": {"layout": "dense", "pre_norm": True},
@@ -119,6 +120,24 @@ def test_prefix_then_suffix_is_forward_and_leaves_the_prefix_alone(variant):
         expected = model(x, task)
         assert torch.equal(found.token, expected.token) and torch.equal(found.pyramid[16], expected.pyramid[16])
     assert torch.equal(state.tokens, before)
+
+
+def test_stem_maps_are_the_last_channels_of_the_coarse_levels():
+    model, plain = build(stem=STEM, stem_maps=True).eval(), build(stem=STEM).eval()
+    plain.load_state_dict(model.state_dict())
+    x = images(2, 3, 50, 101)  # padded to 64 x 128: the stem's maps are cut like the tokens
+    found, without = model(x, "depth"), plain(x, "depth")
+    stem = model.stem(torch.nn.functional.pad(x, (0, 27, 0, 14), mode="replicate"))
+    for stride in (16, 32):
+        rows, columns = math.ceil(50 / stride), math.ceil(101 / stride)
+        own = stem[stride].shape[1]
+        assert model.channels[stride] == SMALL["width"] + own
+        last = stem[stride][..., :rows, :columns]
+        torch.testing.assert_close(found.pyramid[stride][:, -own:], last, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.pyramid[stride][:, :-own], without.pyramid[stride])
+    for stride in (4, 8):
+        torch.testing.assert_close(found.pyramid[stride], without.pyramid[stride])
+    torch.testing.assert_close(found.token, without.token)
 
 
 def test_tasks_differ_through_their_routers_alone():

@@ -20,8 +20,10 @@ from visgen.structures import (
     Classification,
     ClassLabel,
     DepthMap,
+    Masks,
     OODLabel,
     OODVerdict,
+    SceneGraph,
     SemanticMap,
     value_from_dict,
 )
@@ -70,6 +72,27 @@ def ood_labels() -> list[OODLabel]:
     return [OODLabel(False), OODLabel(True)]
 
 
+def masks() -> list[Masks]:
+    """The upper half of each of the boxes."""
+    planes = [torch.zeros(len(b), *SIZE, dtype=torch.bool) for b in boxes()]
+    for image, target in zip(planes, boxes(), strict=True):
+        for plane, (x1, y1, x2, y2) in zip(image, target.xyxy.int().tolist(), strict=True):
+            plane[y1 : (y1 + y2) // 2, x1:x2] = True
+    return [Masks(p, b.labels, CLASSES) for p, b in zip(planes, boxes(), strict=True)]
+
+
+RELATIONS = ("on", "under")
+
+
+def scene_graphs() -> list[SceneGraph]:
+    triplets = (torch.tensor([[0, 1, 0], [1, 0, 1]]), torch.zeros(0, 3, dtype=torch.int64))
+    return [SceneGraph(b, t, RELATIONS) for b, t in zip(boxes(), triplets, strict=True)]
+
+
+def related(target: SceneGraph) -> SceneGraph:
+    return replace(target, scores=torch.linspace(0.9, 0.6, len(target)))
+
+
 # Task key -> (classes, targets of a batch of two, type of an answer, target -> the perfect answer).
 CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[[Any], Any]]] = {
     "classification": (CLASSES, class_labels, Classification, certain),
@@ -77,6 +100,7 @@ CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[
     "detection": (CLASSES, boxes, Boxes, scored),
     "depth": ((), depth_maps, DepthMap, lambda target: target),
     "ood": ((), ood_labels, OODVerdict, lambda target: OODVerdict(float(target.is_ood))),
+    "scene_graph": (RELATIONS, scene_graphs, SceneGraph, related),
 }
 PERFECT = {
     "classification": {"top1": 1.0},
@@ -84,7 +108,9 @@ PERFECT = {
     "detection": {"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "AR@100": 1.0},
     "depth": {"AbsRel": 0.0, "RMSE": 0.0, "delta1": 1.0},
     "ood": {"AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0},
+    "scene_graph": {"R@20": 1.0, "mR@20": 1.0},
 }
+METRIC: dict[str, dict[str, Any]] = {"scene_graph": {"objects": CLASSES, "protocol": "sggen"}}
 TRAINED = [key for key in TASKS.names() if TASKS.get(key).is_trained]
 
 
@@ -99,6 +125,12 @@ def small_model(key: str) -> MultiTaskModel:
         task.fit(model.head(key), logits, vectors, [ClassLabel(i % len(CLASSES), CLASSES) for i in range(30)])
         task.calibrate(model.head(key), logits, vectors)
     return model
+
+
+def trained_on(model: MultiTaskModel, key: str) -> Any:
+    """Logits for both photographs, with the queries of training."""
+    queries = TASKS.get(key).training_queries(CASES[key][1](), {"masks": masks()})
+    return model(photographs(), key, None, queries)[0]
 
 
 def photographs() -> Tensor:
@@ -119,7 +151,7 @@ def test_the_loss_falls_when_trained(key: str) -> None:
     losses = []
     # A detector's true scores are the quality of its own boxes, so its loss rises before it falls.
     for _ in range(25 if key == "detection" else 4):
-        logits, _ = model(photographs(), key)
+        logits = trained_on(model, key)
         loss = task.loss(logits, targets(), {})
         assert loss.shape == () and loss.isfinite()
         losses.append(loss.item())
@@ -133,8 +165,7 @@ def test_the_loss_falls_when_trained(key: str) -> None:
 @pytest.mark.parametrize("key", TRAINED)
 def test_every_parameter_of_model_and_head_gets_a_gradient(key: str) -> None:
     model = small_model(key).train()
-    logits, _ = model(photographs(), key)
-    TASKS.get(key).loss(logits, CASES[key][1](), {}).backward()
+    TASKS.get(key).loss(trained_on(model, key), CASES[key][1](), {}).backward()
     reached = [n for n, p in model.head(key).named_parameters() if p.grad is not None and p.grad.isfinite().all()]
     assert len(reached) == len(list(model.head(key).parameters()))
     assert any(p.grad is not None and p.grad.any() for p in model.backbone.parameters())
@@ -164,6 +195,7 @@ def test_a_batch_of_two_is_answered_like_two_of_one(key: str) -> None:
             "segmentation": "confidence",
             "depth": "metres",
             "ood": "score",
+            "scene_graph": "scores",
         }[key]
         torch.testing.assert_close(getattr(single, field), getattr(both[i], field), rtol=1e-3, atol=1e-4)
 
@@ -184,7 +216,7 @@ def test_answers_and_targets_survive_json(key: str) -> None:
 @pytest.mark.parametrize("key", TASKS.names())
 def test_perfect_answers_get_the_perfect_figures(key: str) -> None:
     classes, targets, _, perfect = CASES[key]
-    metric = TASKS.get(key).metric(classes)
+    metric = TASKS.get(key).metric(classes, **METRIC.get(key, {}))
     assert isinstance(metric, Metric)
     metric.update([perfect(t) for t in targets()], targets())
     figures = metric.compute()
@@ -198,7 +230,7 @@ def test_wrong_answers_get_worse_figures_and_merging_equals_one_metric(key: str)
     classes, targets, _, perfect = CASES[key]
     task = TASKS.get(key)
     right, wrong = targets(), list(reversed(targets()))
-    whole, first, second = task.metric(classes), task.metric(classes), task.metric(classes)
+    whole, first, second = (task.metric(classes, **METRIC.get(key, {})) for _ in range(3))
     whole.update([perfect(t) for t in wrong], right)
     first.update([perfect(wrong[0])], right[:1])
     second.update([perfect(wrong[1])], right[1:])
@@ -210,6 +242,6 @@ def test_wrong_answers_get_worse_figures_and_merging_equals_one_metric(key: str)
 
 @pytest.mark.parametrize("key", TRAINED)
 def test_an_unknown_loss_option_is_refused_by_name(key: str) -> None:
-    logits, _ = small_model(key)(photographs(), key)
+    logits = trained_on(small_model(key), key)
     with pytest.raises(VisgenError, match="no_such_option"):
         TASKS.get(key).loss(logits, CASES[key][1](), {"no_such_option": 1})

@@ -126,3 +126,64 @@ def test_stem_weights_do_not_travel_with_the_config(tmp_path):
 def test_refusals(change, message):
     with pytest.raises((ConfigError, UnknownName), match=message):
         build_model({**CONFIG, **change})
+
+
+DETECTORS = {
+    "detection.a": {"task": "detection", "classes": ["cat", "mat"], "options": {"width": 8}},
+    "detection.b": {"task": "detection", "classes": ["car", "road", "sign"], "options": {"width": 8}},
+}
+GRAPH = {"task": "scene_graph", "classes": ["on"], "options": {"width": 16, "state": 8}}
+
+
+def stacked(**change):
+    heads = {"scene_graph": {**GRAPH, **change}, "depth": CONFIG["heads"]["depth"], **DETECTORS}
+    return build_model({"backbone": CONFIG["backbone"], "heads": heads})
+
+
+def test_a_head_stands_on_the_default_head_of_its_task_or_on_the_one_it_names():
+    first, second = stacked(), stacked(on="detection.b")
+    assert (first.below("scene_graph"), second.below("scene_graph")) == ("detection.a", "detection.b")
+    assert first.below("depth") is None and first.below("detection.a") is None
+    assert (first.head("scene_graph").objects, second.head("scene_graph").objects) == (2, 3)
+    # A graph head has experts of its own; it only takes the boxes over.
+    assert second.route("scene_graph") == "scene_graph" and second.route("detection.b") == "detection"
+    assert build_model(second.config()).below("scene_graph") == "detection.b"
+
+
+def test_a_head_is_answered_after_the_one_it_stands_on():
+    torch.manual_seed(0)
+    model = stacked(on="detection.b").eval()
+    images = torch.rand(2, 3, 48, 70)
+    answers = model.predict(images, ["scene_graph"])
+    assert list(answers) == ["scene_graph"]
+    boxes = model.predict(images, ["detection.b"])["detection.b"]
+    for graph, found in zip(answers["scene_graph"], boxes, strict=True):
+        assert graph.size == (48, 70) and graph.boxes.classes == ("car", "road", "sign")
+        have = {tuple(row) for row in found.xyxy.round(decimals=2).tolist()}
+        assert {tuple(row) for row in graph.boxes.xyxy.round(decimals=2).tolist()} <= have
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        (
+            {"scene_graph": GRAPH},
+            "'scene_graph' stands on a head of task 'detection', but `on` is 'None' and .* none of",
+        ),
+        (
+            {**DETECTORS, "scene_graph": {**GRAPH, "on": "detection.c"}},
+            "`on` is 'detection.c' and the model has detection.a, detection.b; add one, or name it under `on`",
+        ),
+        (
+            {**DETECTORS, "depth": CONFIG["heads"]["depth"], "scene_graph": {**GRAPH, "on": "depth"}},
+            "`on` is 'depth' and the model has detection.a",
+        ),
+        (
+            {**DETECTORS, "depth": {**CONFIG["heads"]["depth"], "on": "detection.a"}},
+            "head 'depth' stands on 'detection.a', but task 'depth' reads no other head",
+        ),
+    ],
+)
+def test_refusals_of_heads_without_ground(heads, message):
+    with pytest.raises(ConfigError, match=message):
+        build_model({"backbone": CONFIG["backbone"], "heads": heads})

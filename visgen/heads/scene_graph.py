@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from ..errors import ConfigError
+from ..nn.pair_contact import CONTACT, contact, paste_masks
 from ..nn.pair_geometry import GEOMETRY, pair_geometry, pair_masks
+from .figure import FigureBranch
 from .protocol import HEADS, Features, Head
 from .pyramid_decoder import conv_block, resize_like
 
@@ -20,6 +22,7 @@ __all__ = ["GraphLogits", "GraphQueries", "SceneGraphHead"]
 
 CELLS = 7  # side of what RoIAlign gives
 MASK = 27  # side of the drawing of a pair
+OWN = 5  # numbers of where a box lies
 LEAST = 1e-3  # added to a predicate's share before its logarithm
 
 
@@ -33,6 +36,8 @@ class GraphQueries:
         pairs: Per image, the ordered pairs (m, 2) int64 to score, subject and object index; None takes all.
         scores: Per image, how sure each box is (n,), or None; the head does not read it.
         classes: Names of the box classes; the head does not read them.
+        sizes: (H, W) in pixels of each image inside the batch; None where no image is padded.
+        masks: Per image, the true masks (n, H, W) bool, or None; for the loss, the head does not read them.
     """
 
     xyxy: Sequence[Tensor]
@@ -40,6 +45,8 @@ class GraphQueries:
     pairs: Sequence[Tensor] | None = None
     scores: Sequence[Tensor | None] | None = None
     classes: tuple[str, ...] = ()
+    sizes: Sequence[tuple[int, int]] | None = None
+    masks: Sequence[Tensor | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,41 +58,46 @@ class GraphLogits:
         pairs: Per image, (m, 2) int64.
         edges: Per image, predicate logits (m, P + 1); column 0 is "no relation".
         queries: What was asked.
+        figures: Per image, mask logits (n, s, s) that fill each box, or None from a head without them.
     """
 
     nodes: list[Tensor]
     pairs: list[Tensor]
     edges: list[Tensor]
     queries: GraphQueries
+    figures: list[Tensor] | None = None
 
 
 @HEADS.register("scene_graph")
 class SceneGraphHead(Head):
     """Logits of boxes and of ordered pairs of boxes, for any number of boxes per image.
 
-    A box is seen by RoIAlign on one fused map, a pair by RoIAlign of the union of its boxes plus a drawing of both
-    boxes in union coordinates. Box and pair states then exchange messages: each pair pools its two boxes, each box its
-    pairs, through gates and recurrent units shared by all rounds. Predicates are read from the pair's state, the
-    states of its boxes and how the boxes lie.
+    A box is named from RoIAlign on one fused map, and its figure is told from the ground around it; both need their own
+    loss. A pair is seen through how its boxes lie and how their figures touch. Box and pair states then exchange
+    messages: each pair pools its two boxes, each box its pairs, through gates and recurrent units shared by all rounds.
+    Predicates are read from the pair's state, the states of its boxes and, once more, how they lie and touch.
 
     Args:
         channels, token_dim: See Head.
         outputs: Number P of predicates.
         objects: Number K of box classes.
-        width: Channels of the fused map, a multiple of 8.
+        width: Channels of the fused map at stride 8, a multiple of 16.
         state: Width of the states.
         rounds: Rounds of messages.
         label_width: Width of the class embedding that joins a box's state; 0 leaves labels out, as the source does.
             A box whose class is not given is embedded by its own predicted distribution.
         pixels: False blinds the head: boxes and labels only, the yardstick of what pixels add.
+        figures: Tell figure from ground and read how the figures of a pair touch. Masks are only learnt where samples
+            have them; leave figures out where none has.
+        appearance: Let the pixels of a box, and those of the union of a pair with a drawing of both boxes, join the
+            states, as the source does. It asks for thousands of pictures: with 300 it costs accuracy.
         frequency_bias: Add the logarithm of how often training shows each predicate between these two classes.
-        stride: Of the fused map: 4 or 8.
         dropout: Share of states dropped before the last layer in training.
     Raises:
         ConfigError: An option outside its range.
     Source: Xu et al. 2017, arXiv:1701.02426 (message passing) as re-implemented for Zellers et al. 2018,
-        arXiv:1711.06640 (drawing of the pair, frequency bias). The class embedding, the geometry features, group norm
-        and one shared map are ours.
+        arXiv:1711.06640 (drawing of the pair, frequency bias). The class embedding, the geometry features, figures and
+        their touch, group norm and one shared map are ours.
     """
 
     counts: Tensor
@@ -101,20 +113,25 @@ class SceneGraphHead(Head):
         rounds: int = 3,
         label_width: int = 64,
         pixels: bool = True,
+        figures: bool = True,
+        appearance: bool = False,
         frequency_bias: bool = False,
-        stride: int = 8,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if width % 8 or stride not in (4, 8) or rounds < 0 or label_width < 0:
+        if width % 16 or rounds < 0 or label_width < 0:
             raise ConfigError(
-                f"scene-graph head has width {width}, stride {stride}, rounds {rounds} and label_width {label_width}; "
-                "use a multiple of 8, stride 4 or 8, and 0 or more."
+                f"scene-graph head has width {width}, rounds {rounds} and label_width {label_width}; use a multiple "
+                "of 16, and 0 or more."
             )
-        if not pixels and label_width == 0:
-            raise ConfigError("a scene-graph head without pixels needs label_width above 0: it would know no class.")
-        self.objects, self.stride, self.rounds, self.frequency_bias = objects, stride, rounds, frequency_bias
-        self.pixels = pixels
+        if label_width == 0 and not (pixels and appearance):
+            raise ConfigError(
+                "a scene-graph head without appearance needs label_width above 0: it would know no class."
+            )
+        self.objects, self.rounds, self.frequency_bias = objects, rounds, frequency_bias
+        self.pixels, self.appearance = pixels, pixels and appearance
+        self.embed = nn.Linear(objects, label_width, bias=False) if label_width else None
+        self.figure: FigureBranch | None = None
         if pixels:
             self.lateral16 = nn.Conv2d(channels[16], width, 1)
             self.context = nn.Linear(token_dim, width)
@@ -122,6 +139,10 @@ class SceneGraphHead(Head):
             self.lateral4 = nn.Conv2d(channels[4], width, 1)
             self.fuse = conv_block(width, width)
             self.node_roi = _roi_encoder(width, state)
+            self.guess = nn.Linear(state, objects)
+            if figures:
+                self.figure = FigureBranch({8: width, 4: channels[4]}, label_width + OWN)
+        if self.appearance:
             self.edge_roi = _roi_encoder(width, state)
             self.draw = nn.Sequential(
                 nn.Conv2d(2, width // 2, 7, stride=2, padding=3),
@@ -131,15 +152,15 @@ class SceneGraphHead(Head):
                 nn.Conv2d(width // 2, width, 3, padding=1),
                 nn.ReLU(inplace=True),
             )
-            self.guess = nn.Linear(state, objects)
-        self.embed = nn.Linear(objects, label_width, bias=False) if label_width else None
-        self.node_in = nn.Linear((state if pixels else 0) + label_width + 5, state)
-        self.edge_in = nn.Linear((state if pixels else 0) + GEOMETRY, state)
+        seen = state if self.appearance else 0
+        lie = GEOMETRY + (CONTACT if self.figure is not None else 0)
+        self.node_in = nn.Linear(seen + label_width + OWN, state)
+        self.edge_in = nn.Linear(seen + lie, state)
         self.node_unit, self.edge_unit = nn.GRUCell(state, state), nn.GRUCell(state, state)
         self.gates = nn.ModuleList(nn.Linear(2 * state, 1) for _ in range(4))
         self.dropout = nn.Dropout(dropout)
         self.refine = nn.Linear(state, objects)
-        self.mix = nn.Linear(3 * state + GEOMETRY, state)
+        self.mix = nn.Linear(3 * state + lie, state)
         self.predicate = nn.Linear(state, outputs + 1)
         self.register_buffer("counts", torch.zeros(objects, objects, outputs + 1, dtype=torch.int32))
 
@@ -161,13 +182,15 @@ class SceneGraphHead(Head):
         ends = torch.cat([p.to(device) + start for p, start in zip(pairs, first, strict=True)])  # (M, 2) into all boxes
         counts = [len(p) for p in pairs]
         image = torch.repeat_interleave(torch.arange(len(sizes), device=device), torch.tensor(sizes, device=device))
-        full = _picture_size(features)
-        nodes, edges = self._states(features, queries, boxes, ends, image, full)
+        whole = tuple(4 * n for n in features.pyramid[4].shape[-2:])
+        full = torch.tensor(queries.sizes or [whole] * len(sizes), dtype=torch.float32, device=device)  # (B, 2)
+        nodes, edges, figures = self._states(features, queries, boxes, ends, image, full)
         return GraphLogits(
             list(nodes.float().split(sizes)),
             [p.to(device) for p in pairs],
             list(edges.float().split(counts)),
             queries,
+            None if figures is None else list(figures.split(sizes)),
         )
 
     def _states(
@@ -177,19 +200,19 @@ class SceneGraphHead(Head):
         boxes: Tensor,
         ends: Tensor,
         image: Tensor,
-        full: tuple[int, int],
-    ) -> tuple[Tensor, Tensor]:
+        full: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         subject, target = ends.unbind(1)
         lie = pair_geometry(boxes, ends, image, full)  # (M, GEOMETRY)
-        own = _box_geometry(boxes, full)
-        node_parts, edge_parts = [own], [lie]
+        own = _box_geometry(boxes, full[image])  # (n, OWN)
+        seen_nodes, seen_edges = [], []
         guessed = boxes.new_zeros(len(boxes), self.objects)
         if self.pixels:
             fused = self._fused(features)
-            seen = self.node_roi(_pool(fused, boxes, image, self.stride))
-            node_parts.append(seen)
-            edge_parts.append(self._pair_features(fused, boxes, ends, image))
+            seen = self.node_roi(_pool(fused, boxes, image))
             guessed = self.guess(seen)
+            if self.appearance:
+                seen_nodes, seen_edges = [seen], [self._pair_features(fused, boxes, ends, image)]
         known = torch.cat(
             [
                 boxes.new_full((len(x),), -1).long() if labels is None else labels.to(boxes.device)
@@ -202,8 +225,12 @@ class SceneGraphHead(Head):
             F.one_hot(known.clamp(min=0), self.objects).to(torch.float32),
             guessed.detach().float().softmax(1),
         )
-        if self.embed is not None:
-            node_parts.append(self.embed(belief))
+        told = own if self.embed is None else torch.cat([own, self.embed(belief).float()], dim=1)
+        figures = None
+        if self.figure is not None:
+            figures = self.figure({8: fused, 4: features.pyramid[4]}, boxes, image, told)
+            lie = torch.cat([lie, _touch(figures, boxes, ends)], dim=1)
+        node_parts, edge_parts = [*seen_nodes, told], [*seen_edges, lie]
         node = torch.relu(self.node_in(torch.cat([p.float() for p in node_parts], dim=1)))
         edge = torch.relu(self.edge_in(torch.cat([p.float() for p in edge_parts], dim=1)))
         node = self.node_unit(node.float(), torch.zeros_like(node))
@@ -219,7 +246,7 @@ class SceneGraphHead(Head):
             logits = logits + (share[label[subject], label[target]] + LEAST).log()
         # Where the class is given, its state knows it, so only what the pixels say is scored as a guess.
         classes = guessed + torch.where(is_known[:, None], 0.0, 1.0) * self.refine(self.dropout(node))
-        return classes, logits
+        return classes, logits, figures
 
     def _exchange(self, node: Tensor, edge: Tensor, subject: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """One round of messages, all from the old states."""
@@ -238,11 +265,7 @@ class SceneGraphHead(Head):
         x = x + self.context(features.token.to(x.dtype))[:, :, None, None]
         x = resize_like(x, pyramid[8]) + self.lateral8(pyramid[8])
         fine = self.lateral4(pyramid[4])
-        if self.stride == 4:
-            x = resize_like(x, fine) + fine
-        else:
-            x = x + F.avg_pool2d(fine, 2, ceil_mode=True, count_include_pad=False)
-        return self.fuse(x)
+        return self.fuse(x + F.avg_pool2d(fine, 2, ceil_mode=True, count_include_pad=False))
 
     def _pair_features(self, fused: Tensor, boxes: Tensor, ends: Tensor, image: Tensor) -> Tensor:
         subject, target = ends.unbind(1)
@@ -250,8 +273,7 @@ class SceneGraphHead(Head):
         low, high = torch.minimum(subject, target), torch.maximum(subject, target)
         code, back = torch.unique(low * len(boxes) + high, return_inverse=True)
         a, b = boxes[code // max(len(boxes), 1)], boxes[code % max(len(boxes), 1)]
-        union = torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=1)
-        pooled = _pool(fused, union, image[code // max(len(boxes), 1)], self.stride)
+        pooled = _pool(fused, _union(a, b), image[code // max(len(boxes), 1)])
         drawn = self.draw(pair_masks(boxes[subject], boxes[target], MASK) - 0.5)
         return self.edge_roi(pooled[back] + drawn.to(pooled.dtype))
 
@@ -275,20 +297,29 @@ def _roi_encoder(width: int, state: int) -> nn.Sequential:
     )
 
 
-def _pool(fused: Tensor, boxes: Tensor, image: Tensor, stride: int) -> Tensor:
+def _pool(fused: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
     """RoIAlign (n, C, 7, 7) of boxes in pixels; the operator has no 16-bit form on every device."""
     rows = torch.cat([image[:, None].to(torch.float32), boxes], dim=1)
-    return roi_align(fused.float(), rows, CELLS, 1.0 / stride, sampling_ratio=2, aligned=True)
+    return roi_align(fused.float(), rows, CELLS, 1.0 / 8, sampling_ratio=2, aligned=True)
 
 
-def _box_geometry(boxes: Tensor, full: tuple[int, int]) -> Tensor:
-    """(n, 5): centre, width and height as shares of the picture, and the root of the area share."""
-    scale = boxes.new_tensor([full[1], full[0]])
+def _union(a: Tensor, b: Tensor) -> Tensor:
+    """The smallest boxes (M, 4) around two each."""
+    return torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=1)
+
+
+def _touch(figures: Tensor, boxes: Tensor, ends: Tensor) -> Tensor:
+    """(M, CONTACT): how the figures of each pair touch. What relations want does not bend the masks."""
+    shapes = torch.sigmoid(figures.detach())
+    subject, target = ends.unbind(1)
+    a, b = boxes[subject], boxes[target]
+    union = _union(a, b)
+    return contact(paste_masks(shapes[subject], a, union, MASK), paste_masks(shapes[target], b, union, MASK))
+
+
+def _box_geometry(boxes: Tensor, full: Tensor) -> Tensor:
+    """(n, OWN): centre, width and height as shares of the picture (n, 2), and the root of the area share."""
+    scale = full.flip(1)
     side = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0) / scale
     centre = (boxes[:, 2:] + boxes[:, :2]) / 2 / scale
     return torch.cat([centre, side, side.prod(1, keepdim=True).sqrt()], dim=1)
-
-
-def _picture_size(features: Features) -> tuple[int, int]:
-    height, width = features.pyramid[4].shape[-2:]
-    return 4 * int(height), 4 * int(width)

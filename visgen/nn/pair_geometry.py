@@ -11,7 +11,7 @@ GEOMETRY = 24
 TINY = 1e-6
 
 
-def pair_geometry(boxes: Tensor, ends: Tensor, image: Tensor, size: tuple[int, int]) -> Tensor:
+def pair_geometry(boxes: Tensor, ends: Tensor, image: Tensor, sizes: Tensor) -> Tensor:
     """Describe ordered pairs by numbers of about unit size.
 
     Offsets and gaps are relative to the boxes' own size, so that they do not depend on the picture's; ranks say how
@@ -21,7 +21,7 @@ def pair_geometry(boxes: Tensor, ends: Tensor, image: Tensor, size: tuple[int, i
         boxes: Corners (n, 4) in pixels.
         ends: Pairs (M, 2) int64 into `boxes`, subject and object; both of one image.
         image: Image (n,) int64 of each box.
-        size: (H, W) of the pictures.
+        sizes: (B, 2) float32, height and width of each image.
     Returns:
         (M, GEOMETRY) float32: centre offset over the mean side (2) and over the picture (2); log ratios of width,
         height and area (3); IoU, intersection over each area (3); signed gap along x and y over the mean side (2),
@@ -34,7 +34,7 @@ def pair_geometry(boxes: Tensor, ends: Tensor, image: Tensor, size: tuple[int, i
     sc, oc = (s[:, :2] + s[:, 2:]) / 2, (o[:, :2] + o[:, 2:]) / 2
     ss, os = (s[:, 2:] - s[:, :2]).clamp(min=1), (o[:, 2:] - o[:, :2]).clamp(min=1)
     mean = (ss + os) / 2
-    scale = boxes.new_tensor([size[1], size[0]])
+    scale = sizes[image[ends[:, 0]]].flip(1)  # (M, 2), width and height
     shared = torch.minimum(s[:, 2:], o[:, 2:]) - torch.maximum(s[:, :2], o[:, :2])  # below 0 where there is a gap
     inter = shared.clamp(min=0).prod(1)
     area_s, area_o = ss.prod(1), os.prod(1)
@@ -48,7 +48,7 @@ def pair_geometry(boxes: Tensor, ends: Tensor, image: Tensor, size: tuple[int, i
         -shared / mean,
         shared.clamp(min=0) / torch.minimum(ss, os),
         torch.stack([(s[:, 3] - o[:, 1]) / mean[:, 1], (s[:, 3] - o[:, 3]) / mean[:, 1]], dim=1),
-        torch.stack([area_s.sqrt(), area_o.sqrt()], dim=1) / scale.prod().sqrt(),
+        torch.stack([area_s.sqrt(), area_o.sqrt()], dim=1) / scale.prod(1, keepdim=True).sqrt(),
         _nearness(boxes, image, ends),
         torch.log(torch.bincount(image, minlength=1)[image[ends[:, 0]]].to(torch.float32))[:, None] / 3,
         torch.ones_like(area_s)[:, None],

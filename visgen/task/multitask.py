@@ -96,7 +96,7 @@ class MultiTaskObjective:
             features = self.model.backbone.suffix(state, self.model.route(head))
             if features.extras.get("routing"):
                 statistics.append(features.extras["routing"])
-            queries = TASKS.get(task).training_queries(targets)
+            queries = TASKS.get(task).training_queries(targets, batch.targets)
             logits, _ = self.model(batch.images, head, features, queries)
             if queries is None and len(labelled) < len(targets):
                 logits, targets = logits[labelled], [targets[i] for i in labelled]

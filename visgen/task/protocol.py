@@ -112,8 +112,13 @@ class Task:
         """Constructor options of the head that follow from the head below it."""
         return {}
 
-    def training_queries(self, targets: Sequence[Any]) -> Any:
-        """What the head is given beside the features in training; None for nothing."""
+    def training_queries(self, targets: Sequence[Any], beside: Mapping[str, Sequence[Any]] | None = None) -> Any:
+        """What the head is given beside the features in training; None for nothing.
+
+        Args:
+            targets: One typed value per image, None where it has none.
+            beside: All targets of the batch by key, where the task learns from others too ("masks").
+        """
         return None
 
     def queries(

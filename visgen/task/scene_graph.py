@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ..data import triplet_counts
 from ..errors import DataError
+from ..heads.figure import figure_targets
 from ..heads.scene_graph import GraphLogits, GraphQueries, all_pairs
 from ..losses import edge_loss, edge_targets
 from ..metrics import SceneGraphMetric
 from ..options import build_options
-from ..structures import Boxes, SceneGraph, pairwise_iou
+from ..structures import Boxes, Masks, SceneGraph, pairwise_iou
 from .protocol import TASKS, HeadSpec, Task
 
 __all__ = ["SceneGraphLossOptions", "SceneGraphTask"]
@@ -35,18 +36,21 @@ class SceneGraphLossOptions:
     Attributes:
         norm: How edges are normalised, see `visgen.losses.edge_loss`.
         node_weight: Weight of the mean cross entropy of the box classes; 0 for a head without pixels.
+        figure_weight: Weight of the mean cross entropy of the cells of masks, over the boxes that have a true one.
     """
 
     norm: str = "dnorm"
     node_weight: float = 1.0
+    figure_weight: float = 1.0
 
 
 class SceneGraphTask(Task):
     """Targets and answers are SceneGraph; the boxes come from a detection head, or from the target under a protocol.
 
     In training the head is given the true boxes, mostly with their labels and sometimes without, so that it learns both
-    to rely on labels and to do without. In use, an answer holds the `KEPT` best triplets; every pair with every
-    predicate competes, and `SceneGraph.constrained` leaves one predicate per pair.
+    to rely on labels and to do without. Where a sample has "masks" in step with the boxes, the head's masks learn from
+    them. In use, an answer holds the `KEPT` best triplets; every pair with every predicate competes, and
+    `SceneGraph.constrained` leaves one predicate per pair.
     """
 
     key = "scene_graph"
@@ -70,24 +74,22 @@ class SceneGraphTask(Task):
         ids = {name: i for i, name in enumerate(below.classes)}
         table = torch.zeros(len(below.classes), len(below.classes), len(predicates) + 1, dtype=torch.int32)
         for source in sources:
+            table[..., 0] += _pairs_without(source, ids)
             for (subject, predicate, target), count in triplet_counts(source).items():
-                if subject not in ids or target not in ids:
-                    raise DataError(
-                        f"source '{source.name}' relates '{subject}' and '{target}', but the detection head below "
-                        f"knows {len(ids)} other classes; let the reader bring the boxes into that label set."
-                    )
                 table[ids[subject], ids[target], predicates.index(predicate) + 1] += count
-            table[..., 0] += _pairs_without(source, ids, len(ids))
         head.learn_counts(table)
 
-    def training_queries(self, targets: Sequence[SceneGraph | None]) -> GraphQueries:
+    def training_queries(
+        self, targets: Sequence[SceneGraph | None], beside: Mapping[str, Sequence[Any]] | None = None
+    ) -> GraphQueries:
         xyxy, labels, pairs = [], [], []
         for target in targets:
             xyxy.append(torch.zeros(0, 4) if target is None else target.boxes.xyxy)
             given = target is not None and bool(torch.rand(()) < LABELLED)
             labels.append(target.boxes.labels if given else None)  # type: ignore[union-attr]
             pairs.append(torch.zeros(0, 2, dtype=torch.int64) if target is None else _training_pairs(target))
-        return GraphQueries(xyxy, labels, pairs)
+        masks = (beside or {}).get("masks") or [None] * len(targets)
+        return GraphQueries(xyxy, labels, pairs, masks=[_own_masks(*pair) for pair in zip(targets, masks, strict=True)])
 
     def loss(
         self, logits: GraphLogits, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
@@ -106,6 +108,8 @@ class SceneGraphTask(Task):
         total = edge_loss(torch.cat(edges), torch.cat(wanted), chosen.norm, weighted)
         if chosen.node_weight and sum(map(len, nodes)):
             total = total + chosen.node_weight * F.cross_entropy(torch.cat(nodes), torch.cat(names))
+        if chosen.figure_weight and logits.figures is not None:
+            total = total + chosen.figure_weight * _figure_loss(logits)
         return total
 
     def queries(
@@ -121,6 +125,7 @@ class SceneGraphTask(Task):
             [None if protocol == "sgcls" else one.labels for one in boxes],
             scores=[None if protocol else one.scores for one in boxes],
             classes=boxes[0].classes if boxes else (),
+            sizes=[(int(h), int(w)) for h, w in valid],
         )
 
     def decode(
@@ -150,6 +155,32 @@ class SceneGraphTask(Task):
             if p > 0
         }
         return {"objects": below.classes, "counts": counts}
+
+
+def _own_masks(target: SceneGraph | None, masks: Masks | None) -> Tensor | None:
+    """The masks (n, H, W) of the boxes of a graph."""
+    if target is None or masks is None:
+        return None
+    if len(masks) != len(target.boxes):
+        raise DataError(
+            f"a scene graph has {len(target.boxes)} boxes but {len(masks)} masks; they must be in step: let the graph "
+            "share the boxes of 'detection'."
+        )
+    return masks.masks
+
+
+def _figure_loss(logits: GraphLogits) -> Tensor:
+    """Mean cross entropy of the cells of all masks that are known; zero with a gradient where none is."""
+    found = logits.figures or []
+    known = [i for i, masks in enumerate(logits.queries.masks or []) if masks is not None and len(masks)]
+    if not known:
+        return torch.cat(found).sum() * 0.0
+    device = found[0].device
+    wanted = [
+        figure_targets(logits.queries.masks[i].to(device), logits.queries.xyxy[i].to(device))  # type: ignore[index,union-attr]
+        for i in known
+    ]
+    return F.binary_cross_entropy_with_logits(torch.cat([found[i] for i in known]), torch.cat(wanted))
 
 
 def _training_pairs(target: SceneGraph) -> Tensor:
@@ -190,14 +221,20 @@ def _decode_one(
     return SceneGraph.from_pairs(boxes, logits.pairs[index], probabilities, predicates).top(KEPT)
 
 
-def _pairs_without(source: Any, ids: Mapping[str, int], classes: int) -> Tensor:
+def _pairs_without(source: Any, ids: Mapping[str, int]) -> Tensor:
     """Count the ordered pairs of overlapping boxes without a relation, by their classes (K, K), each plus one.
 
     Source: the background count of Zellers et al. 2018, arXiv:1711.06640.
     """
-    table = torch.ones(classes, classes, dtype=torch.int32)
+    table = torch.ones(len(ids), len(ids), dtype=torch.int32)
     for index in range(len(source)):
         graph = source.graph_of(index) if hasattr(source, "graph_of") else source[index].targets["scene_graph"]
+        for name in graph.boxes.classes:
+            if name not in ids:
+                raise DataError(
+                    f"source '{source.name}' has the class '{name}', but the detection head below knows {len(ids)} "
+                    "others; let the reader bring the boxes into that label set."
+                )
         place = torch.tensor([ids[name] for name in graph.boxes.classes])
         pairs = all_pairs(len(graph.boxes))
         count = len(graph.boxes)

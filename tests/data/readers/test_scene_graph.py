@@ -148,3 +148,77 @@ def test_the_size_may_be_left_to_the_picture(graph_set):
     assert source.graph_of(0).size == (40, 48) and torch.equal(
         source.graph_of(0).triplets, source[0].targets["scene_graph"].triplets
     )
+
+
+@pytest.fixture
+def coco_masks(tmp_path):
+    """A COCO json with a mask for each box of the first image, in another order and rounded, and one box more."""
+    boxes = {"hat": [14, 5, 5, 4], "zebra": [0, 0, 9, 9], "horse": [10, 20, 30, 15.4], "person": [12, 5, 10, 20]}
+    names = ["person", "zebra", "horse", "hat"]
+    rows = []
+    for i, (name, (x, y, w, h)) in enumerate(boxes.items()):
+        polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        row = {"id": i, "image_id": 11, "category_id": names.index(name) + 1, "bbox": [x, y, w, h], "iscrowd": 0}
+        rows.append({**row, "segmentation": polygon})
+    data = {
+        "images": [{"id": 11, "file_name": "a.png", "height": 40, "width": 48}],
+        "annotations": rows,
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(names)],
+    }
+    file = tmp_path / "instances.json"
+    file.write_text(json.dumps(data))
+    return file
+
+
+def test_masks_of_a_coco_json_are_in_step_with_the_boxes(graph_set, coco_masks):
+    source = build_source(f"scene-graph:{graph_set}", masks=str(coco_masks), targets=["scene_graph"])
+    assert source.heads == {"scene_graph": "scene_graph.rides"}
+    assert source.left_out["images without masks"] == 1
+    sample = source[0]
+    graph, masks = sample.targets["scene_graph"], sample.targets["masks"]
+    assert graph.boxes is sample.targets["detection"]
+    assert masks.names == graph.boxes.names == ("horse", "person", "hat")
+    for mask, (x1, y1, x2, y2) in zip(masks.masks, graph.boxes.xyxy.round().int().tolist(), strict=True):
+        wanted = torch.zeros(40, 48, dtype=torch.bool)
+        wanted[y1:y2, x1:x2] = True
+        assert (mask ^ wanted).sum() <= wanted.sum() * 0.2
+    assert set(source[1].targets) == {"scene_graph"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["annotations"][3]["bbox"].__setitem__(2, 20),
+        lambda data: data["annotations"].pop(0),
+        lambda data: data["annotations"][0].update(segmentation=[]),
+        lambda data: data["images"][0].update(has_masks=False),
+        lambda data: data["images"][0].update(width=50),
+        lambda data: data["images"][0].update(id=12) or [a.update(image_id=12) for a in data["annotations"]],
+    ],
+)
+def test_an_image_of_which_a_box_has_no_mask_has_none(graph_set, coco_masks, change):
+    data = json.loads(coco_masks.read_text())
+    change(data)
+    coco_masks.write_text(json.dumps(data))
+    source = build_source(f"scene-graph:{graph_set}", masks=str(coco_masks), targets=["scene_graph"])
+    assert set(source[0].targets) == {"scene_graph"}
+    assert source.left_out["images without masks"] == 2
+
+
+def test_into_takes_over_a_wider_label_set(graph_set, coco_masks):
+    source = build_source(f"scene-graph:{graph_set}", into=str(coco_masks))
+    assert source.classes["detection"] == ("person", "zebra", "horse", "hat")
+    boxes = source[0].targets["scene_graph"].boxes
+    assert boxes.names == ("horse", "person", "hat") and boxes.labels.tolist() == [2, 0, 3]
+    assert source.graph_of(0).boxes.classes == source.classes["detection"]
+
+
+def test_into_refusals(graph_set, coco_masks, tmp_path):
+    data = json.loads(coco_masks.read_text())
+    data["categories"] = [c for c in data["categories"] if c["name"] != "horse"]
+    data["categories"][0]["name"] = "hors"
+    coco_masks.write_text(json.dumps(data))
+    with pytest.raises(DataError, match="has the class 'person', which is not one of the 3 categories of .*instances"):
+        build_source(f"scene-graph:{graph_set}", into=str(coco_masks))
+    with pytest.raises(DataError, match=r"into is '.*none.json', which gives no categories \(.*\); name a COCO json"):
+        build_source(f"scene-graph:{graph_set}", into=str(tmp_path / "none.json"))

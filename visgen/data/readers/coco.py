@@ -151,6 +151,11 @@ class Coco:
         }
         return Sample(pixels, targets, meta)
 
+    def boxes_of(self, index: int) -> Boxes:
+        """Give the boxes of an image from the json alone, at the size that it lists."""
+        record = self.records[index]
+        return self._boxes(self.rows[index], (int(record["height"]), int(record["width"])))
+
     def targets_of(self, index: int) -> tuple[Boxes, Masks]:
         """Give boxes and masks of an image from the json alone, at the size that it lists."""
         record, rows = self.records[index], self.rows[index]

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ...errors import DataError, nearest
+from ...structures import Boxes, Masks, pairwise_iou
+from ..sample import Sample
 from ..source import READERS, MissingSplit
+from .coco import Coco
 from .files import check_names
 from .graph_images import GraphImages, GraphRecord
 
 __all__ = ["SceneGraphJson"]
+
+SAME = 0.9  # IoU from which two boxes are one: boxes of either file are rounded
 
 
 class SceneGraphJson(GraphImages):
@@ -35,6 +41,9 @@ class SceneGraphJson(GraphImages):
         targets: Which of "detection" and "scene_graph" samples carry.
         into: A COCO json whose categories become the box classes, in the order of their ids, so that the set can stand
             on a detector of that label set; every class of this set must be among them.
+        masks: A COCO json with segmentations of the same pictures. Samples of which every box has its own there (same
+            class, an IoU of at least 0.9) then carry "masks" and, whatever `targets` says, "detection", in step with
+            the boxes of the graph; the others are counted in `left_out`.
     Raises:
         ConfigError: An unknown target.
         DataError: Missing files, or records that break the format; the message names file and image.
@@ -48,6 +57,7 @@ class SceneGraphJson(GraphImages):
         name: str = "",
         targets: Sequence[str] = ("detection", "scene_graph"),
         into: str = "",
+        masks: str = "",
     ) -> None:
         self.file = _find_json(Path(path), split)
         data = _read_json(self.file)
@@ -63,6 +73,34 @@ class SceneGraphJson(GraphImages):
             self.add(self._read(image))
         if not self.records:
             raise DataError(f"{self.file} lists 0 images; give it at least one.")
+        self._coco: Coco | None = None
+        if masks:
+            self._find_masks(Path(masks))
+
+    def _find_masks(self, file: Path) -> None:
+        """Note, for each image, its place in the COCO json and the annotation of each of its boxes."""
+        self._coco = Coco(file, images=".")  # pictures come from this set, so any folder serves
+        places = {str(record["id"]): i for i, record in enumerate(self._coco.records)}
+        self._matches: dict[Any, tuple[int, torch.Tensor]] = {}
+        for index, record in enumerate(self.records):
+            place = places.get(str(record.id))
+            match = (
+                None if place is None or record.size is None else _match(self.graph_of(index).boxes, self._coco, place)
+            )
+            if place is not None and match is not None:
+                self._matches[record.id] = (place, match)
+        self.left_out["images without masks"] = len(self.records) - len(self._matches)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        record = self.records[index]
+        if self._coco is None or record.id not in self._matches:
+            return sample
+        place, match = self._matches[record.id]
+        found = self._coco.targets_of(place)[1].select(match)
+        boxes = sample.targets.get("detection") or sample.targets["scene_graph"].boxes
+        masks = Masks(found.masks, boxes.labels, boxes.classes)
+        return sample.replace(targets={"detection": boxes, "masks": masks, **sample.targets})
 
     def _read(self, image: Mapping[str, Any]) -> GraphRecord:
         where = f"{self.file}: image {image.get('id')}"
@@ -104,6 +142,25 @@ class SceneGraphJson(GraphImages):
 
 
 READERS.register("scene-graph")(SceneGraphJson)
+
+
+def _match(boxes: Boxes, coco: Coco, place: int) -> torch.Tensor | None:
+    """The annotation (n,) int64 of each box in an image of a COCO set; None unless each has its own with a mask."""
+    record, rows = coco.records[place], coco.rows[place]
+    if not record.get("has_masks", True) or not all(row.get("segmentation") for row in rows):
+        return None
+    size = (int(record.get("height", 0)), int(record.get("width", 0)))
+    if size != boxes.size:
+        return None
+    if len(boxes) == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    theirs = coco.boxes_of(place)
+    if len(theirs) == 0:
+        return None
+    alike = torch.tensor([[a == b for b in theirs.names] for a in boxes.names])
+    best = pairwise_iou(boxes.xyxy, theirs.xyxy).masked_fill(~alike, 0.0).max(dim=1)
+    own = len(set(best.indices.tolist())) == len(boxes)
+    return best.indices if own and bool((best.values >= SAME).all()) else None
 
 
 def _lookup(known: Mapping[str, int], name: Any, kind: str, where: str) -> int:

@@ -1,0 +1,71 @@
+"""Masks pasted into another frame and how they touch, worked by hand."""
+
+import pytest
+import torch
+
+from visgen.nn.pair_contact import CONTACT, contact, paste_masks
+
+
+def test_a_mask_in_the_frame_of_its_own_box_is_itself():
+    masks = torch.rand(3, 6, 6)
+    box = torch.tensor([[3.0, 7, 40, 29], [0.0, 0, 5, 90], [10.0, 10, 11, 11]])
+    torch.testing.assert_close(paste_masks(masks, box, box, 6), masks, rtol=1e-4, atol=1e-4)
+
+
+def test_a_mask_in_a_larger_frame_by_hand():
+    mask = torch.tensor([[[1.0, 0.0], [0.5, 0.25]]])
+    drawn = paste_masks(mask, torch.tensor([[2.0, 0, 4, 4]]), torch.tensor([[0.0, 0, 4, 4]]), 4)
+    # Cells of 1 x 1 pixels; the box covers the right two columns. Its cells are 1 x 2 pixels.
+    rows = [[1.0, 0.0], [0.875, 0.0625], [0.625, 0.1875], [0.5, 0.25]]
+    torch.testing.assert_close(drawn, torch.tensor([[[0.0, 0.0, *row] for row in rows]]), rtol=0, atol=1e-5)
+
+
+def test_boxes_without_area_stay_finite():
+    flat = torch.tensor([[5.0, 5, 5, 5]])
+    assert paste_masks(torch.ones(1, 4, 4), flat, flat, 8).isfinite().all()
+    assert contact(torch.zeros(1, 8, 8), torch.zeros(1, 8, 8)).eq(0).all()
+    assert contact(torch.zeros(0, 8, 8), torch.zeros(0, 8, 8)).shape == (0, CONTACT)
+
+
+def planes(*cells):
+    """Two 4 x 4 planes; "s" marks the subject, "o" the object, "b" both."""
+    rows = [list(row) for row in cells]
+    return [torch.tensor([[[float(c in marks) for c in row] for row in rows]]) for marks in ({"s", "b"}, {"o", "b"})]
+
+
+def test_standing_on_something():
+    found = contact(*planes(".s..", ".s..", "oooo", "oooo"))[0]
+    # left, right, above, below of the subject, then of the object
+    wanted = [0, 0, 0, 1.0, 0, 0, 0.25, 0]
+    wanted += [0, 0]  # no cell is shared
+    wanted += [0.5, 3 / 8]  # one of two, and three of eight cells border the other
+    wanted += [1.0]
+    assert found.tolist() == pytest.approx(wanted)
+
+
+def test_lying_inside_something():
+    found = contact(*planes("oooo", "obbo", "obbo", "oooo"))[0].tolist()
+    assert found[:4] == [1.0] * 4
+    assert found[4:8] == [0.0] * 4
+    assert found[8:] == pytest.approx([1.0, 0.25, 1.0, 1.0, 1.0])
+
+
+def test_apart():
+    assert contact(*planes("s...", "....", "...o", "...o"))[0].eq(0).all()
+
+
+def test_the_other_order_swaps_the_halves():
+    torch.manual_seed(0)
+    one, two = torch.rand(5, 9, 9), torch.rand(5, 9, 9)
+    forth, back = contact(one, two), contact(two, one)
+    torch.testing.assert_close(forth[:, :4], back[:, 4:8])
+    torch.testing.assert_close(forth[:, 8:10], back[:, [9, 8]])
+    torch.testing.assert_close(forth[:, 10:12], back[:, [11, 10]])
+
+
+def test_mirrored_masks_swap_left_and_right():
+    torch.manual_seed(0)
+    one, two = torch.rand(5, 9, 9), torch.rand(5, 9, 9)
+    mirrored = contact(one.flip(2), two.flip(2))
+    order = [1, 0, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11, 12]
+    torch.testing.assert_close(mirrored, contact(one, two)[:, order])
