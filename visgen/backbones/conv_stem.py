@@ -34,9 +34,7 @@ class ConvStemConfig:
         final_conv: Append the model's last 1x1 convolution (`conv_head`, `bn2`) to the stride-32 map, where it
             has one.
         layer_norm: Normalise the maps at strides 4, 8 and 16 over their channels, with a learned scale, so that
-            decoders read values of known size; the stride-32 map stays as the model was trained to give it.
-        norm_scale: The scale that `layer_norm` starts from. Larger values let the layers that read the maps learn
-            faster under Adam, whose steps do not grow with the size of their input.
+            decoders read values of unit size; the stride-32 map stays as the model was trained to give it.
     """
 
     name: str = "mobilenetv2_100"
@@ -49,7 +47,6 @@ class ConvStemConfig:
     fold_norm: bool = False
     final_conv: bool = False
     layer_norm: bool = False
-    norm_scale: float = 1.0
 
 
 def load_timm_weights(model: nn.Module, path: str | Path) -> None:
@@ -143,8 +140,6 @@ class ConvStem(nn.Module):
         self.norms = nn.ModuleDict(
             {str(s): LayerNorm2d(self.channels[s]) for s in STRIDES[:-1]} if config.layer_norm else {}
         )
-        for norm in self.norms.values():
-            nn.init.constant_(norm.weight, config.norm_scale)  # type: ignore[arg-type]
         for name, parameter in self.net.named_parameters():
             if config.freeze and name.startswith(tuple(config.freeze)):
                 parameter.requires_grad_(False)
