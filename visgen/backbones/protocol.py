@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -37,6 +38,10 @@ class Backbone(nn.Module):
     def suffix(self, state: Any, task: str | Tensor | None = None) -> Features:
         """Finish the features of one task (a name, or an int64 tensor (B,) of task indices) from `prefix`."""
         raise NotImplementedError(f"{type(self).__name__} must define suffix(state, task).")
+
+    def suffixes(self, state: Any, tasks: Sequence[str]) -> dict[str, Features]:
+        """Finish the features of several tasks from one `prefix`; a subclass may do it in one pass."""
+        return {task: self.suffix(state, task) for task in tasks}
 
     def forward(self, images: Tensor, task: str | Tensor | None = None, text: Any = None) -> Features:
         """Give the Features of `images` for `task`; `text` is for backbones that read an instruction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,7 +178,23 @@ class ViTMoE(Backbone):
             collect: Record the experts of every token, also without gradients.
             generator: Source of routing noise in training; the global one when None.
         """
-        x = state.tokens
+        x, routing = self._through_experts(state.tokens, task, collect, generator)
+        return self._features(x, state, routing)
+
+    def suffixes(self, state: PrefixState, tasks: Sequence[str]) -> dict[str, Features]:
+        """Finish the features of several tasks in one pass: the tokens of all tasks go through the experts together."""
+        if len(tasks) < 2 or torch.is_grad_enabled() or not set(tasks) <= set(self.tasks):
+            return super().suffixes(state, tasks)
+        images = len(state.tokens)
+        index = torch.tensor([self.tasks.index(t) for t in tasks], device=state.tokens.device)
+        rows = index.repeat_interleave(images)
+        x, _ = self._through_experts(state.tokens.repeat(len(tasks), 1, 1), rows, False, None)
+        return {t: self._features(part, state, []) for t, part in zip(tasks, x.split(images), strict=True)}
+
+    def _through_experts(
+        self, x: Tensor, task: str | Tensor | None, collect: bool, generator: torch.Generator | None
+    ) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        """Send tokens (B, N, D) through the blocks after the prefix; also gives the routing statistics."""
         tasks = select_tasks(task, self.tasks, len(x), x.device)
         if self.task_embedding is not None:
             embedding = torch.stack([self.task_embedding[name] for name in tasks.names])
@@ -188,6 +205,10 @@ class ViTMoE(Backbone):
         for block in self.blocks[self.config.prefix_depth :]:
             x, statistics = block(x, tasks, record, collect, generator)
             routing += statistics
+        return x, routing
+
+    def _features(self, x: Tensor, state: PrefixState, routing: list[dict[str, Tensor]]) -> Features:
+        """Lay the tokens (B, N, D) of one task out as maps, beside those of the stem."""
         patches = x[:, self.config.class_token + self.config.registers :]
         normed = self.norm(patches)
         if self.config.token == "class":

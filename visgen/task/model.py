@@ -183,26 +183,34 @@ class MultiTaskModel(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            run = _Run(self, self.backbone.prefix(images), full, valid, sizes, given or {})
+            wanted = self._with_those_below(names, given or {})
+            routes = list(dict.fromkeys(self.route(name) for name in wanted))
+            features = self.backbone.suffixes(self.backbone.prefix(images), routes)
+            run = _Run(self, features, full, valid, sizes, given or {})
             return {name: run.answer(name) for name in dict.fromkeys(names)}
         finally:
             self.train(was_training)
 
+    def _with_those_below(self, names: Sequence[str], given: Mapping[str, Any]) -> list[str]:
+        """The heads `names` and those that they stand on, where no target takes their place."""
+        below = [self.below(name) for name in names if name not in given]
+        return [*names, *(name for name in below if name is not None)]
+
 
 class _Run:
-    """One batch on its way through the model: each task's features and each head's answer are computed once."""
+    """One batch on its way through the heads: each head's answer is computed once."""
 
     def __init__(
         self,
         model: MultiTaskModel,
-        state: Any,
+        features: Mapping[str, Any],
         full: tuple[int, int],
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
         given: Mapping[str, tuple[str, Sequence[Any]]],
     ) -> None:
-        self.model, self.state, self.full, self.valid, self.sizes, self.given = model, state, full, valid, sizes, given
-        self.features: dict[str, Any] = {}
+        self.model, self.features, self.full = model, features, full
+        self.valid, self.sizes, self.given = valid, sizes, given
         self.logits: dict[str, Any] = {}
         self.answers: dict[str, list[Any]] = {}
 
@@ -219,8 +227,6 @@ class _Run:
             queries = task.queries(self.answer(below), self.logits[below], self.valid)
         else:
             queries = None
-        if route not in self.features:
-            self.features[route] = model.backbone.suffix(self.state, route)
         head = model.head(name)
         logits = self.logits[name] = head(self.features[route], queries)
         is_map = isinstance(logits, Tensor) and logits.ndim == 4
