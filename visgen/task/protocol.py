@@ -73,7 +73,7 @@ class Task:
         return None
 
     def loss(
-        self, logits: Tensor, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
+        self, logits: Any, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None
     ) -> Tensor:
         """Mean loss of a batch: a scalar, zero with a gradient when no target is usable.
 
@@ -87,7 +87,7 @@ class Task:
 
     def decode(
         self,
-        logits: Tensor,
+        logits: Any,
         classes: Sequence[str],
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
@@ -121,9 +121,7 @@ class Task:
         """
         return None
 
-    def queries(
-        self, below: Sequence[Any], logits: Tensor | None, valid: Sequence[tuple[int, int]], protocol: str = ""
-    ) -> Any:
+    def queries(self, below: Sequence[Any], logits: Any, valid: Sequence[tuple[int, int]], protocol: str = "") -> Any:
         """What the head is given beside the features in use.
 
         Args:
