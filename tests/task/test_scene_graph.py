@@ -153,7 +153,7 @@ def test_images_without_a_graph_are_asked_nothing_and_cost_nothing():
 
 
 def test_images_without_a_graph_leave_the_others_in_step(monkeypatch):
-    monkeypatch.setattr("visgen.task.scene_graph.LABELLED", 1.0)
+    monkeypatch.setattr(type(TASK), "labelled", 1.0)
     model, wanted = small_model().eval(), graphs()[0]
     images = torch.rand(3, 3, *SIZE)
     beside = {"masks": [None, masks_of(wanted), None]}
