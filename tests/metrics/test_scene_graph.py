@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from visgen.errors import DataError
 from visgen.metrics import ClassificationMetric, Metric, SceneGraphMetric
+from visgen.metrics.bootstrap import mean_of_groups
 from visgen.structures import Boxes, SceneGraph
 
 CLASSES = ("1", "2", "3", "4", "5")
@@ -328,3 +329,14 @@ def test_refusals():
         metric.merge(ClassificationMetric(CLASSES))
     with pytest.raises(DataError, match=r"K is 101; this metric ranked the first 100: use 1\.\.100"):
         metric.predicate_recall(101)
+    with pytest.raises(DataError, match=r"K is 0; this metric ranked the first 100: use 1\.\.100"):
+        metric.image_recall(0)
+
+
+def test_recall_of_images_averages_to_mean_recall():
+    targets = [true(((2, 3, 2),)), true(((0, 1, 2), (0, 2, 0), (1, 0, 2))), true(((0, 1, 0),))]
+    metric = measured([predicted()] * 3, targets, top=(2,))
+    found = metric.image_recall(2)
+    assert found.shape == (3, 3)
+    assert found.isnan().tolist() == [[True, True, False], [False, True, False], [False, True, True]]
+    assert mean_of_groups(found).item() == pytest.approx(metric.compute()["mR@2"])

@@ -152,6 +152,18 @@ def test_images_without_a_graph_are_asked_nothing_and_cost_nothing():
     assert alone.isfinite() and alone > 0
 
 
+def test_images_without_a_graph_leave_the_others_in_step(monkeypatch):
+    monkeypatch.setattr(type(TASK), "labelled", 1.0)
+    model, wanted = small_model().eval(), graphs()[0]
+    images = torch.rand(3, 3, *SIZE)
+    beside = {"masks": [None, masks_of(wanted), None]}
+    logits, _ = model(images, "scene_graph.cats", None, TASK.training_queries([None, wanted, None], beside))
+    alone, _ = model(
+        images[1:2], "scene_graph.cats", None, TASK.training_queries([wanted], {"masks": [beside["masks"][1]]})
+    )
+    torch.testing.assert_close(TASK.loss(logits, [None, wanted, None], {}), TASK.loss(alone, [wanted], {}))
+
+
 def test_loss_of_images_with_boxes_but_no_relation():
     model, target = small_model().train(), graph([])
     logits, _ = model(photographs()[:1], "scene_graph.cats", None, TASK.training_queries([target]))

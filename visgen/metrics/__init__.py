@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .bootstrap import paired_bootstrap
 from .classification import ClassificationMetric
 from .depth import ALIGNMENTS, DepthMetric, align_depth
 from .detection import DetectionMetric
@@ -24,6 +25,7 @@ __all__ = [
     "SegmentationMetric",
     "align_depth",
     "ood_figures",
+    "paired_bootstrap",
     "read_record",
     "routing_summary",
     "summarise",

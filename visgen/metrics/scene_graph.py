@@ -179,6 +179,23 @@ class SceneGraphMetric:
         image = torch.repeat_interleave(torch.tensor([len(r) for r in self._images], dtype=torch.int64))
         return self._of_predicates(rows[:, 3] < k, rows[:, 1], image, aggregate)
 
+    def image_recall(self, k: int) -> Tensor:
+        """Give the recall at K (N, P) float64 of each predicate in each image; NaN where the image has none of it.
+
+        The images are those that have a triplet, in the order in which they were added. For the aggregate "images",
+        `metrics.bootstrap.mean_of_groups` of it is `mR@K`.
+
+        Raises:
+            DataError: K is beyond the largest of `top`.
+        """
+        if not 1 <= k <= max(self.top):
+            raise DataError(f"K is {k}; this metric ranked the first {max(self.top)}: use 1..{max(self.top)}.")
+        table = torch.full((len(self._images), len(self.predicates)), torch.nan, dtype=torch.float64)
+        for row, found in zip(table, self._images, strict=True):
+            for predicate in found[:, 1].unique().tolist():
+                row[predicate] = (found[found[:, 1] == predicate, 3] < k).double().mean()
+        return table
+
     def _of_predicates(self, hit: Tensor, predicate: Tensor, image: Tensor, aggregate: str) -> dict[str, float]:
         values = {name: _recall(hit, predicate == i, image, aggregate) for i, name in enumerate(self.predicates)}
         return {name: value for name, value in values.items() if value is not None}

@@ -121,9 +121,7 @@ class Task:
         """
         return None
 
-    def queries(
-        self, below: Sequence[Any], logits: Tensor | None, valid: Sequence[tuple[int, int]], protocol: str = ""
-    ) -> Any:
+    def queries(self, below: Sequence[Any], logits: Any, valid: Sequence[tuple[int, int]], protocol: str = "") -> Any:
         """What the head is given beside the features in use.
 
         Args:

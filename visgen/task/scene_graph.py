@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,6 @@ __all__ = ["SceneGraphLossOptions", "SceneGraphTask"]
 MOST_NODES = 12  # boxes of a detector between which relations are scored: 132 pairs
 SURE = (0.2, 0.05, 0.01)  # least scores of those boxes, each tried where the one before leaves fewer than two
 MOST_PAIRS = 1024  # pairs per image in training, relations first
-LABELLED = 0.75  # share of the images that come with the labels of their boxes in training
 KEPT = 300  # triplets of an answer per image
 
 
@@ -51,7 +50,12 @@ class SceneGraphTask(Task):
     to rely on labels and to do without. Where a sample has "masks" in step with the boxes, the head's masks learn from
     them. In use, an answer holds the `KEPT` best triplets; every pair with every predicate competes, and
     `SceneGraph.constrained` leaves one predicate per pair.
+
+    Attributes:
+        labelled: Share of the images that come with the labels of their boxes in training.
     """
+
+    labelled: ClassVar[float] = 0.75
 
     key = "scene_graph"
     head = "scene_graph"
@@ -85,7 +89,7 @@ class SceneGraphTask(Task):
         xyxy, labels, pairs = [], [], []
         for target in targets:
             xyxy.append(torch.zeros(0, 4) if target is None else target.boxes.xyxy)
-            given = target is not None and bool(torch.rand(()) < LABELLED)
+            given = target is not None and bool(torch.rand(()) < self.labelled)
             labels.append(target.boxes.labels if given else None)  # type: ignore[union-attr]
             pairs.append(torch.zeros(0, 2, dtype=torch.int64) if target is None else _training_pairs(target))
         masks = (beside or {}).get("masks") or [None] * len(targets)
