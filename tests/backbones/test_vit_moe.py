@@ -122,6 +122,22 @@ def test_prefix_then_suffix_is_forward_and_leaves_the_prefix_alone(variant):
     assert torch.equal(state.tokens, before)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_several_tasks_in_one_pass_get_what_each_gets_alone(variant):
+    model = build(**VARIANTS[variant]).eval()
+    state = model.prefix(images(2, 3, 64, 96))
+    before = state.tokens.clone()
+    with torch.no_grad():
+        together = model.suffixes(state, TASKS)
+        alone = {task: model.suffix(state, task) for task in TASKS}
+    assert list(together) == list(TASKS)
+    for task in TASKS:
+        assert_same(together[task], alone[task], rtol=1e-4, atol=1e-5)
+    assert torch.equal(state.tokens, before)
+    with pytest.raises(UnknownName, match="sorting"):
+        model.suffixes(state, ["depth", "sorting"])
+
+
 def test_stem_maps_are_the_last_channels_of_the_coarse_levels():
     model, plain = build(stem=STEM, stem_maps=True).eval(), build(stem=STEM).eval()
     plain.load_state_dict(model.state_dict())

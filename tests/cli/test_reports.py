@@ -83,14 +83,18 @@ def test_bench_prints_rows_with_ratios(visgen_json: Callable[..., Any], model_fo
     yard = rows[0]
     assert yard["case"] == "timm vit_tiny_patch16_224 224x224" and yard["ratio"] == 1
     heads = ["classification", "segmentation.street", "segmentation.pets", "depth"]
-    assert [r["heads"] for r in rows[1:6]] == [*([h] for h in heads), heads]
+    tasks = ["classification", "segmentation.street", "depth"]
+    assert [r["heads"] for r in rows[1:7]] == [*([h] for h in heads), tasks, heads]
+    assert [r["case"] for r in rows[5:7]] == ["all 3 tasks 320x240", "all 4 heads 320x240"]
     for row in rows:
         assert {"case", "dtype", "pass", "median_ms", "ratio", "against"} <= set(row)
         assert 0 < row["lowest_ms"] <= row["median_ms"]
-    assert rows[5]["ratio"] == pytest.approx(rows[5]["median_ms"] / yard["median_ms"])
     alone = [r["median_ms"] for r in rows[1:5]]
-    assert rows[6]["ratio"] == pytest.approx(rows[5]["median_ms"] / max(alone))
-    assert rows[7]["ratio"] == pytest.approx(rows[5]["median_ms"] / sum(alone))
+    for together, block in ((rows[5], rows[7:10]), (rows[6], rows[10:13])):
+        assert together["ratio"] == pytest.approx(together["median_ms"] / yard["median_ms"])
+        for row, ms in zip(block, (statistics.median(alone), max(alone), sum(alone)), strict=True):
+            assert row["case"] == together["case"]
+            assert row["ratio"] == pytest.approx(together["median_ms"] / ms)
 
 
 def test_runs_are_interleaved_and_the_warm_up_is_left_out() -> None:

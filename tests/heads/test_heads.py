@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from visgen.errors import ConfigError
-from visgen.heads import ClassificationHead, DepthHead, SegmentationHead
+from visgen.heads import ClassificationHead, DepthHead, DetectionHead, SegmentationHead
 from visgen.structures.features import Features
 
 CHANNELS = {4: 8, 8: 8, 16: 16, 32: 16}
@@ -64,5 +64,7 @@ def test_refusals_name_the_value():
         SegmentationHead(CHANNELS, 12, 5, stride=3)
     with pytest.raises(ConfigError, match=r"depth range is 5\.0\.\.2\.0 m in 48 bins"):
         DepthHead(CHANNELS, 12, nearest=5.0, farthest=2.0)
+    with pytest.raises(ConfigError, match="detection head has 2 gains for 3 strides"):
+        DetectionHead(CHANNELS, 12, 5, gains=(1.0, 1.0))
     with pytest.raises(ConfigError, match="decoder widths are 20 and 8"):
         SegmentationHead(CHANNELS, 12, 5, width=20, fine_width=8)

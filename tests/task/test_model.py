@@ -57,9 +57,9 @@ def test_the_prefix_runs_once_and_each_task_once(model, monkeypatch):
     calls = []
     kind = type(model.backbone)
     monkeypatch.setattr(kind, "prefix", lambda s, x, f=kind.prefix: calls.append("prefix") or f(s, x))
-    monkeypatch.setattr(kind, "suffix", lambda s, x, t, f=kind.suffix: calls.append(t) or f(s, x, t))
+    monkeypatch.setattr(kind, "suffixes", lambda s, x, t, f=kind.suffixes: calls.append(list(t)) or f(s, x, t))
     model.predict(torch.rand(1, 3, 32, 32))
-    assert calls == ["prefix", "classification", "segmentation", "depth"]
+    assert calls == ["prefix", ["classification", "segmentation", "depth"]]
     assert issubclass(kind, Backbone)
 
 
