@@ -90,7 +90,7 @@ class SceneGraphHead(Head):
         figures: Tell figure from ground and read how the figures of a pair touch. Masks are only learnt where samples
             have them; leave figures out where none has.
         appearance: Let the pixels of a box, and those of the union of a pair with a drawing of both boxes, join the
-            states, as the source does. It asks for thousands of pictures: with 300 it costs accuracy.
+            states, as the source does. On 300 pictures it brought nothing and doubled the time of a step.
         frequency_bias: Add the logarithm of how often training shows each predicate between these two classes.
         dropout: Share of states dropped before the last layer in training.
     Raises:
