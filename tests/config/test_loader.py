@@ -135,6 +135,21 @@ def test_null_drops_a_mapping_of_the_file_that_is_extended(tmp_path: Path) -> No
     assert run.optim.clip_norm is None  # a plain value is replaced by null, not dropped
 
 
+def test_null_drops_an_entry_of_a_mapping_of_numbers_or_words(tmp_path: Path) -> None:
+    from visgen.config import load_run
+
+    base = "objective:\n  loss_weights: {a: 2.0, b: 3.0}\n  class_weights: {a: auto, b: {x: 1}, c: auto}"
+    (tmp_path / "base.yaml").write_text(f"{base}\nmodel: {{options: {{a: 1}}}}")
+    top = "extends: base.yaml\nobjective: {loss_weights: {a: null}, class_weights: {a: null, b: null}}"
+    (tmp_path / "top.yaml").write_text(f"{top}\nmodel: {{options: {{a: null}}}}")
+    run = load_run(tmp_path / "top.yaml")
+    assert run.objective.loss_weights == {"b": 3.0} and run.objective.class_weights == {"c": "auto"}
+    assert run.model.options == {"a": None}  # options of others keep a null, which may mean something to them
+    (tmp_path / "bare.yaml").write_text("data: {train: {a: null}}")
+    with pytest.raises(ConfigError, match=r"data\.train\.a is None"):
+        load_run(tmp_path / "bare.yaml")
+
+
 def test_two_levels_of_extends_are_refused(tmp_path: Path) -> None:
     (tmp_path / "root.yaml").write_text("title: a")
     (tmp_path / "base.yaml").write_text("extends: root.yaml")

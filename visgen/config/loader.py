@@ -56,7 +56,8 @@ def load_config(
     Args:
         cls: A dataclass; nested dataclasses, tuples, dicts, Literal and None unions are understood.
         path: The file. Its key `extends` may name one other file, relative to it, whose keys it overlays;
-            null in place of a mapping drops it (one data part or head of the other file, say).
+            null in place of a mapping drops it (one data part or head of the other file, say). In a mapping of names
+            to numbers or words (the weights of heads, say) null drops the entry.
         overrides: "a.b.0=value", the value in YAML; a name in `variables` sets that variable.
         variables: Names that may appear as `${name}` in text values, with their values.
     Raises:
@@ -249,7 +250,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is {_show(value)}; it must be a mapping.")
-        return {str(k): _convert(inner[1], v, _join(where, k)) for k, v in value.items()}
+        kept = {k: v for k, v in value.items() if v is not None or not _is_plain(inner[1])}
+        return {str(k): _convert(inner[1], v, _join(where, k)) for k, v in kept.items()}
     if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} is {_show(value)}; it must be a list.")
@@ -263,6 +265,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
         return value
     raise ConfigError(f"{where} is {_show(value)}; it must be {_name(hint)}.")
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether values are numbers or words, perhaps among other things, and never null."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return type(None) not in options and any(option in (bool, int, float, str) for option in options)
 
 
 def _name(hint: Any) -> str:

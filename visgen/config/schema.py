@@ -139,7 +139,7 @@ class ObjectiveConfig:
     """
 
     loss_weights: dict[str, float] = field(default_factory=dict)
-    class_weights: dict[str, Any] = field(default_factory=dict)
+    class_weights: dict[str, str | dict[str, float]] = field(default_factory=dict)
     routing: dict[str, Any] = field(default_factory=dict)
     loss_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
