@@ -28,8 +28,13 @@ ARMS = {
     "twin-classification": (HERE / "classification" / "twin.yaml", []),
     "twin-segmentation": (HERE / "segmentation" / "twin.yaml", []),
     "twin-depth": (HERE / "depth" / "twin.yaml", []),
+    "twin-detection": (HERE / "detection" / "twin.yaml", []),
+    "twin-scene_graph": (HERE / "scene_graph" / "twin.yaml", []),
 }
-FIGURES = ("caltech100/top1", "camvid/mIoU", "coco/mIoU", "redkitchen/AbsRel", "hololens/AbsRel", "kitti/AbsRel")
+FIGURES = (
+    *("caltech100/top1", "camvid/mIoU", "coco/mIoU", "redkitchen/AbsRel", "hololens/AbsRel", "kitti/AbsRel"),
+    *("coco_boxes/AP50", "coco_boxes/AP50/person", "coco_boxes/AR@100", "graphs/predcls/R@20", "graphs/predcls/mR@20"),
+)
 
 
 def train(arm: str, seed: int, args: argparse.Namespace) -> None:
@@ -40,12 +45,7 @@ def train(arm: str, seed: int, args: argparse.Namespace) -> None:
     file, changes = ARMS[arm]
     joint, own = load_run(JOINT, (), args.data_root), load_run(file, (), args.data_root)
     share = sum(joint.data.train[p].weight for p in own.data.train) / sum(p.weight for p in joint.data.train.values())
-    settings = [
-        f"out={out}",
-        f"seed={seed}",
-        f"train.steps={round(args.steps * share)}",
-        "train.threads=1",
-    ]
+    settings = [f"out={out}", f"seed={seed}", f"train.steps={round(args.steps * share)}", "train.threads=1"]
     if not (out / "last").exists():
         changes = [*changes, *settings, "data.val={}", *args.set]
         train_from_config(file, changes, resume=True, data_root=args.data_root, export=save_pretrained)
@@ -56,7 +56,8 @@ def train(arm: str, seed: int, args: argparse.Namespace) -> None:
         source = build_source(part.source, part.split or "val", **part.options)
         task = next(iter(source.heads))
         sources.setdefault(task, []).append(source)
-        measured = evaluate(model, source, source.heads[task], min_side=joint.model.min_side or None).metrics
+        sides = {"min_side": joint.model.min_side or None, "max_side": part.max_side}
+        measured = evaluate(model, source, source.heads[task], **sides, metric=part.metric).metrics
         figures |= {f"{name}/{metric}": value for metric, value in measured.items()}
     routing = measure_routing(model, sources, limit=20) if arm.startswith("joint") else []
     (out / "result.json").write_text(json.dumps({"metrics": figures, "routing": routing}, indent=1), encoding="utf-8")
@@ -70,8 +71,7 @@ def report(args: argparse.Namespace) -> None:
     for arm, runs in found.items():
         metrics["figures"][arm] = {
             figure: summarise([run["metrics"][figure] for run in runs])
-            for figure in FIGURES
-            if figure in runs[0]["metrics"]
+            for figure in FIGURES if figure in runs[0]["metrics"]
         }
         for i, layer in enumerate(runs[0].get("routing", [])):
             rows = [run["routing"][i] for run in runs]
@@ -89,7 +89,7 @@ def report(args: argparse.Namespace) -> None:
         command=f"python tasks/multitask/compare.py --data-root DATA --steps {args.steps} --out {args.out.name}",
         config="configs/multitask/visgen_tiny.yaml, configs/<task>/twin.yaml",
         seeds=args.seeds,
-        data="caltech100, camvid, coco_mini (semantic), depth: redkitchen, hololens, kitti",
+        data="caltech100, camvid, coco_mini, scene_graph_coco_derived, depth: redkitchen, hololens, kitti",
         split="val",
         protocol={"steps of a joint run": args.steps, "weights": "average of the last step", "depth alignment": "none"},
         metrics=metrics,

@@ -29,7 +29,8 @@ def fitted() -> MultiTaskModel:
     head = {"task": "classification", "classes": train.classes["classification"]}
     backbone = {"name": "timm", "model": "mobilenetv3_small_050"}
     model = build_model({"backbone": backbone, "heads": {train.heads["classification"]: head}, "max_side": 96})
-    model = with_head(model, "ood", HeadSpec("ood", options={"score": "knn"}))  # the default asks for every class
+    few = {"score": "knn", "score_options": {"k": 1, "bank": 12}}  # the default asks for images of every class
+    model = with_head(model, "ood", HeadSpec("ood", options=few))
     fit_head(model, "ood", train, val)
     return model
 

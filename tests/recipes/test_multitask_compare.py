@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,14 +56,42 @@ def test_a_missing_run_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
     assert done.returncode != 0 and "joint-1" in done.stderr and not record.exists()
 
 
-@pytest.mark.parametrize("task", ["classification", "segmentation", "depth"])
+@pytest.mark.parametrize("task", ["classification", "segmentation", "depth", "detection", "scene_graph"])
 def test_a_twin_is_the_joint_run_without_the_other_tasks(task: str) -> None:
     joint = load_run(ROOT / "configs" / "multitask" / "visgen_tiny.yaml", data_root="x")
     twin = load_run(ROOT / "configs" / task / "twin.yaml", data_root="x")
-    assert twin.data.train and all(joint.data.train[name] == part for name, part in twin.data.train.items())
-    assert all(joint.data.val[name] == part for name, part in twin.data.val.items()) and twin.optim == joint.optim
-    assert {h.split(".")[0] for h in twin.model.heads} == {task}
-    assert all(joint.model.heads[name] == head for name, head in twin.model.heads.items())
+    assert twin.data.train and all(joint.data.val[name] == part for name, part in twin.data.val.items())
+    for name, part in twin.data.train.items():
+        # a part of two tasks gives one of them up, by its targets or by the head that it feeds
+        targets = part.options.get("targets")
+        assert targets is None or set(targets) <= set(joint.data.train[name].options["targets"])
+        whole = {**part.options, **({"targets": joint.data.train[name].options["targets"]} if targets else {})}
+        assert replace(part, options=whole, head="") == joint.data.train[name]
+    assert {h.split(".")[0] for h in twin.model.heads} == {task} | ({"detection"} if task == "scene_graph" else set())
+    for name, head in twin.model.heads.items():
+        bare = replace(head, classes=()) if name == "detection.coco" else head  # nothing else supplies them to graphs
+        assert bare == joint.model.heads[name]
     assert {**twin.model.options, "layout": None} == {**joint.model.options, "layout": None}
+    for name in ("loss_weights", "class_weights", "loss_options"):
+        whole = {k: v for k, v in getattr(joint.objective, name).items() if k.split(".")[0] == task}
+        assert getattr(twin.objective, name) == whole
+    scales = {k: v for k, v in joint.optim.lr_scales.items() if "heads." not in k or task in k}
+    assert twin.optim == replace(joint.optim, lr_scales=scales)
     share = sum(p.weight for p in twin.data.train.values()) / sum(p.weight for p in joint.data.train.values())
-    assert twin.train.steps == round(joint.train.steps * share)
+    assert twin.train == replace(joint.train, steps=round(joint.train.steps * share))
+
+
+def test_a_twin_keeps_what_each_task_is_measured_on() -> None:
+    joint = load_run(ROOT / "configs" / "multitask" / "visgen_tiny.yaml", data_root="x")
+    twins = [load_run(path, data_root="x") for path in sorted((ROOT / "configs").glob("*/twin.yaml"))]
+    assert len(twins) == 5 and {name for twin in twins for name in twin.data.val} == set(joint.data.val)
+    assert {name for twin in twins for name in twin.data.train} == set(joint.data.train)
+
+
+def test_every_figure_names_a_part_that_is_measured() -> None:
+    joint = load_run(ROOT / "configs" / "multitask" / "visgen_tiny.yaml", data_root="x")
+    module = runpy.run_path(str(SCRIPT))
+    assert {figure.split("/")[0] for figure in module["FIGURES"]} <= set(joint.data.val)
+    assert all(path.is_file() for path, _ in module["ARMS"].values())
+    assert joint.data.val["coco_boxes"].metric == {"per_class": True}  # AP50/person
+    assert "protocol" not in joint.data.val["graphs"].metric  # so that the protocol stands before a figure's name

@@ -31,7 +31,8 @@ def run_quick(recipe: Path, out: Path) -> str:
 
 def test_each_shipped_task_has_its_three_recipes() -> None:
     names = {str(p.relative_to(ROOT / "tasks")) for p in RECIPES}
-    wanted = {f"{t}/{k}.py" for t in ("classification", "segmentation", "depth") for k in KINDS}
+    tasks = ("classification", "segmentation", "depth", "detection", "scene_graph")
+    wanted = {f"{t}/{k}.py" for t in tasks for k in KINDS} | {"ood/eval.py", "ood/demo.py"}
     assert wanted <= names, f"missing: {sorted(wanted - names)}"
 
 
