@@ -13,7 +13,7 @@ from visgen.data.prepare import place, stable_order, verify_archives
 from visgen.errors import DataError, UnknownName
 from visgen.shipped import shipped_path
 
-NAMES = ["caltech101", "camvid", "cifar10", "coco", "hololens", "kitti"]
+NAMES = ["caltech101", "camvid", "cifar10", "clothing_ccp", "coco", "hololens", "kitti", "ood_clutter", "ood_textures"]
 NAMES += ["scene_graph_coco_derived", "sevenscenes", "tiny_imagenet", "vg150", "vrd"]
 
 
@@ -151,6 +151,48 @@ def test_coco(tmp_path, coco_set):
     ids = target.ids
     assert int(ids[8, 8]) == 3 and int(ids[30, 30]) == 0 and bool((ids[:, :4] == 255).all())  # bus, background, crowd
     assert run("coco", tmp_path / "out", tmp_path / "out") == 0
+
+
+def test_clothing_ccp(tmp_path, write_picture):
+    scipy_io = pytest.importorskip("scipy.io")
+    source = tmp_path / "in"
+    (source / "annotations" / "pixel-level").mkdir(parents=True)
+    names = np.array(["null", "bag", "hair", "shoes"], dtype=object)
+    scipy_io.savemat(source / "label_list.mat", {"label_list": names[None]})
+    for i in range(1, 4):
+        write_picture(source / "photos" / f"{i:04d}.jpg", size=(640, 480))
+        labels = np.zeros((640, 480), np.uint8)
+        if i < 3:  # the third map is empty
+            labels[100:200, 60:160], labels[200:300, 80:140], labels[0:40, 0:40] = 2, 3, 1
+        scipy_io.savemat(source / "annotations" / "pixel-level" / f"{i:04d}.mat", {"groundtruth": labels})
+    module = script("clothing_ccp")
+    module.VAL, module.TEST = 1, 0
+    assert module.main([str(source), str(tmp_path / "out"), "--partial"]) == 0
+    val, train = (build_source(f"coco:{tmp_path / 'out'}", split) for split in ("val", "train"))
+    assert len(val) == len(train) == 1 and {val[0].meta["id"], train[0].meta["id"]} == {1, 2}
+    sample = val[0]
+    assert sample.pixels.shape == (3, 320, 240)
+    assert sample.targets["detection"].xyxy.tolist() == [[30, 50, 80, 150]]  # halved; the bag is no part of a person
+    assert int(sample.targets["masks"].masks.sum()) == 50 * 50 + 30 * 50
+    maps = build_source(f"coco:{tmp_path / 'out'}", "val", targets=["segmentation"])[0].targets["segmentation"]
+    assert maps.classes == ("null", "bag", "hair", "shoes") and maps.ids.unique().tolist() == [0, 1, 2, 3]
+    (source / "photos" / "0002.jpg").unlink()
+    assert run("clothing_ccp", source, tmp_path / "out2") == 2
+
+
+def test_the_two_outsides_of_ood(tmp_path, write_picture):
+    textures = script("ood_textures")
+    for category in (*textures.CATEGORIES, "dotted"):
+        write_picture(tmp_path / "dtd" / "images" / category / f"{category}_1.jpg", size=(300, 400))
+    for name in ("image_1.jpg", "image_2.jpg"):
+        write_picture(tmp_path / "caltech" / "BACKGROUND_Google" / name, size=(100, 150))
+    assert run("ood_textures", tmp_path / "dtd", tmp_path / "far") == 0
+    assert run("ood_clutter", tmp_path / "caltech", tmp_path / "near") == 0
+    both = build_source(f"ood:{tmp_path / 'near'},{tmp_path / 'far'}", "val")
+    assert [sample.targets["ood"].is_ood for sample in (both[0], both[1], both[2], both[11])] == [False, False, True, True]
+    assert len(both) == 12 and both[2].pixels.shape == (3, 144, 192) and both[0].pixels.shape == (3, 100, 150)
+    assert run("ood_textures", tmp_path / "caltech", tmp_path / "far2") == 2
+    assert run("ood_clutter", tmp_path / "dtd", tmp_path / "near2") == 2
 
 
 def test_sevenscenes(tmp_path, write_picture):

@@ -17,7 +17,18 @@ from ..errors import DataError, VisgenError
 from .catalogue import DatasetCard, read_manifest
 from .source import build_source
 
-__all__ = ["finish", "place", "require", "run", "stable_order", "verify_archives", "write_lines", "write_png"]
+__all__ = [
+    "finish",
+    "place",
+    "require",
+    "run",
+    "shrink",
+    "stable_order",
+    "verify_archives",
+    "write_lines",
+    "write_photo",
+    "write_png",
+]
 
 
 def run(
@@ -138,6 +149,21 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a list or class file, one line each."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def shrink(picture: Image.Image, side: int, resampling: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """Bring the longer side of a picture down to `side` pixels; a smaller picture stays as it is."""
+    scale = side / max(picture.size)
+    if scale >= 1:
+        return picture
+    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), resampling)
+
+
+def write_photo(path: Path, source: Path, side: int, quality: int) -> None:
+    """Write a photograph as a JPEG whose longer side is at most `side` pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(source) as picture:
+        shrink(picture.convert("RGB"), side).save(path, quality=quality)
 
 
 def write_png(path: Path, values: np.ndarray) -> None:
