@@ -3,9 +3,8 @@
     python tasks/scene_graph/train.py --data scene-graph:PATH --into COCO/train.json --masks COCO/train.json
     python tasks/scene_graph/train.py --data vrd:PATH --val-split test --backbone timm:resnet50 --pretrained
 
-A scene-graph head stands on a detection head, which names the boxes. Where the model has one of the classes of the data
-it stays (--into brings the data into its label set); else a new one learns from the boxes of the graphs, though they
-seldom are all that a picture shows. The model is written to OUT/last.
+A scene-graph head stands on a detection head, which names the boxes. A model's own stays where it knows the classes of
+the data (--into brings them into its label set); else a new one learns from the boxes of the graphs, rarely all there are.
 """
 
 from __future__ import annotations
@@ -41,7 +40,8 @@ def start(options: argparse.Namespace, data: Source) -> MultiTaskModel:
         return build_model({"backbone": backbone, "heads": heads, "max_side": side, "min_side": side})
     base = load_model(options.model, "cpu")
     known = [name for name, s in base.specs.items() if s.task == "detection" and tuple(s.classes) == classes]
-    heads |= {below: base.config()["heads"][name] for name in known[:1]}
+    if known:
+        heads[below] = base.config()["heads"][known[0]]
     model = build_model({**base.config(), "heads": heads, "default_heads": {}}, load_weights=False)
     model.backbone.load_state_dict(base.backbone.state_dict())
     model.backbone.requires_grad_(False)
@@ -64,7 +64,6 @@ def run(options: argparse.Namespace) -> None:
         {"name": "color_jitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.03},
     ]
     mixture = Mixture([MixturePart(train, build_transform(augment), batch_size=options.batch_size)], options.seed)
-    # Rare predicates weigh more.
     weights = class_weight_vector(model.head(head).counts[..., 1:].sum((0, 1)), train.classes["scene_graph"], "auto")
     objective = MultiTaskObjective(model, None, {head: weights}, None, RoutingLossConfig(mi=0.0))
 
@@ -78,7 +77,8 @@ def run(options: argparse.Namespace) -> None:
     )  # fmt: skip
     summary = trainer.fit(options.resume)
     if not summary.finished:
-        return print(f"stopped at step {summary.steps}; the same command with --resume goes on")
+        print(f"stopped at step {summary.steps}; the same command with --resume goes on")
+        return
 
     # Table: whole pictures of val
     model = trainer.module["model"]

@@ -189,7 +189,7 @@ def test_the_two_outsides_of_ood(tmp_path, write_picture):
     assert run("ood_textures", tmp_path / "dtd", tmp_path / "far") == 0
     assert run("ood_clutter", tmp_path / "caltech", tmp_path / "near") == 0
     both = build_source(f"ood:{tmp_path / 'near'},{tmp_path / 'far'}", "val")
-    assert [sample.targets["ood"].is_ood for sample in (both[0], both[1], both[2], both[11])] == [False, False, True, True]
+    assert [both[i].targets["ood"].is_ood for i in (0, 1, 2, 11)] == [False, False, True, True]
     assert len(both) == 12 and both[2].pixels.shape == (3, 144, 192) and both[0].pixels.shape == (3, 100, 150)
     assert run("ood_textures", tmp_path / "caltech", tmp_path / "far2") == 2
     assert run("ood_clutter", tmp_path / "dtd", tmp_path / "near2") == 2
