@@ -4,7 +4,7 @@
     python tasks/scene_graph/train.py --data vrd:PATH --val-split test --backbone timm:resnet50 --pretrained
 
 A scene-graph head stands on a detection head, which names the boxes. A model's own stays where it knows the classes of
-the data (--into brings them into its label set); else a new one learns from the boxes of the graphs, rarely all there are.
+the data (--into brings them into its label set); else a new one learns from the boxes of the graphs.
 """
 
 from __future__ import annotations
