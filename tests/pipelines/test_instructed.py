@@ -72,7 +72,14 @@ def test_a_list_and_a_sentence_give_the_same_answer(pipe: Any, picture: np.ndarr
 def test_one_is_the_best(pipe: Any, picture: np.ndarray) -> None:
     best = pipe(picture, "find one person").detection
     assert len(best) == 1
-    assert best.scores[0] == pipe(picture).detection.where("person").scores.max()
+    assert best.scores[0] == pipe(picture, threshold=0).detection.where("person").scores.max()
+
+
+def test_of_two_boxes_in_one_place_the_surer_is_shown() -> None:
+    xyxy = torch.tensor([[0.0, 0, 20, 20], [1, 0, 20, 20], [30, 0, 50, 20]])
+    boxes = Boxes(xyxy, torch.tensor([0, 1, 0]), (60, 60), ("cat", "dog"), scores=torch.tensor([0.4, 0.6, 0.5]))
+    cpu = RunOptions(torch.device("cpu"), torch.float32, "moe", 320, 0)
+    assert _limit(boxes, cpu).names == ("dog", "cat") and len(_limit(boxes, replace(cpu, threshold=0.3))) == 3
 
 
 def test_top_k_counts_what_was_asked(pipe: Any, picture: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from visgen.errors import DataError
-from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, Result, SceneGraph, SemanticMap
+from visgen.structures import Boxes, Classification, DepthMap, OODVerdict, Result, SceneGraph, SemanticMap
 from visgen.structures.saving import stem_of
 
 SIZE = (30, 40)
@@ -63,7 +63,7 @@ def test_six_tasks_have_a_picture_each(tmp_path: Path) -> None:
     result = make(
         classification=Classification(torch.tensor([0.25, 0.5, 0.25]), NAMES),
         detection=boxes,
-        ood=ClassLabel(1, ("familiar", "unusual")),
+        ood=OODVerdict(0.5, 1.0, 0.95, "energy"),
         scene_graph=SceneGraph(boxes, torch.tensor([[0, 1, 0]]), ("on",)),
     )
     paths = {p.name: p for p in result.save(tmp_path)}

@@ -125,11 +125,18 @@ def test_sggen_keeps_the_surest_boxes(scores, kept):
 
 
 def test_sggen_keeps_at_most_twelve_boxes():
-    corner = torch.arange(20.0)[:, None] + torch.zeros(20, 2)
+    corner = 2 * torch.arange(20.0)[:, None] + torch.zeros(20, 2)
     found = Boxes(
-        torch.cat([corner, corner + 9], 1), torch.zeros(20, dtype=torch.int64), SIZE, CLASSES, scores=torch.rand(20)
+        torch.cat([corner, corner + 2], 1), torch.zeros(20, dtype=torch.int64), SIZE, CLASSES, scores=torch.rand(20)
     )
     assert len(TASK.queries([found], None, [SIZE]).xyxy[0]) == 12
+
+
+def test_sggen_takes_one_box_for_each_place_whatever_its_class():
+    xyxy = torch.tensor([[0.0, 0, 20, 20], [1, 0, 20, 20], [30, 0, 50, 20]])
+    found = Boxes(xyxy, torch.tensor([0, 1, 2]), SIZE, CLASSES, scores=torch.tensor([0.4, 0.6, 0.5]))
+    asked = TASK.queries([found], None, [SIZE])
+    assert asked.labels[0].tolist() == [1, 2] and torch.equal(asked.xyxy[0], xyxy[1:])
 
 
 def test_training_pairs_keep_every_relation_where_there_are_too_many():

@@ -42,7 +42,7 @@ def predict(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures held at a time.")] = 1,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", help="Least score that is shown; 0.3 for detections when left out, 0 shows all."),
+        typer.Option("--threshold", help="Least score that is shown; 0.25 for detections when left out, 0 shows all."),
     ] = None,
     max_side: Annotated[
         int | None, typer.Option("--max-side", help="Longer side at which the model works; its own when left out.")

@@ -122,8 +122,8 @@ class Pipeline:
             batch_size: Pictures read and held at a time; it changes the speed, not the answers.
             threshold: Least score of a detection or a relation, and least confidence of a segmented pixel (others
                 become 255; a map without confidence stays whole beside detections, and alone is an error). None shows
-                detections from 0.3 on, the 20 best relations (the best of each pair of objects), and every pixel; 0
-                gives all that the model found. Evaluation never uses it.
+                detections from 0.25 on (of two in one place the surer), the 20 best relations (the best of each pair
+                of objects), and every pixel; 0 gives all that the model found. Evaluation never uses it.
             top_k: Most detections, and most relations, per picture; for classes use `result.classification.top(k)`.
             seed: For models that draw at random (picture k uses seed + k); the answers of this one hold no chance.
             color: "rgb" or "bgr", the channel order of arrays and tensors.

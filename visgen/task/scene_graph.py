@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import nms
 
 from ..data import triplet_counts
 from ..errors import DataError
@@ -24,6 +25,7 @@ __all__ = ["SceneGraphLossOptions", "SceneGraphTask"]
 
 MOST_NODES = 12  # boxes of a detector between which relations are scored: 132 pairs
 SURE = (0.2, 0.05, 0.01)  # least scores of those boxes, each tried where the one before leaves fewer than two
+SAME_PLACE = 0.5  # IoU above which two boxes are taken for one thing, named twice
 MOST_PAIRS = 1024  # pairs per image in training, relations first
 KEPT = 300  # triplets of an answer per image
 
@@ -199,10 +201,10 @@ def _training_pairs(target: SceneGraph) -> Tensor:
 
 
 def _surest(found: Boxes) -> Boxes:
-    """The boxes of a detector between which relations are looked for."""
+    """The boxes of a detector between which relations are looked for, one for each place whatever its class."""
     if found.scores is None:
         return found
-    order = found.scores.argsort(descending=True, stable=True)[:MOST_NODES]
+    order = nms(found.xyxy, found.scores, SAME_PLACE)[:MOST_NODES]  # the surest first
     for least in SURE:
         kept = order[found.scores[order] >= least]
         if len(kept) >= 2:
