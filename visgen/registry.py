@@ -40,9 +40,7 @@ class Registry(Generic[T]):
         """Give the member called `name`; raises UnknownName with the nearest known name."""
         if name not in self._members:
             known = ", ".join(self.names())
-            raise UnknownName(
-                f"{self.kind} '{name}' is not registered{nearest(name, self._members)} Known: {known}."
-            )
+            raise UnknownName(f"{self.kind} '{name}' is not registered{nearest(name, self._members)} Known: {known}.")
         return self._members[name]
 
     def build(self, name: str, /, **options: Any) -> Any:

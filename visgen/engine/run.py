@@ -339,18 +339,8 @@ def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str
         spec: dict[str, Any] = {"task": head.split(".", 1)[0], "classes": classes.get(head, ())}
         if given is not None:
             spec["options"] = dict(given.options)
-            spec.update(
-                {
-                    k: v
-                    for k, v in (
-                        ("task", given.task),
-                        ("head", given.head),
-                        ("classes", given.classes),
-                        ("on", given.on),
-                    )
-                    if v
-                }
-            )
+            named = {key: getattr(given, key) for key in ("task", "head", "classes", "on")}
+            spec.update({key: value for key, value in named.items() if value})
         heads[head] = spec
     for head, part in origin.items():
         if head not in heads:
