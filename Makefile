@@ -13,6 +13,7 @@ JOBS ?= 2
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
 
+# setuptools: fvcore and iopath come as sources, and without build isolation it must be there (from 70.1 on it makes wheels).
 install: ## Create .venv and install visgen with its development tools; does nothing while pyproject.toml stays the same
 	@if { echo "# $(CURDIR)"; cat pyproject.toml; } | cmp -s - $(STAMP) && $(BIN)/python -c ''; then exit 0; fi; set -e; \
 	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
@@ -20,7 +21,7 @@ install: ## Create .venv and install visgen with its development tools; does not
 	  $(PYTHON) -m venv --clear $(VENV); \
 	fi; \
 	echo "Installing visgen and its dependencies into $(VENV); the first time takes a few minutes."; \
-	$(BIN)/python -m pip install 'hatchling>=1.27'; \
+	$(BIN)/python -m pip install 'hatchling>=1.27' 'setuptools>=70.1,<82'; \
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'; \
 	{ echo "# $(CURDIR)"; cat pyproject.toml; } > $(STAMP)
 
