@@ -1,16 +1,14 @@
-"""`visgen models`, `doctor` and `bench`."""
+"""`visgen models` and `doctor`."""
 
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from visgen.cli import bench as bench_module
 from visgen.cli import doctor as doctor_module
 from visgen.zoo import add_to_index
 from visgen.zoo import index as index_module
@@ -74,39 +72,3 @@ def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(doctor_module, "_torch", _broken)
     (check,) = [c for c in doctor_module.examine() if c.name == "broken"]
     assert check.state == "fail" and "libtorch.so" in check.found
-
-
-def test_bench_prints_rows_with_ratios(visgen_json: Callable[..., Any], model_folder: Path) -> None:
-    report = visgen_json("bench", "latency", "--model", model_folder, "--repeats", 3, "--threads", 1)
-    assert (report["bench"], report["environment"]["threads"]) == ("latency", 1)
-    rows = report["rows"]
-    yard = rows[0]
-    assert yard["case"] == "timm vit_tiny_patch16_224 224x224" and yard["ratio"] == 1
-    heads = ["classification", "segmentation.street", "segmentation.pets", "depth"]
-    tasks = ["classification", "segmentation.street", "depth"]
-    assert [r["heads"] for r in rows[1:7]] == [*([h] for h in heads), tasks, heads]
-    assert [r["case"] for r in rows[5:7]] == ["all 3 tasks 320x240", "all 4 heads 320x240"]
-    for row in rows:
-        assert {"case", "dtype", "pass", "median_ms", "ratio", "against"} <= set(row)
-        assert 0 < row["lowest_ms"] <= row["median_ms"]
-    alone = [r["median_ms"] for r in rows[1:5]]
-    for together, block in ((rows[5], rows[7:10]), (rows[6], rows[10:13])):
-        assert together["ratio"] == pytest.approx(together["median_ms"] / yard["median_ms"])
-        for row, ms in zip(block, (statistics.median(alone), max(alone), sum(alone)), strict=True):
-            assert row["case"] == together["case"]
-            assert row["ratio"] == pytest.approx(together["median_ms"] / ms)
-
-
-def test_runs_are_interleaved_and_the_warm_up_is_left_out() -> None:
-    order: list[str] = []
-    seconds = bench_module._interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 4, warm_up=2)
-    assert order == ["a", "b"] * 6
-    assert [len(v) for v in seconds.values()] == [4, 4]
-    assert statistics.median(seconds["a"]) >= 0
-
-
-@pytest.mark.parametrize("words", [("--threads", "0"), ("--repeats", "0")])
-def test_bench_refuses_zero(visgen: Callable[..., Any], words: tuple[str, str]) -> None:
-    result = visgen("bench", "latency", *words)
-    assert result.exit_code == 2
-    assert "must be at least 1" in result.stderr

@@ -28,7 +28,7 @@ app.command("fit")(fit.fit)
 app.add_typer(data.app, name="data")
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
-app.command("bench")(bench.bench)
+app.add_typer(bench.app, name="bench")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""One module for each bench; `visgen.cli.bench` lists them."""
