@@ -15,7 +15,11 @@ ROAD = TaskRequest("segmentation", ("road",), ("car",), raw="segment the road wi
 TABLE = TaskRequest("scene_graph", relation=(None, "on", "dining table"), raw="what is on the table?")
 
 
-@pytest.mark.parametrize("request_", [ROAD, TABLE, TaskRequest("detection", quantifier="count")])
+PAINT = TaskRequest("segmentation", ("orange",), attributes=(("orange", "ripe"),), colours=(("orange", "blue"),))
+OPEN = TaskRequest("detection", ("gargoyle",), open_vocabulary=True)
+
+
+@pytest.mark.parametrize("request_", [ROAD, TABLE, TaskRequest("detection", quantifier="count"), PAINT, OPEN])
 def test_the_dictionary_restores_the_request(request_: TaskRequest) -> None:
     assert TaskRequest.from_dict(json.loads(json.dumps(request_.to_dict()))) == request_
 
@@ -29,6 +33,12 @@ def test_dictionary_by_hand() -> None:
         "quantifier": "all",
         "raw": "what is on the table?",
     }
+
+
+def test_what_only_a_reader_of_words_can_answer() -> None:
+    assert PAINT.needs_language and OPEN.needs_language and not ROAD.needs_language
+    assert PAINT.to_dict()["colours"] == [["orange", "blue"]] and OPEN.to_dict()["open_vocabulary"] is True
+    assert explain([PAINT]) == "1. segmentation: ripe orange, painted orange blue"
 
 
 def test_explain_by_hand() -> None:
@@ -51,6 +61,9 @@ def test_explain_by_hand() -> None:
         ({"quantifier": "some"}, UnknownName, "quantifier 'some' is not known.* Known: all, one, count"),
         ({"classes": ["dog"]}, DataError, r"classes of TaskRequest is \['dog'\]; it must be a tuple"),
         ({"exclude": (1,)}, DataError, r"exclude of TaskRequest is \(1,\)"),
+        ({"colours": (("dog",),)}, DataError, r"colours of TaskRequest is \(\('dog',\),\); .* \(class, word\) pairs"),
+        ({"attributes": [("dog", "red")]}, DataError, "attributes of TaskRequest"),
+        ({"open_vocabulary": 1}, DataError, "open_vocabulary of TaskRequest is 1; it must be True or False"),
         ({"raw": None}, DataError, "raw of TaskRequest is None"),
         ({"relation": ("a", "b")}, DataError, r"relation of TaskRequest is \('a', 'b'\); it must be \(subject"),
         ({"relation": ("a", "on", None)}, DataError, "but its task is 'depth'; use 'scene_graph'"),
