@@ -69,7 +69,7 @@ class TaskRequest:
 
     @property
     def needs_language(self) -> bool:
-        """True when only a model that reads the instruction itself can answer: an open class, a colour, an attribute."""
+        """True when only a model that reads the words itself can answer: an open class, a colour, an attribute."""
         return self.open_vocabulary or bool(self.colours or self.attributes)
 
     def _check_relation(self) -> None:
@@ -133,5 +133,6 @@ def _words(request: TaskRequest) -> str:
     what = " and ".join(f"{words[c]} {c}" if c in words else c for c in request.classes) or "everything"
     how = {"all": "", "one": "one instance of ", "count": "how many of "}[request.quantifier]
     rest = f", without {' and '.join(request.exclude)}" if request.exclude else ""
-    paint = f", painted {' and '.join(f'{name} {colour}' for name, colour in request.colours)}" if request.colours else ""
+    painted = " and ".join(f"{name} {colour}" for name, colour in request.colours)
+    paint = f", painted {painted}" if painted else ""
     return f"{how}{what}{rest}{paint}"
