@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import DataError
+from ..nn.crop import crop
 from ..registry import Registry
 from ..structures.features import STRIDES, Features
 from ..structures.working_size import MIN_SIDE
@@ -67,7 +69,7 @@ def pad_to_multiple(images: Tensor, multiple: int = 32) -> tuple[Tensor, tuple[i
     if min(height, width) < MIN_SIDE:
         raise DataError(f"images are {height} x {width} px; both sides must be at least {MIN_SIDE}; enlarge them.")
     pad = (0, -width % multiple, 0, -height % multiple)
-    if any(pad):
+    if torch.compiler.is_exporting() or any(pad):  # a graph for any size pads by what its input needs, also by nothing
         images = F.pad(images, pad, mode="replicate")
     return images, (height, width)
 
@@ -75,4 +77,5 @@ def pad_to_multiple(images: Tensor, multiple: int = 32) -> tuple[Tensor, tuple[i
 def crop_pyramid(pyramid: dict[int, Tensor], size: tuple[int, int]) -> dict[int, Tensor]:
     """Cut maps of padded images down to ceil(H/s) x ceil(W/s) for the original `size` (H, W)."""
     height, width = size
-    return {s: m[..., : -(-height // s), : -(-width // s)] for s, m in pyramid.items()}
+    return {s: crop(m, -(-height // s), -(-width // s)) for s, m in pyramid.items()}
+

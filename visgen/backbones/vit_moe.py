@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..nn.attention import Attention
 from ..nn.block import Block
+from ..nn.crop import crop
 from ..nn.mlp import Mlp
 from ..nn.moe import MoEMlp
 from ..nn.moe_attention import MoEAttention
@@ -152,11 +153,11 @@ class ViTMoE(Backbone):
             maps = levels if self.config.stem_maps else {4: levels[4], 8: levels[8]}
             if self.config.stem_token:
                 context = crop_pyramid({32: levels[32]}, size)[32].mean((2, 3))
-        tokens = x[..., : grid[0], : grid[1]].flatten(2).transpose(1, 2)  # (B, h * w, D)
+        tokens = crop(x, *grid).flatten(2).transpose(1, 2)  # (B, h * w, D)
         if self.position is not None:
             tokens = self.position(tokens, grid)
         if self.extra_tokens is not None:
-            tokens = torch.cat([self.extra_tokens.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+            tokens = torch.cat([self.extra_tokens.expand(tokens.shape[0], -1, -1).to(tokens.dtype), tokens], dim=1)
         tokens = self.norm_pre(tokens)
         for block in self.blocks[: self.config.prefix_depth]:
             tokens, _ = block(tokens)
@@ -195,7 +196,7 @@ class ViTMoE(Backbone):
         self, x: Tensor, task: str | Tensor | None, collect: bool, generator: torch.Generator | None
     ) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """Send tokens (B, N, D) through the blocks after the prefix; also gives the routing statistics."""
-        tasks = select_tasks(task, self.tasks, len(x), x.device)
+        tasks = select_tasks(task, self.tasks, x.shape[0], x.device)
         if self.task_embedding is not None:
             embedding = torch.stack([self.task_embedding[name] for name in tasks.names])
             embedding = embedding if tasks.rows is None else embedding[tasks.rows]
@@ -217,11 +218,11 @@ class ViTMoE(Backbone):
             token = normed.mean(1) if self.config.token == "mean" else self.norm(patches.mean(1))
         if state.context is not None:
             token = torch.cat([token, state.context.to(token.dtype)], dim=1)
-        image = normed.transpose(1, 2).reshape(len(x), -1, *state.grid)
+        image = normed.transpose(1, 2).reshape(x.shape[0], -1, *state.grid)
         pyramid = {**state.maps, 16: image, 32: halve(image)} if self.pyramid is None else self.pyramid(image)
         if self.config.stem_maps:
             for s in (16, 32):
-                stem = state.maps[s][..., : pyramid[s].shape[-2], : pyramid[s].shape[-1]]
+                stem = crop(state.maps[s], *pyramid[s].shape[-2:])
                 pyramid[s] = torch.cat([pyramid[s], stem.to(pyramid[s].dtype)], dim=1)
         return Features(crop_pyramid(pyramid, state.size), token, extras={"routing": routing})
 

@@ -94,7 +94,7 @@ class DetectionHead(Head):
             logits = self.classify(self.class_tower(x)).to(torch.float32)
             log_sides = self.regress(self.box_tower(x)).to(torch.float32) * self.scales[i]
             sides = log_sides.clamp(max=MAX_LOG).exp() * stride
-            points = grid_points(logits.shape[-2:], stride, logits.device).expand(len(logits), -1, -1)
+            points = grid_points(logits.shape[-2:], stride, logits.device).expand(logits.shape[0], -1, -1)
             rows.append(torch.cat([points, _flat(sides), _flat(logits)], dim=2))
         return torch.cat(rows, dim=1)
 

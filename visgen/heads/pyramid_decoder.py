@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..nn.crop import crop
 from .protocol import Features
 
 __all__ = ["PyramidDecoder", "conv_block", "resize_like"]
@@ -62,4 +63,4 @@ def resize_like(x: Tensor, other: Tensor) -> Tensor:
     Maps are cropped to ceil(H/s), so resizing to an odd size would misalign the cells: upsample by 2, then crop.
     """
     x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-    return x[..., : other.shape[-2], : other.shape[-1]]
+    return crop(x, *other.shape[-2:])
