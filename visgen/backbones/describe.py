@@ -20,7 +20,7 @@ def active_parameters(model: ViTMoE, task: str) -> int:
     A router counts in full, a bank counts k of its E experts.
     """
     total = 0
-    banks = {layer.name: layer.top_k / layer.num_experts for layer in model.routed_layers}
+    banks = {name: bank.router.k_of(task) / bank.router.num_experts for name, bank in model.banks.items()}
     for name, parameter in model.named_parameters():
         parts = name.split(".")
         if parts[0] == "task_embedding":

@@ -45,6 +45,10 @@ class Backbone(nn.Module):
         """Finish the features of several tasks from one `prefix`; a subclass may do it in one pass."""
         return {task: self.suffix(state, task) for task in tasks}
 
+    def changes(self) -> dict[str, Any]:
+        """Options whose values are other ones now than when it was built, because experts or tasks came or went."""
+        return {}
+
     def forward(self, images: Tensor, task: str | Tensor | None = None, text: Any = None) -> Features:
         """Give the Features of `images` for `task`; `text` is for backbones that read an instruction."""
         return self.suffix(self.prefix(images), task)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..nn.attention import Attention
+from ..nn.bank import BankShape, ExpertBank
 from ..nn.block import Block
 from ..nn.crop import crop
 from ..nn.mlp import Mlp
 from ..nn.moe import MoEMlp
 from ..nn.moe_attention import MoEAttention
 from ..nn.pos_embed import ConvPosition, LearnedPosition, SinCosPosition
-from ..nn.routing import Router, select_tasks
+from ..nn.route import Route, as_routes
+from ..nn.routing import Router, merge_statistics, select_tasks, task_names
 from ..nn.simple_pyramid import SimplePyramid, halve
 from ..options import build_options
 from .conv_stem import ConvStem, ConvStemConfig
@@ -88,6 +90,7 @@ class ViTMoE(Backbone):
             preset = {} if size is None else named_size(size)
             config = build_options(ViTMoEConfig, {**preset, **options}, "backbone vit_moe")
         self.config = config
+        self._had_banks = config.banks is not None
         self.tasks = config.tasks
         width = config.width
         self.stem: ConvStem | None = None
@@ -131,6 +134,39 @@ class ViTMoE(Backbone):
                 if router is not None:
                     found.append(RoutedLayer(f"blocks.{i}.{name}", kind, router.num_experts, router.top_k))
         return tuple(found)
+
+    @property
+    def banks(self) -> dict[str, ExpertBank]:
+        """The routed parts themselves, by module path."""
+        return {layer.name: self.get_submodule(layer.name) for layer in self.routed_layers}  # type: ignore[misc]
+
+    def changes(self) -> dict[str, Any]:
+        """The tasks and banks as they are now, for the options that rebuild this model."""
+        found = {}
+        for name, bank in self.banks.items():
+            shape = bank.shape()
+            is_attention = name.endswith(".attn")
+            base = self.config.attention_experts if is_attention else self.config.num_experts
+            if shape.options() != {"parts": [base]}:
+                found[name] = shape.options()
+        self.config = replace(self.config, tasks=self.tasks, banks=found or None)
+        return {"tasks": list(self.tasks)} | ({"banks": found or None} if found or self._had_banks else {})
+
+    def add_task(self, name: str, routes: Mapping[str, Route] | None = None) -> None:
+        """Give a further task a router in every routed layer, and a task embedding where the others have one.
+
+        Args:
+            name: A new name without dots.
+            routes: Layer -> what the task sees of its bank; all of it where absent.
+        """
+        self.tasks = task_names((*self.tasks, name))
+        for layer, bank in self.banks.items():
+            bank.router.add_task(name, (routes or {}).get(layer))
+            bank.router.tasks[name].to(next(bank.parameters()).device)
+        if self.task_embedding is not None:
+            like = next(iter(self.task_embedding.values()))
+            self.task_embedding[name] = nn.Parameter(0.02 * torch.randn(like.shape).to(like.device))
+        self.changes()
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters with two or more axes that are no matrices, such as biases (E, h) of experts."""
@@ -196,6 +232,9 @@ class ViTMoE(Backbone):
         self, x: Tensor, task: str | Tensor | None, collect: bool, generator: torch.Generator | None
     ) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """Send tokens (B, N, D) through the blocks after the prefix; also gives the routing statistics."""
+        groups = self._groups(task)
+        if groups is not None:
+            return self._through_experts_apart(x, groups, collect, generator)
         tasks = select_tasks(task, self.tasks, x.shape[0], x.device)
         if self.task_embedding is not None:
             embedding = torch.stack([self.task_embedding[name] for name in tasks.names])
@@ -207,6 +246,36 @@ class ViTMoE(Backbone):
             x, statistics = block(x, tasks, record, collect, generator)
             routing += statistics
         return x, routing
+
+    def _groups(self, task: str | Tensor | None) -> list[Tensor] | None:
+        """Where the images of a mixed batch see a bank differently, the rows of each kind with their tasks."""
+        if not isinstance(task, Tensor) or task.ndim != 1 or not any(len(b.router.views) for b in self.banks.values()):
+            return None
+        kinds: dict[tuple[Route, ...], list[int]] = {}
+        for i, name in enumerate(self.tasks):
+            kinds.setdefault(tuple(b.router.route(name) for b in self.banks.values()), []).append(i)
+        if len(kinds) == 1:
+            return None
+        members = [torch.isin(task, torch.tensor(ids, device=task.device)) for ids in kinds.values()]
+        rows = [member.nonzero().flatten() for member in members if bool(member.any())]
+        if len(rows) < 2 or sum(map(len, rows)) < len(task):  # one kind, or a task out of range: told further on
+            return None
+        return [torch.stack([r, task[r]]) for r in rows]
+
+    def _through_experts_apart(
+        self, x: Tensor, groups: Sequence[Tensor], collect: bool, generator: torch.Generator | None
+    ) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        """Each group as a batch of its own, which is the very problem that it was before other groups came."""
+        found, statistics = [], []
+        for rows, task in groups:
+            y, one = self._through_experts(x[rows], task, collect, generator)
+            found.append(y)
+            statistics.append(one)
+        order = torch.cat([rows for rows, _ in groups])
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order), device=order.device)
+        merged = [merge_statistics(layer, place) for layer in zip(*statistics, strict=True)]
+        return torch.cat(found).index_select(0, place), merged
 
     def _features(self, x: Tensor, state: PrefixState, routing: list[dict[str, Tensor]]) -> Features:
         """Lay the tokens (B, N, D) of one task out as maps, beside those of the stem."""
@@ -255,24 +324,27 @@ def _block(config: ViTMoEConfig, index: int, drop_path: float) -> Block:
     routes_mlp = local >= 0 and (config.routed_layout == "all_mlp" or local % 2 == 1)
     dense_hidden = round(config.mlp_ratio * width)
 
-    def router(experts: int, k: int) -> Router:
+    def router(experts: int, k: int, shape: BankShape | None) -> Router:
         return Router(
             width,
-            experts,
+            experts if shape is None else shape.size,
             k,
             config.tasks,
             gate_norm=config.gate_norm,
             noise=config.noise,
             noise_std=config.noise_std,
             hidden=config.router_hidden,
+            routes=None if shape is None else as_routes(shape.routes),
         )
 
+    attention_bank, mlp_bank = config.bank(f"blocks.{index}.attn"), config.bank(f"blocks.{index}.mlp")
     attn: nn.Module
     mlp: nn.Module
     if not routes_attention:
         attn = Attention(width, heads, dim, config.qkv_bias)
     elif config.layout != "dense":
-        attn = MoEAttention(width, dim, router(config.attention_experts, heads))
+        routes = router(config.attention_experts, heads, attention_bank)
+        attn = MoEAttention(width, dim, routes, *_parts(attention_bank))
     else:
         active = heads * 2 * dim * width + (width + 1) * 2 * dim + _router_size(config, config.attention_experts)
         per_dim = heads * (4 * width + 3 * config.qkv_bias)
@@ -280,12 +352,17 @@ def _block(config: ViTMoEConfig, index: int, drop_path: float) -> Block:
     if not routes_mlp:
         mlp = Mlp(width, dense_hidden)
     elif config.layout != "dense":
-        mlp = MoEMlp(width, config.hidden, router(config.num_experts, config.top_k))
+        routes = router(config.num_experts, config.top_k, mlp_bank)
+        mlp = MoEMlp(width, config.hidden, routes, *_parts(mlp_bank))
     else:
         expert = 2 * width * config.hidden + config.hidden + width
         active = config.top_k * expert + _router_size(config, config.num_experts)
         mlp = Mlp(width, round((active - width) / (2 * width + 1)))
     return Block(width, attn, mlp, config.layer_scale, drop_path, config.norm_eps)
+
+
+def _parts(shape: BankShape | None) -> tuple[Sequence[int] | None, Sequence[int] | None]:
+    return (None, None) if shape is None else (shape.parts, shape.order)
 
 
 def _router_size(config: ViTMoEConfig, experts: int) -> int:

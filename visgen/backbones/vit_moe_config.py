@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ConfigError, UnknownName, nearest
+from ..nn.bank import BankShape
 from ..nn.block import NORM_EPS
 from ..nn.routing import check_gates, task_names
+from ..options import build_options
 
 __all__ = ["LAYOUTS", "SIZES", "ViTMoEConfig", "named_size"]
 
@@ -35,6 +37,8 @@ class ViTMoEConfig:
             parts as large as the active parameters of `twin_of`.
         twin_of: The layout that "dense" matches.
         prefix_depth: The first blocks, always dense, that all tasks share on one image.
+        banks: Routed layer ("blocks.2.mlp") -> fields of `visgen.nn.bank.BankShape`, for layers whose experts were
+            split, added, cut out or given to some tasks only; `visgen.experts` writes them.
         gate_norm, noise, noise_std, router_hidden: See `visgen.nn.routing.Router`.
         task_embedding: Add a learned vector per task to all tokens where the suffix starts.
         drop_path: Stochastic depth of the last block; it grows linearly from 0.
@@ -66,6 +70,7 @@ class ViTMoEConfig:
     layout: str = "twice"
     twin_of: str = "twice"
     prefix_depth: int = 0
+    banks: dict[str, Any] | None = None
     gate_norm: str = "topk"
     noise: str = "none"
     noise_std: float | None = None
@@ -113,6 +118,13 @@ class ViTMoEConfig:
         if self.routed_layout == "twice":
             check_gates(self.attention_experts, self.heads, self.gate_norm)
         check_gates(self.num_experts, self.top_k, self.gate_norm)
+        for name in self.banks or {}:
+            self.bank(name)
+
+    def bank(self, layer: str) -> BankShape | None:
+        """The shape of a routed layer's bank, where it is not one part that all tasks see whole."""
+        options = (self.banks or {}).get(layer)
+        return None if options is None else build_options(BankShape, options, f"bank of '{layer}'")
 
     @classmethod
     def named(cls, size: str, tasks: tuple[str, ...], **changes: Any) -> ViTMoEConfig:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from .attention import attend
-from .grouped_linear import combine, dispatch_rows, gather_rows, grouped_linear, restore_rows, sort_rows
+from .bank import ExpertBank
+from .grouped_linear import combine, dispatch_rows, gather_rows, grouped_linear, restore_rows, sort_rows, sum_slots
 from .init import init_expert_weight_, init_linear_
 from .routing import Router, Routing, TaskRows
 
 __all__ = ["MoEAttention"]
 
 
-class MoEAttention(nn.Module):
+class MoEAttention(ExpertBank):
     """Each token picks its query heads from a bank; all heads read one key and one value.
 
     Expert e is a query projection (D -> d) and an output projection (d -> D), both without bias. With k experts per
@@ -25,29 +29,85 @@ class MoEAttention(nn.Module):
         width: D.
         head_dim: d.
         router: Decides; its `num_experts` is the size of the bank and `top_k` the number of heads.
+        parts, order: See `visgen.nn.bank.BankShape`; one part when None.
     Source: Zhang et al. 2022, arXiv:2210.05144; used in vision by Mod-Squad, arXiv:2212.08066.
     """
 
-    def __init__(self, width: int, head_dim: int, router: Router) -> None:
+    BANK: ClassVar[tuple[str, ...]] = ("q", "o")
+    q: Tensor
+    o: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        head_dim: int,
+        router: Router,
+        parts: Sequence[int] | None = None,
+        order: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.router = router
-        self.head_dim = head_dim
+        self.width, self.head_dim = width, head_dim
         self.kv = nn.Linear(width, 2 * head_dim)
         self.apply(init_linear_)
-        self.q = nn.Parameter(init_expert_weight_(torch.empty(router.num_experts, head_dim, width)))
-        self.o = nn.Parameter(init_expert_weight_(torch.empty(router.num_experts, width, head_dim)))
+        self.build_bank(parts, order)
+
+    def new_experts(self, count: int) -> dict[str, Tensor]:
+        return {
+            "q": init_expert_weight_(torch.empty(count, self.head_dim, self.width)),
+            "o": init_expert_weight_(torch.empty(count, self.width, self.head_dim)),
+        }
 
     def forward(self, x: Tensor, tasks: TaskRows, generator: torch.Generator | None = None) -> tuple[Tensor, Routing]:
         """Give the output (B, N, D) for tokens (B, N, D), and the routing behind it."""
         batch, tokens, width = x.shape
         routing = self.router(x, tasks, generator)
-        k = self.router.top_k
-        weights, experts = routing.weights.view(-1, k), routing.experts.view(-1, k)
-        dispatch = dispatch_rows(experts, self.router.num_experts)
-        rows = x.reshape(-1, width)
-        q = restore_rows(grouped_linear(gather_rows(rows, dispatch), self.q, dispatch.counts), dispatch)
+        k = routing.experts.shape[-1]
+        weights, experts = routing.weights.view(-1, k), self.places(routing.experts.view(-1, k))
+        visible, rows = routing.visible, x.reshape(-1, width)
+        query, output = self.bank_tensors(visible)
         keys, values = self.kv(x).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, N, d) each
+        if routing.kept is not None:
+            y = self._kept_slots(rows, weights, experts, routing.kept.view(batch, -1), query, output, (keys, values))
+            return y.view(x.shape), routing
+        dispatch = dispatch_rows(experts, visible)
+        q = restore_rows(grouped_linear(gather_rows(rows, dispatch), query, dispatch.counts), dispatch)
         out = attend(q.view(batch, 1, tokens * k, self.head_dim), keys, values)
         out = sort_rows(out.reshape(-1, self.head_dim), dispatch)
-        y = combine(grouped_linear(out, self.o, dispatch.counts), weights, dispatch)
+        y = combine(grouped_linear(out, output, dispatch.counts), weights, dispatch)
         return y.view(x.shape), routing
+
+    def _kept_slots(
+        self,
+        rows: Tensor,
+        weights: Tensor,
+        experts: Tensor,
+        kept: Tensor,
+        query: Tensor,
+        output: Tensor,
+        memory: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """The same where tokens have different numbers of heads: only kept slots are projected and attend.
+
+        Args:
+            rows: (S, D).
+            weights, experts: (S, k).
+            kept: (B, N * k) bool.
+            query, output: Tensors of the visible experts.
+            memory: Keys and values (B, 1, N, d).
+        """
+        k = weights.shape[1]
+        longest = int(kept.sum(1).max())
+        front = kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :longest]
+        live = kept.gather(1, front)  # (B, longest): the queries of an image, then filler where it has fewer
+        start = torch.arange(len(kept), device=kept.device).unsqueeze(1) * kept.shape[1]
+        slot = (front + start)[live]  # (R,) kept slots of the batch in order
+        dispatch = dispatch_rows(experts.reshape(-1)[slot].unsqueeze(1), len(query))
+        q = restore_rows(grouped_linear(gather_rows(rows[slot // k], dispatch), query, dispatch.counts), dispatch)
+        padded = q.new_zeros(*live.shape, self.head_dim).masked_scatter(live.unsqueeze(-1), q)
+        out = attend(padded.unsqueeze(1), *memory).squeeze(1)[live]
+        y = restore_rows(grouped_linear(sort_rows(out, dispatch), output, dispatch.counts), dispatch)
+        y = torch.cat([y, y.new_zeros(1, y.shape[1])])
+        place = slot.new_full((weights.numel(),), len(slot))  # slots that are not kept read the zero row
+        place[slot] = torch.arange(len(slot), device=slot.device)
+        return sum_slots(y, place, k, weights.to(y.dtype))

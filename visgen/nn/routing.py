@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +11,19 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, UnknownName, nearest
 from .init import init_router_
+from .route import GONE, Route, RouteView
 
 __all__ = [
     "GATE_NORMS",
     "NOISES",
+    "Route",
     "Router",
     "Routing",
     "TaskRouter",
     "TaskRows",
     "check_gates",
+    "merge_statistics",
+    "route_in_view",
     "route_top_k",
     "routing_statistics",
     "select_tasks",
@@ -38,16 +42,25 @@ class Routing:
         weights: Gates (..., k) float32, best expert first.
         experts: Expert indices (..., k) int64, best first.
         logits: The scores behind them (..., E) float32, noise included.
+        kept: (..., k) bool, false for slots that are not visited (their gates are 0); None when all are.
+        view: What the task sees of the bank, where that is not simply all of it; `experts` then counts in the bank.
     """
 
     weights: Tensor
     experts: Tensor
     logits: Tensor
+    kept: Tensor | None = None
+    view: RouteView | None = None
 
     @property
     def probabilities(self) -> Tensor:
         """Softmax over all experts (..., E) float32; computed when asked, which prediction does not."""
         return self.logits.softmax(-1)
+
+    @property
+    def visible(self) -> int:
+        """The bank's first experts that the arithmetic of this decision reads."""
+        return self.logits.shape[-1] if self.view is None else self.view.visible
 
 
 def route_top_k(logits: Tensor, k: int, gate_norm: str = "topk") -> Routing:
@@ -68,6 +81,36 @@ def route_top_k(logits: Tensor, k: int, gate_norm: str = "topk") -> Routing:
     top, experts = logits.topk(k, dim=-1)
     weights = top.softmax(-1) if gate_norm == "topk" else logits.softmax(-1).gather(-1, experts)
     return Routing(weights, experts, logits)
+
+
+def route_in_view(logits: Tensor, k: int, gate_norm: str, view: RouteView) -> Routing:
+    """Send each token to its best k among the experts that a task's route leaves open.
+
+    Args:
+        logits: Scores (..., scores of the route).
+        k, gate_norm: As in `route_top_k`; k = 1 is allowed, because a route that narrows k is no way to train.
+        view: The route. Its `tau` keeps the shortest prefix of the k whose probabilities (softmax over the open
+            scores) reach it; slots that mean one expert become one, with the sum of their gates.
+    """
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    masked = logits if view.closed is None else logits.masked_fill(view.closed, -torch.inf)
+    top, scores = masked.topk(k, dim=-1)
+    kept: Tensor | None = None
+    if view.route.tau is not None:
+        p = masked.softmax(-1).gather(-1, scores)
+        kept = p.cumsum(-1) - p < view.route.tau  # what came before is not enough yet
+        kept[..., 0] = True
+        top = top.masked_fill(~kept, -torch.inf)
+    weights = top.softmax(-1) if gate_norm == "topk" else logits.softmax(-1).gather(-1, scores)
+    if kept is not None and gate_norm != "topk":
+        weights = weights * kept
+    experts = scores if view.index is None else view.index[scores]
+    if view.has_twins:
+        same = experts.unsqueeze(-1) == experts.unsqueeze(-2)  # (..., k, k)
+        first = ~(same & torch.ones(k, k, dtype=torch.bool, device=same.device).tril(-1)).any(-1)
+        weights = (same * weights.unsqueeze(-2)).sum(-1) * first
+        kept = first if kept is None else first & (same & kept.unsqueeze(-2)).any(-1)
+    return Routing(weights, experts, logits, kept, view)
 
 
 def check_gates(num_experts: int, k: int, gate_norm: str) -> None:
@@ -178,6 +221,7 @@ class Router(nn.Module):
         noise: Added to the scores in training only: "fixed" with `noise_std` (1 / E when None), or "learned" with
             2 E outputs (l, r) and the standard deviation softplus(r) + 0.01.
         hidden: Width of a middle layer; 0 for a linear router.
+        routes: Tasks that do not simply see the whole bank and visit `top_k` of it.
     Source: Chen et al. 2023 (Mod-Squad), arXiv:2212.08066; noise after Shazeer et al. 2017 and V-MoE.
     """
 
@@ -192,15 +236,76 @@ class Router(nn.Module):
         noise: str = "none",
         noise_std: float | None = None,
         hidden: int = 0,
+        routes: Mapping[str, Route] | None = None,
     ) -> None:
         super().__init__()
-        check_gates(num_experts, top_k, gate_norm)
+        check_gates(max(num_experts, top_k if routes else 0), top_k, gate_norm)
         if noise not in NOISES:
             raise ConfigError(f"noise '{noise}' is unknown{nearest(noise, NOISES) or ';'} use {', '.join(NOISES)}.")
         self.num_experts, self.top_k, self.gate_norm, self.noise = num_experts, top_k, gate_norm, noise
         self.noise_std = 1 / num_experts if noise_std is None else noise_std
-        outputs = 2 * num_experts if noise == "learned" else num_experts
-        self.tasks = nn.ModuleDict({name: TaskRouter(width, outputs, hidden) for name in tasks})
+        self.width, self.hidden = width, hidden
+        self.tasks = nn.ModuleDict()
+        self.views = nn.ModuleDict()  # without parameters: what the routes say, as tensors
+        for name in tasks:
+            self.add_task(name, (routes or {}).get(name))
+
+    def add_task(self, name: str, route: Route | None = None) -> None:
+        """Give one more task a router of its own."""
+        scores = (route or Route()).scores(self.num_experts)
+        self.set_route(name, route)
+        outputs = 2 * scores if self.noise == "learned" else scores
+        self.tasks[name] = TaskRouter(self.width, outputs, self.hidden)
+
+    def route(self, task: str) -> Route:
+        """What a task sees of the bank."""
+        return self.views[task].route if task in self.views else Route()  # type: ignore[return-value]
+
+    def set_route(self, task: str, route: Route | None) -> None:
+        """Change what a task sees of the bank; None or a route without content: all of it.
+
+        Raises:
+            ConfigError: The route does not fit the bank, the layer's k, or the scores that the task's router has.
+        """
+        route = route or Route()
+        route.check(self.num_experts, self.top_k)
+        scores = route.scores(self.num_experts)
+        if task in self.tasks and scores != self.scores_of(task):
+            raise ConfigError(
+                f"a route of task '{task}' has {scores} scores but its router gives {self.scores_of(task)}."
+            )
+        if route.index is None and route.width == self.num_experts:
+            route = replace(route, width=None)
+        if task in self.views:
+            del self.views[task]
+        if route != Route():
+            view = RouteView(route, self.num_experts)
+            self.views[task] = view.to(next(self.parameters()).device) if len(self.tasks) else view
+
+    def resize(self, num_experts: int) -> None:
+        """Say that the bank has another size now; every task goes on seeing what it saw.
+
+        Raises:
+            ConfigError: A task sees an expert that would be gone.
+        """
+        routes = {name: self.route(name) for name in self.tasks}
+        for name, route in routes.items():
+            if route.index is None and route.width is None:
+                routes[name] = replace(route, width=self.num_experts)
+            routes[name].check(num_experts, self.top_k)
+        self.num_experts = num_experts
+        for name, route in routes.items():
+            self.set_route(name, route)
+
+    def scores_of(self, task: str) -> int:
+        """Experts that the router of `task` scores."""
+        outputs = len(self.tasks[task].weight)  # type: ignore[arg-type]
+        return outputs // 2 if self.noise == "learned" else outputs
+
+    def k_of(self, task: str) -> int:
+        """Experts that a token of `task` visits, at most."""
+        k = self.route(task).top_k
+        return self.top_k if k is None else k
 
     def scores(self, x: Tensor, tasks: TaskRows) -> Tensor:
         """Raw outputs (B, N, E or 2 E) for tokens (B, N, D)."""
@@ -226,7 +331,15 @@ class Router(nn.Module):
         if self.training and self.noise != "none":
             noise = torch.randn(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
             logits = logits + noise * std
-        return route_top_k(logits, self.top_k, self.gate_norm)
+        if not self.views:
+            return route_top_k(logits, self.top_k, self.gate_norm)
+        routes = {self.route(name) for name in tasks.names}
+        if len(routes) != 1:
+            raise AssertionError("tasks with different routes came in one call; the backbone separates them")
+        name = tasks.names[0]
+        if name not in self.views:
+            return route_top_k(logits, self.top_k, self.gate_norm)
+        return route_in_view(logits, self.k_of(name), self.gate_norm, self.views[name])  # type: ignore[arg-type]
 
 
 def _rowwise_linear(x: Tensor, weights: list[Tensor], biases: list[Tensor], rows: Tensor | None) -> Tensor:
@@ -247,17 +360,24 @@ def routing_statistics(routing: Routing, tasks: TaskRows, collect: bool = False)
     Returns:
         `task` (G,) int64 task ids; `rows` (G,) float32 tokens; `probabilities` (G, E) sums of p, `entropy` (G,)
         sums of -sum p log p and `z` (G,) sums of logsumexp^2, all differentiable; `selected` (G, E) float32 counts
-        of choices. With `collect` also `experts` (B, N, k), `weights` (B, N, k) and `image_task` (B,).
+        of choices. With `collect` also `experts` (B, N, k), `weights` (B, N, k) and `image_task` (B,). Where tasks
+        see parts of a bank, E counts the bank, and closed experts have probability 0.
     """
-    p = routing.probabilities
-    batch, tokens, num_experts = p.shape
-    log_z = routing.logits.logsumexp(-1)
+    view, logits = routing.view, routing.logits
+    if view is not None and view.closed is not None:
+        logits = logits.index_select(-1, view.open)
+    p = logits.softmax(-1)
+    log_z = logits.logsumexp(-1)
     # H = log Z - sum p l, which needs no logarithm of a probability
-    entropy = log_z - (p * routing.logits).sum(-1)
+    entropy = log_z - (p * logits).sum(-1)
+    if view is not None:
+        p = p.new_zeros(*p.shape[:-1], view.bank).index_add(-1, view.open_experts, p)
+    batch, tokens, num_experts = p.shape
     per_image = torch.cat([p.sum(1), entropy.sum(1, keepdim=True), log_z.square().sum(1, keepdim=True)], dim=1)
     flat = routing.experts.reshape(batch, -1)
     chosen = torch.zeros(batch, num_experts, device=p.device)
-    chosen.scatter_add_(1, flat, torch.ones(flat.shape, device=p.device))
+    visited = torch.ones(flat.shape, device=p.device) if routing.kept is None else routing.kept.view_as(flat).float()
+    chosen.scatter_add_(1, flat, visited)
     if tasks.rows is None:
         sums, chosen = per_image.sum(0, keepdim=True), chosen.sum(0, keepdim=True)
         rows = torch.full((1,), float(batch * tokens), device=p.device)
@@ -276,4 +396,31 @@ def routing_statistics(routing: Routing, tasks: TaskRows, collect: bool = False)
     if collect:
         image_task = tasks.ids.expand(batch) if tasks.rows is None else tasks.ids[tasks.rows]
         found |= {"experts": routing.experts, "weights": routing.weights.detach(), "image_task": image_task}
+    return found
+
+
+def merge_statistics(parts: Sequence[dict[str, Tensor]], place: Tensor) -> dict[str, Tensor]:
+    """Join the `routing_statistics` that one layer gave for the groups of a batch.
+
+    Args:
+        parts: One per group; no task is in two groups.
+        place: Where image i of the batch stands among the groups' images one after the other, (B,) int64.
+    Returns:
+        The same fields, tasks sorted by id. Where groups visit different numbers of experts, `experts` is -1 and
+        `weights` 0 in the slots that a group lacks.
+    """
+    if not parts:
+        return {}
+    order = torch.cat([part["task"] for part in parts]).argsort()
+    found = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        if name == "image_task":
+            found[name] = torch.cat(values)[place]
+        elif name in ("experts", "weights"):
+            k = max(v.shape[-1] for v in values)
+            filler = GONE if name == "experts" else 0
+            found[name] = torch.cat([F.pad(v, (0, k - v.shape[-1]), value=filler) for v in values])[place]
+        else:
+            found[name] = torch.cat(values)[order]
     return found

@@ -73,19 +73,20 @@ class MultiTaskModel(nn.Module):
             self.default_heads[task] = name
         self.heads = nn.ModuleDict()
         for name, spec in self.specs.items():
-            if name.split(".")[0] != spec.task:
-                raise ConfigError(
-                    f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'."
-                )
-            task = TASKS.get(spec.task)
-            below = self.below(name)
-            self.heads[_module_name(name)] = HEADS.get(spec.head or task.head)(
-                channels=dict(backbone.channels),
-                token_dim=backbone.token_dim,
-                outputs=task.outputs(spec.classes),
-                **task.head_options(None if below is None else self.specs[below]),
-                **dict(spec.options),
-            )
+            self._build_head(name, spec)
+
+    def _build_head(self, name: str, spec: HeadSpec) -> None:
+        if name.split(".")[0] != spec.task:
+            raise ConfigError(f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
+        task = TASKS.get(spec.task)
+        below = self.below(name)
+        self.heads[_module_name(name)] = HEADS.get(spec.head or task.head)(
+            channels=dict(self.backbone.channels),
+            token_dim=self.backbone.token_dim,
+            outputs=task.outputs(spec.classes),
+            **task.head_options(None if below is None else self.specs[below]),
+            **dict(spec.options),
+        )
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -95,7 +96,33 @@ class MultiTaskModel(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """The configuration as plain values, enough for `build_model` and without any path of stem weights."""
-        return self._config
+        if not self._config:
+            return {}
+        return {**self._config, "backbone": {**self._config["backbone"], **self.backbone.changes()}}
+
+    def add_head(self, name: str, spec: HeadSpec) -> None:
+        """Give the model one more head, freshly initialised.
+
+        Args:
+            name: "<task>" or "<task>.<set>", not yet taken.
+            spec: What it answers; its router, where it has one of its own, must be in the backbone already.
+        Raises:
+            ConfigError: The name is taken or does not fit the task, or its router is not there.
+        """
+        if name in self.specs:
+            raise ConfigError(f"head '{name}' is in the model already; choose another name.")
+        self.specs[name] = spec
+        try:
+            self._build_head(name, spec)
+            self.route(name)
+        except ConfigError:
+            del self.specs[name]
+            self.heads.pop(_module_name(name)) if _module_name(name) in self.heads else None
+            raise
+        self.heads[_module_name(name)].to(next(self.backbone.parameters()).device).train(self.training)
+        self.default_heads.setdefault(spec.task, name)
+        if self._config:
+            self._config["heads"] = {**self._config["heads"], name: asdict(spec)}
 
     def resolve(self, name: str) -> str:
         """Give the head that a task key or head name means; raises UnknownName with the nearest name."""
@@ -134,9 +161,17 @@ class MultiTaskModel(nn.Module):
         return found
 
     def route(self, name: str) -> str:
-        """Give the task whose experts the features of head `name` pass through."""
+        """Give the router whose experts the features of head `name` pass through: its task's, or its own.
+
+        Raises:
+            ConfigError: The head names a router that the backbone lacks.
+        """
         below = self.below(name)
-        return self.specs[below if below and TASKS.get(self.specs[name].task).rides else name].task
+        spec = self.specs[below if below and TASKS.get(self.specs[name].task).rides else name]
+        known = getattr(self.backbone, "tasks", ())
+        if spec.route is not None and known and spec.route not in known:
+            raise ConfigError(f"head '{name}' has route '{spec.route}' but the backbone routes {', '.join(known)}.")
+        return spec.route or spec.task
 
     def forward(self, images: Tensor, head: str, features: Any = None, queries: Any = None) -> tuple[Any, Any]:
         """Give the logits of one head and the Features they came from.
@@ -266,10 +301,11 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
     key = options.pop("name", None)
     if key is None:
         raise ConfigError(f"the backbone has no name; use one of {', '.join(BACKBONES.names())}.")
-    present = {s.task for s in specs.values() if not TASKS.get(s.task).rides}
+    present = {s.task for s in specs.values() if not TASKS.get(s.task).rides and s.route is None}
+    own = tuple(dict.fromkeys(s.route for s in specs.values() if s.route is not None))
     backbone = BACKBONES.get(key)
     if key.startswith("vit_moe"):
-        options.setdefault("tasks", tuple(k for k in TASK_KEYS if k in present))
+        options.setdefault("tasks", (*(k for k in TASK_KEYS if k in present), *own))
     built = backbone(load_weights=load_weights, **options)
     plain = {
         "backbone": _without_weights({"name": key, **options}),

@@ -32,6 +32,7 @@ class HeadSpec:
         loss: Options of the task's loss.
         on: Head that this one stands on, where its task asks for one (`Task.stands_on`); null takes the default head
             of that task.
+        route: Router that its features pass through, where that is one of its own and not the task's; no dots.
     """
 
     task: str
@@ -40,6 +41,7 @@ class HeadSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     loss: Mapping[str, Any] = field(default_factory=dict)
     on: str | None = None
+    route: str | None = None
 
 
 class Task:
