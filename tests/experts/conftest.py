@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from visgen.data import Sample
 from visgen.task import MultiTaskModel, build_model
 
 # Rows of 64 bytes: results are equal to the bit only where slices start at the same alignment.
@@ -44,3 +45,23 @@ def tiny_model() -> MultiTaskModel:
 @pytest.fixture
 def images() -> torch.Tensor:
     return torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+class Pictures:
+    """A few random pictures as a Source with labels of the depth task."""
+
+    def __init__(self, count: int = 3, seed: int = 0, size: tuple[int, int] = (64, 96), name: str = "pictures") -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.samples = [Sample(torch.rand(3, *size, generator=generator)) for _ in range(count)]
+        self.name, self.heads, self.classes = name, {"depth": "depth"}, {"depth": ()}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+
+@pytest.fixture
+def pictures() -> Pictures:
+    return Pictures()

@@ -82,4 +82,3 @@ def crop_pyramid(pyramid: dict[int, Tensor], size: tuple[int, int]) -> dict[int,
     """Cut maps of padded images down to ceil(H/s) x ceil(W/s) for the original `size` (H, W)."""
     height, width = size
     return {s: crop(m, -(-height // s), -(-width // s)) for s, m in pyramid.items()}
-

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, data, doctor, evaluate, fit, models, predict, train
+from . import bench, data, doctor, evaluate, experts, fit, models, predict, train
 from .output import show_tracebacks
 
 __all__ = ["app", "main"]
@@ -26,6 +26,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("fit")(fit.fit)
 app.add_typer(data.app, name="data")
+app.add_typer(experts.app, name="experts")
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")

@@ -1,0 +1,45 @@
+"""`visgen experts`: the commands on a tiny model in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+
+def test_stats_of_labelled_and_unlabelled_pictures(
+    visgen: Callable[..., Any],
+    visgen_json: Callable[..., Any],
+    model_folder: Path,
+    datasets: Path,
+    photographs: Path,
+    tmp_path: Path,
+) -> None:
+    out, picture = tmp_path / "stats.json", tmp_path / "map.png"
+    data = ("--data", f"semantic:{datasets / 'street'}", "--data", f"depth={photographs}")
+    found = visgen_json("experts", "stats", model_folder, *data, "--out", out, "--picture", picture)
+    assert found["tasks"] == ["segmentation", "depth"] and found == json.loads(out.read_text())
+    assert all(abs(sum(row) - layer["top_k"]) < 1e-9 for layer in found["layers"] for row in layer["load"])
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 300
+    done = visgen("experts", "stats", model_folder, "--data", photographs, "--limit", "1")
+    assert done.exit_code == 0 and "blocks.0.attn" in done.stdout and "classification" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("dept=semantic:STREET", "did you mean 'depth'"),
+        ("semantik:STREET", "did you mean 'semantic'"),
+        ("no_such_folder", "has no format"),
+    ],
+)
+def test_mistakes_are_told(
+    visgen: Callable[..., Any], model_folder: Path, datasets: Path, data: str, message: str
+) -> None:
+    done = visgen("experts", "stats", model_folder, "--data", data.replace("STREET", str(datasets / "street")))
+    assert done.exit_code == 2 and message in done.stderr

@@ -1,0 +1,129 @@
+"""`visgen experts`: see the experts of a model, cut them out, add to them, spend less on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
+
+__all__ = ["app", "open_data"]
+
+app = typer.Typer(
+    help="Experts of a mixture: see who uses which, cut some out as a model, add some, spend less on them.",
+    no_args_is_help=True,
+)
+
+MODEL = typer.Argument(help="Shipped name, folder or Hub id.")
+DATA = typer.Option(
+    "--data",
+    metavar="[TASK=]DATA",
+    help="FORMAT:PATH, or a folder of pictures; may repeat. With TASK= it goes through that task only; else through "
+    "the tasks that it has labels for, and without labels through all.",
+)
+SPLIT = typer.Option("--split", help="Part of the data sets.")
+LIMIT = typer.Option("--limit", help="Pictures of each data set, evenly spaced.")
+
+
+@app.command("stats")
+@user_errors
+def stats(
+    model: Annotated[str, MODEL],
+    data: Annotated[list[str], DATA],
+    split: Annotated[str, SPLIT] = "val",
+    limit: Annotated[int | None, LIMIT] = None,
+    all_tasks: Annotated[
+        bool, typer.Option("--all-tasks", help="Send all pictures through every task: compares routers, not data.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Save the statistics as JSON, for `extract`.")] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Save a heat map (PNG).")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, or an accelerator.")] = "auto",
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Show which experts each task visits, how evenly, which are dead, and I(task; expert) of every layer."""
+    with only_json(as_json):
+        from ..experts import collect_expert_stats, draw_heat_map
+        from ..zoo import load_model
+
+        loaded = load_model(model, device)
+        sources = open_data(loaded, data, split, all_tasks)
+        found = collect_expert_stats(loaded, sources, limit, name=model, progress=_counter())
+        if out is not None:
+            found.save(out)
+        if picture is not None:
+            draw_heat_map(found).save(picture)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    rows = []
+    for layer in found.summary():
+        for task, one in layer["by_task"].items():
+            rows.append(
+                (
+                    layer["layer"],
+                    task,
+                    f"{one['experts_for_90_percent']} of {layer['experts']}",
+                    f"{one['entropy']:.2f}",
+                    _list(one["dead"]),
+                    f"{layer['I/logT']:.3f}",
+                    _list(layer["dead"]),
+                )
+            )
+    columns = ("layer", "task", "experts for 90 %", "entropy / log E", "unused", "I / log T of layer", "dead in layer")
+    print_table(columns, rows, title=f"{model}: " + ", ".join(map("{} {:,} tokens".format, found.tasks, found.rows)))
+    for path in (out, picture):
+        if path is not None:
+            say(f"wrote {path}")
+
+
+def open_data(model: Any, data: Sequence[str], split: str, all_tasks: bool = False) -> dict[str, list[Any]]:
+    """Open "[TASK=]FORMAT:PATH" or folders of pictures, and say which routers of the model they go through.
+
+    Raises:
+        ConfigError: A data set has labels for no task of the model and names none.
+        VisgenError: What opening the data raises, or a task that the model lacks.
+    """
+    from ..data import build_source
+    from ..data.pictures import PictureFolder
+    from ..experts import expert_banks, find_route
+
+    expert_banks(model)  # a model without experts is told before data are read
+    found: dict[str, list[Any]] = {}
+    for text in data:
+        task, equals, rest = text.partition("=")
+        named = equals and ":" not in task and "/" not in task
+        spec = rest if named else text
+        source: Any = PictureFolder(spec) if Path(spec).is_dir() else build_source(spec, split)
+        if all_tasks:
+            routes = list(model.backbone.tasks)
+        elif named:
+            routes = [find_route(model, task)]
+        elif source.heads:
+            routes = [
+                find_route(model, h if h in model.specs else t) for t, h in source.heads.items() if t in model.tasks
+            ]
+        else:
+            routes = list(model.backbone.tasks)
+        if not routes:
+            raise ConfigError(
+                f"data '{text}' has labels for {', '.join(source.heads)} but the model answers "
+                f"{', '.join(model.tasks)}; write TASK={spec} to send it through a task."
+            )
+        for route in dict.fromkeys(routes):
+            found.setdefault(route, []).append(source)
+    return found
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers)) or "none"
+
+
+def _counter() -> Any:
+    if not sys.stderr.isatty():
+        return None
+    return lambda done, total: typer.echo(f"\r{done}/{total}", nl=done == total, err=True)
