@@ -1,4 +1,4 @@
-"""grouped_linear against a row-by-row loop, and the way of rows to experts and back."""
+"""grouped_linear against a row-by-row loop, on every backend that runs here; the way of rows and back."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def by_row(x, w, counts, bias):
 
 @pytest.mark.parametrize("counts", [[3, 0, 4, 1], [8, 0, 0, 0], [0, 0, 0, 8], [2, 2, 2, 2]])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_equals_a_loop_over_rows_with_gradients(counts, with_bias):
+def test_equals_a_loop_over_rows_with_gradients(counts, with_bias, backend):
     torch.manual_seed(0)
     counts = torch.tensor(counts)
     given = [torch.randn(8, 5, dtype=torch.float64), torch.randn(4, 3, 5, dtype=torch.float64)]
@@ -31,7 +31,7 @@ def test_equals_a_loop_over_rows_with_gradients(counts, with_bias):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_gradcheck_with_an_empty_expert():
+def test_gradcheck_with_an_empty_expert(backend):
     torch.manual_seed(0)
     counts = torch.tensor([2, 0, 3])
     shapes = [(5, 3), (3, 2, 3), (3, 2)]
@@ -41,7 +41,7 @@ def test_gradcheck_with_an_empty_expert():
     assert torch.autograd.gradcheck(lambda x, b: grouped_linear(x, w, counts, b), (x, b))
 
 
-def test_no_rows_at_all():
+def test_no_rows_at_all(backend):
     x = torch.zeros(0, 3, requires_grad=True)
     w = torch.ones(2, 4, 3, requires_grad=True)
     out = grouped_linear(x, w, torch.tensor([0, 0]), torch.ones(2, 4))
@@ -50,7 +50,7 @@ def test_no_rows_at_all():
     assert torch.equal(w.grad, torch.zeros(2, 4, 3))
 
 
-def test_expanded_gradient_and_strided_rows():
+def test_expanded_gradient_and_strided_rows(backend):
     torch.manual_seed(0)
     x, w = torch.randn(3, 6).t(), torch.randn(2, 4, 3, requires_grad=True)
     counts = torch.tensor([2, 4])
@@ -59,7 +59,7 @@ def test_expanded_gradient_and_strided_rows():
     torch.testing.assert_close(w.grad, expected)
 
 
-def test_autocast_gives_bfloat16_and_float32_gradients():
+def test_autocast_gives_bfloat16_and_float32_gradients(backend):
     torch.manual_seed(0)
     x, w, b = torch.randn(6, 4), torch.randn(2, 3, 4, requires_grad=True), torch.randn(2, 3, requires_grad=True)
     counts = torch.tensor([2, 4])
@@ -74,6 +74,22 @@ def test_autocast_gives_bfloat16_and_float32_gradients():
 def test_refuses_weights_that_do_not_fit():
     with pytest.raises(ConfigError, match=r"rows \(6, 4\), weights \(2, 3, 5\) and counts \(2,\)"):
         grouped_linear(torch.zeros(6, 4), torch.zeros(2, 3, 5), torch.tensor([2, 4]))
+
+
+def test_refuses_counts_that_miss_rows(monkeypatch):
+    with pytest.raises(ConfigError, match="counts sum to 5 but there are 6 rows"):
+        grouped_linear(torch.zeros(6, 4), torch.zeros(2, 3, 4), torch.tensor([2, 3]))
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_the_operator_keeps_the_rules_of_custom_operators(with_bias):
+    """torch's own check: schema, fake kernel, derivative, and compilation with dynamic shapes."""
+    torch.manual_seed(0)
+    shapes = [(8, 5), (4, 3, 5), (4, 3)]
+    x, w, b = (torch.randn(s, requires_grad=True) for s in shapes)
+    given = (x, w, torch.tensor([3, 0, 4, 1]), b if with_bias else None)
+    found = torch.library.opcheck(torch.ops.visgen.grouped_linear.default, given)
+    assert set(found.values()) == {"SUCCESS"} and len(found) == 4
 
 
 def test_dispatch_sorts_stably_and_comes_back():

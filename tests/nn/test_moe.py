@@ -103,7 +103,7 @@ def test_identical_experts_hide_the_routing():
 @pytest.mark.parametrize("gate_norm", ["topk", "none"])
 @pytest.mark.parametrize(("build", "naive"), [(moe, naive_mlp), (attention, naive_attention)])
 @pytest.mark.parametrize(("experts", "k"), [(5, 2), (9, 3), (4, 4)])
-def test_equals_a_loop_over_tokens_with_gradients(build, naive, experts, k, gate_norm):
+def test_equals_a_loop_over_tokens_with_gradients(build, naive, experts, k, gate_norm, backend):
     layer = build(experts, k, gate_norm).double()
     probe = torch.randn(2, 4, D).double()
     x = torch.randn(4, 2, D).double().transpose(0, 1)  # not contiguous
@@ -120,7 +120,7 @@ def test_equals_a_loop_over_tokens_with_gradients(build, naive, experts, k, gate
 
 
 @pytest.mark.parametrize("build", [moe, attention])
-def test_float64_gradcheck(build):
+def test_float64_gradcheck(build, backend):
     layer = build(4, 2).double()
     x = torch.randn(1, 3, D, dtype=torch.float64, requires_grad=True)
     names, values = zip(*layer.named_parameters(), strict=True)
@@ -131,7 +131,7 @@ def test_float64_gradcheck(build):
     assert torch.autograd.gradcheck(run, (x, *values))
 
 
-def test_all_tokens_to_one_pair_and_ties():
+def test_all_tokens_to_one_pair_and_ties(backend):
     layer = moe(6, 2)
     x = torch.randn(1, 8, D)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_all_tokens_to_one_pair_and_ties():
     assert layer.w1.grad[[0, 2, 3, 5]].abs().sum() == 0 and layer.w1.grad[4].abs().sum() > 0
 
 
-def test_no_rows():
+def test_no_rows(backend):
     layer = moe(6, 2)
     y, _ = layer(torch.zeros(0, 4, D, requires_grad=True), TASK)
     assert y.shape == (0, 4, D)
@@ -227,7 +227,7 @@ def test_grouped_and_sliced_forms_agree_with_gradients():
         assert torch.equal(y, found[1][0])
 
 
-def test_bfloat16_autocast_is_close_and_gives_float32_gradients():
+def test_bfloat16_autocast_is_close_and_gives_float32_gradients(backend):
     layer = moe(6, 2)
     x = torch.randn(1, 20, D)
     exact, routing = layer(x, TASK)

@@ -1,17 +1,23 @@
-"""The arithmetic of a bank of expert MLPs for rows that each visit k of them."""
+"""The arithmetic of a bank of expert MLPs for rows that each visit k of them.
+
+On a CPU it is one operator, `visgen::expert_mlp`, that takes an expert from gather to output while its rows are in the
+cache; elsewhere two `visgen::grouped_linear`. Both have fake kernels, so a compiled or exported graph has no breaks.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .grouped_linear import Dispatch, cast_for_autocast, combine, dispatch_rows, gather_rows, grouped_linear, sum_slots
+from .dispatch import Dispatch, cast_for_autocast, combine, dispatch_rows, gather_rows, sum_slots
+from .grouped_linear import grouped_linear, row_sizes
+from .moe_backend import choose_backend, wants_reference
 
-__all__ = ["expert_mlp", "grouped_mlp", "sliced_mlp"]
+__all__ = ["expert_mlp", "grouped_mlp", "masked_mlp", "sliced_mlp"]
 
 
 def expert_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
@@ -29,6 +35,8 @@ def expert_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tens
     num_experts, k = w1.shape[0], experts.shape[1]
     x, weights, w1, b1, w2, b2 = cast_for_autocast(x, weights, w1, b1, w2, b2)
     weights = weights.to(x.dtype)
+    if wants_reference():
+        return masked_mlp(x, weights, experts, w1, b1, w2, b2)
     if k == num_experts:
         return _all_experts(x, weights, experts, w1, b1, w2, b2)
     dispatch = dispatch_rows(experts, num_experts)
@@ -43,6 +51,16 @@ def _all_experts(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Te
     inner = F.gelu(F.linear(x, w1.reshape(-1, width), b1.reshape(-1)))
     inner = (inner.view(-1, num_experts, hidden) * gates.unsqueeze(-1)).view(-1, num_experts * hidden)
     return F.linear(inner, w2.permute(1, 0, 2).reshape(width, -1)) + gates @ b2
+
+
+def masked_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    """The same by a loop over experts with a mask each: the backend "reference", and what a first version would be."""
+    y = torch.zeros_like(x)
+    for e in range(w1.shape[0]):
+        row, slot = (experts == e).nonzero(as_tuple=True)
+        out = F.linear(F.gelu(F.linear(x[row], w1[e], b1[e])), w2[e], b2[e])
+        y = y.index_add(0, row, out * weights[row, slot].unsqueeze(1))
+    return y
 
 
 def grouped_mlp(
@@ -60,94 +78,159 @@ def sliced_mlp(
 
     Only the pre-activations are kept for the backward pass; it gathers the inputs and applies GELU once more.
     """
-    # tensors one by one, because a tracer does not look into a Dispatch
-    return _SlicedMlp.apply(x.contiguous(), weights, w1, b1, w2, b2, dispatch.order, dispatch.inverse, dispatch.counts)
+    given = (x.contiguous(), weights.contiguous(), w1.contiguous(), b1, w2.contiguous(), b2)
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    return _expert_mlp(*given, dispatch.order, dispatch.inverse, dispatch.counts, keep)[0]
 
 
-class _SlicedMlp(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weights: Tensor,
-        w1: Tensor,
-        b1: Tensor,
-        w2: Tensor,
-        b2: Tensor,
-        order: Tensor,
-        inverse: Tensor,
-        counts: Tensor,
-    ) -> Tensor:
-        sizes, k = counts.tolist(), weights.shape[1]
-        tokens = order // k
-        keep = any(ctx.needs_input_grad)
-        inner = x.new_empty(len(tokens) if keep else max(sizes), w1.shape[1])
-        y = x.new_empty(len(tokens), w2.shape[1])
-        parts = zip(
-            tokens.split(sizes),
-            inner.split(sizes) if keep else [inner[:size] for size in sizes],
-            y.split(sizes),
-            w1.transpose(1, 2).unbind(0),
-            b1.unbind(0),
-            w2.transpose(1, 2).unbind(0),
-            b2.unbind(0),
-            strict=True,
-        )
-        for token, hidden, out, up, up_bias, down, down_bias in parts:
-            if len(token):
-                torch.addmm(up_bias, x.index_select(0, token), up, out=hidden)
-                torch.addmm(down_bias, F.gelu(hidden), down, out=out)
-        if keep:
-            ctx.save_for_backward(x, weights, w1, w2, b2, inner, tokens, order, inverse)
-            ctx.sizes = sizes
-        return sum_slots(y, inverse, k, weights)
+@torch.library.custom_op("visgen::expert_mlp", mutates_args=())
+def _expert_mlp(
+    x: Tensor,
+    weights: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    order: Tensor,
+    inverse: Tensor,
+    counts: Tensor,
+    keep: bool,
+) -> tuple[Tensor, Tensor]:
+    """Give the output (S, D) and, with `keep`, the pre-activations (S k, h) in expert order."""
+    choose_backend(x, w1, w2)  # raises when another one is forced
+    k = weights.shape[1]
+    tokens = order // k
+    sizes = row_sizes(counts, tokens)
+    inner = x.new_empty(len(tokens) if keep else 0, w1.shape[1])
+    scratch = inner if keep else x.new_empty(max(sizes), w1.shape[1])
+    y = x.new_empty(len(tokens), w2.shape[1])
+    parts = zip(
+        tokens.split(sizes),
+        scratch.split(sizes) if keep else [scratch[:size] for size in sizes],
+        y.split(sizes),
+        w1.transpose(1, 2).unbind(0),
+        b1.unbind(0),
+        w2.transpose(1, 2).unbind(0),
+        b2.unbind(0),
+        strict=True,
+    )
+    for token, hidden, out, up, up_bias, down, down_bias in parts:
+        if len(token):
+            torch.addmm(up_bias, x.index_select(0, token), up, out=hidden)
+            torch.addmm(down_bias, F.gelu(hidden), down, out=out)
+    return sum_slots(y, inverse, k, weights), inner
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weights, w1, w2, b2, inner, tokens, order, inverse = ctx.saved_tensors
-        need_x, need_gates, need_w1, need_b1, need_w2, need_b2 = ctx.needs_input_grad[:6]
-        sizes, k = ctx.sizes, weights.shape[1]
-        grad = grad.contiguous()
-        gates = weights.reshape(-1).index_select(0, order)
-        grad_rows = torch.empty(len(tokens), x.shape[1], dtype=x.dtype, device=x.device)
-        grad_gates = torch.empty_like(gates)
-        # written expert by expert: an index under autograd would allocate a full (E, ...) zero for each
-        grad_w1, grad_w2 = torch.zeros_like(w1), torch.zeros_like(w2)
-        grad_b1, grad_b2 = w1.new_zeros(w1.shape[:2]), torch.zeros_like(b2)
-        start = 0
-        for e, size in enumerate(sizes):
-            if not size:
-                continue
-            here = slice(start, start + size)
-            start += size
-            gate = gates[here].unsqueeze(1)
-            hidden = inner[here]
-            active = F.gelu(hidden)
-            out = grad.index_select(0, tokens[here])  # gradient of the row's output, before its gate
-            back = out @ w2[e]
-            # <out, y_e> without y_e: W2 is already applied to the other side
-            torch.add((back * active).sum(1), out @ b2[e], out=grad_gates[here])
-            out.mul_(gate)
-            if need_w2:
-                torch.mm(out.t(), active, out=grad_w2[e])
-            if need_b2:
-                torch.sum(out, 0, out=grad_b2[e])
-            back = torch.ops.aten.gelu_backward(back.mul_(gate), hidden)
-            if need_w1:
-                torch.mm(back.t(), x.index_select(0, tokens[here]), out=grad_w1[e])
-            if need_b1:
-                torch.sum(back, 0, out=grad_b1[e])
-            if need_x:
-                torch.mm(back, w1[e], out=grad_rows[here])
-        return (
-            sum_slots(grad_rows, inverse, k) if need_x else None,
-            grad_gates.index_select(0, inverse).view(-1, k) if need_gates else None,
-            grad_w1 if need_w1 else None,
-            grad_b1 if need_b1 else None,
-            grad_w2 if need_w2 else None,
-            grad_b2 if need_b2 else None,
-            None,
-            None,
-            None,
-        )
+
+@_expert_mlp.register_fake
+def _(
+    x: Tensor,
+    weights: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    order: Tensor,
+    inverse: Tensor,
+    counts: Tensor,
+    keep: bool,
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape[0], w2.shape[1]), x.new_empty(order.shape[0] if keep else 0, w1.shape[1])
+
+
+@torch.library.custom_op("visgen::expert_mlp_backward", mutates_args=())
+def _expert_mlp_backward(
+    grad: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    inner: Tensor,
+    order: Tensor,
+    inverse: Tensor,
+    counts: Tensor,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, the gates, w1, b1, w2 and b2; one that is not needed has no elements."""
+    need_x, need_gates, need_w1, need_b1, need_w2, need_b2 = needs
+    k = weights.shape[1]
+    tokens = order // k
+    sizes = row_sizes(counts, tokens)
+    gates = weights.reshape(-1).index_select(0, order).unsqueeze(1)
+    grad_gates = torch.empty_like(gates)
+    grad_rows = x.new_empty(len(tokens) if need_x else 0, x.shape[1])
+    # written expert by expert: an index under autograd would allocate a full (E, ...) zero for each
+    grad_w1, grad_w2 = (torch.empty_like(w) if need else w.new_empty(0) for w, need in ((w1, need_w1), (w2, need_w2)))
+    grad_b1, grad_b2 = w1.new_zeros(w1.shape[:2] if need_b1 else 0), w2.new_zeros(b2.shape if need_b2 else 0)
+    parts = zip(tokens.split(sizes), inner.split(sizes), gates.split(sizes), grad_gates.split(sizes), strict=True)
+    rows = grad_rows.split(sizes) if need_x else ()
+    for e, (token, hidden, gate, grad_gate) in enumerate(parts):
+        if not len(token):
+            for buffer, need in ((grad_w1, need_w1), (grad_w2, need_w2)):
+                if need:
+                    buffer[e].zero_()
+            continue
+        active = F.gelu(hidden)
+        out = grad.index_select(0, token)  # gradient of the row's output, before its gate
+        back = out @ w2[e]
+        # <out, y_e> without y_e: W2 is already applied to the other side
+        torch.add((back * active).sum(1, keepdim=True), (out @ b2[e]).unsqueeze(1), out=grad_gate)
+        out.mul_(gate)
+        if need_w2:
+            torch.mm(out.t(), active, out=grad_w2[e])
+        if need_b2:
+            torch.sum(out, 0, out=grad_b2[e])
+        back = torch.ops.aten.gelu_backward(back.mul_(gate), hidden)
+        if need_w1:
+            torch.mm(back.t(), x.index_select(0, token), out=grad_w1[e])
+        if need_b1:
+            torch.sum(back, 0, out=grad_b1[e])
+        if need_x:
+            torch.mm(back, w1[e], out=rows[e])
+    return (
+        sum_slots(grad_rows, inverse, k) if need_x else x.new_empty(0),
+        grad_gates.view(-1).index_select(0, inverse).view(-1, k) if need_gates else x.new_empty(0),
+        grad_w1,
+        grad_b1,
+        grad_w2,
+        grad_b2,
+    )
+
+
+@_expert_mlp_backward.register_fake
+def _(
+    grad: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    inner: Tensor,
+    order: Tensor,
+    inverse: Tensor,
+    counts: Tensor,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    shapes = (x.shape, weights.shape, w1.shape, w1.shape[:2], w2.shape, b2.shape)
+    first, *rest = (x.new_empty(shape if need else 0) for shape, need in zip(shapes, needs, strict=True))
+    return first, rest[0], rest[1], rest[2], rest[3], rest[4]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, weights, w1, _, w2, b2, order, inverse, counts, _ = inputs
+    inner = output[1]
+    ctx.mark_non_differentiable(inner)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, weights, w1, w2, b2, inner, order, inverse, counts)
+
+
+def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    needs = list(ctx.needs_input_grad[:6])
+    if grad is None:
+        return (None,) * 10
+    # an expanded gradient (stride 0) is legal in autograd and slow in kernels
+    found = _expert_mlp_backward(grad.contiguous(), *ctx.saved_tensors, needs)
+    return (*(g if need else None for g, need in zip(found, needs, strict=True)), None, None, None, None)
+
+
+_expert_mlp.register_autograd(_backward, setup_context=_setup_context)

@@ -1,21 +1,29 @@
-"""Dropless dispatch of rows to experts: sort by expert, one matrix product per contiguous slice, gather back.
+"""The operator `visgen::grouped_linear`: each expert's matrix on its own contiguous slice of rows.
 
-Nothing is dropped and no row depends on another row of the batch. Every step is deterministic: the way back is a
-gather by the inverse permutation, never a scatter with atomics. Source: Gale et al. 2022 (MegaBlocks),
-arXiv:2211.15841, section 5, for the dropless formulation; here the blocks are ragged slices and not padded.
+One operator with a fake kernel and a derivative of its own, so that torch.compile and torch.export see a single node
+whatever computes it; `visgen.nn.moe_backend` says what does. torch's own grouped product is no substitute: its fake
+kernel takes bfloat16 only, and its derivative refuses an expanded gradient.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..errors import ConfigError
+from .dispatch import (
+    Dispatch,
+    cast_for_autocast,
+    combine,
+    dispatch_rows,
+    gather_rows,
+    restore_rows,
+    sort_rows,
+    sum_slots,
+)
+from .moe_backend import choose_backend, torch_grouped_mm
 
 __all__ = [
     "Dispatch",
@@ -28,156 +36,6 @@ __all__ = [
     "sort_rows",
     "sum_slots",
 ]
-
-
-@dataclass(frozen=True)
-class Dispatch:
-    """Where each of S rows goes when it visits k experts; assignment s * k + j is the j-th expert of row s.
-
-    Attributes:
-        order: (S * k,) int64, assignments sorted by expert, ties in row order.
-        inverse: (S * k,) int64, the place of each assignment in `order`.
-        counts: (E,) int64, assignments per expert.
-        k: Experts per row.
-    """
-
-    order: Tensor
-    inverse: Tensor
-    counts: Tensor
-    k: int
-
-
-def dispatch_rows(experts: Tensor, num_experts: int) -> Dispatch:
-    """Sort the assignments `experts` (S, k) int64 by expert."""
-    flat = experts.reshape(-1)
-    order = torch.argsort(flat, stable=True)
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(order.numel(), device=order.device)
-    # scatter_add_ and not bincount: its length is fixed, so a GPU need not wait for the largest value
-    counts = torch.zeros(num_experts, dtype=torch.int64, device=flat.device)
-    counts.scatter_add_(0, flat, torch.ones_like(flat))
-    return Dispatch(order, inverse, counts, experts.shape[-1])
-
-
-def sum_slots(y: Tensor, inverse: Tensor, k: int, weights: Tensor | None = None) -> Tensor:
-    """sum_j weights[s, j] * y[inverse[s * k + j]] (S, D), in the order of slots and without a copy (S, k, D).
-
-    Args:
-        y: (S * k, D).
-        inverse: (S * k,) int64.
-        weights: (S, k) of the dtype of `y`, or None for ones.
-    """
-    return F.embedding_bag(inverse.view(-1, k), y, mode="sum", per_sample_weights=weights)
-
-
-class _GatherRows(torch.autograd.Function):
-    """x[order // k]; backward sums the k copies in slot order, which an index_add would do in any order."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor, k: int) -> Tensor:
-        ctx.save_for_backward(inverse)
-        ctx.k = k
-        return x.index_select(0, order // k if k > 1 else order)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        (inverse,) = ctx.saved_tensors
-        grad = grad.contiguous()
-        rows = grad.index_select(0, inverse) if ctx.k == 1 else sum_slots(grad, inverse, ctx.k)
-        return rows, None, None, None
-
-
-def gather_rows(x: Tensor, dispatch: Dispatch) -> Tensor:
-    """Copy rows (S, D) into expert order: (S * k, D)."""
-    return _GatherRows.apply(x, dispatch.order, dispatch.inverse, dispatch.k)
-
-
-def sort_rows(x: Tensor, dispatch: Dispatch) -> Tensor:
-    """Bring per-assignment rows (S * k, D) from assignment order into expert order."""
-    return _GatherRows.apply(x, dispatch.order, dispatch.inverse, 1)
-
-
-def restore_rows(x: Tensor, dispatch: Dispatch) -> Tensor:
-    """Bring per-assignment rows (S * k, D) from expert order back into assignment order."""
-    return _GatherRows.apply(x, dispatch.inverse, dispatch.order, 1)
-
-
-class _Combine(torch.autograd.Function):
-    """sum_j weights[s, j] * y[inverse[s * k + j]]."""
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, weights: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(y, weights, order, inverse)
-        return sum_slots(y, inverse, weights.shape[1], weights)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        y, weights, order, inverse = ctx.saved_tensors
-        rows, k = weights.shape
-        # work in expert order: the gradient of a row of y is the gate times the gradient of its token
-        grad_rows = grad.index_select(0, order // k)
-        grad_weights = (grad_rows * y).sum(-1).index_select(0, inverse).view(rows, k)
-        grad_y = grad_rows.mul_(weights.reshape(-1).index_select(0, order).unsqueeze(1))
-        return grad_y, grad_weights, None, None
-
-
-def combine(y: Tensor, weights: Tensor, dispatch: Dispatch) -> Tensor:
-    """Weighted sum of the k expert outputs of each row.
-
-    Args:
-        y: Expert outputs in expert order (S * k, D).
-        weights: Gates (S, k), cast to the dtype of `y`.
-    Returns:
-        (S, D).
-    """
-    return _Combine.apply(y, weights.to(y.dtype), dispatch.order, dispatch.inverse)
-
-
-class _GroupedLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
-        sizes = counts.tolist()
-        out = x.new_empty(x.shape[0], w.shape[1])
-        # views of all experts are made in one call each: at 75 rows per expert Python costs as much as the products
-        rows, targets, matrices = x.split(sizes), out.split(sizes), w.transpose(1, 2).unbind(0)
-        if bias is None:
-            for row, matrix, target in zip(rows, matrices, targets, strict=True):
-                if len(row):
-                    torch.mm(row, matrix, out=target)
-        else:
-            for row, matrix, target, shift in zip(rows, matrices, targets, bias.unbind(0), strict=True):
-                if len(row):
-                    torch.addmm(shift, row, matrix, out=target)
-        ctx.save_for_backward(x, w)
-        ctx.sizes, ctx.has_bias = sizes, bias is not None
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
-        x, w = ctx.saved_tensors
-        need_x, need_w, _, need_bias = ctx.needs_input_grad
-        grad = grad.contiguous()  # an expanded gradient (stride 0) is legal in autograd and slow or refused in kernels
-        pieces = grad.split(ctx.sizes)
-        grad_x = grad_w = grad_bias = None
-        if need_x:
-            grad_x = torch.empty_like(x)
-            for piece, matrix, target in zip(pieces, w.unbind(0), grad_x.split(ctx.sizes), strict=True):
-                if len(piece):
-                    torch.mm(piece, matrix, out=target)
-        if need_w:
-            # one buffer for all experts: indexing w under autograd would allocate a full (E, out, in) zero per expert
-            grad_w = torch.empty_like(w)
-            for piece, row, target in zip(pieces, x.split(ctx.sizes), grad_w.unbind(0), strict=True):
-                if len(piece):
-                    torch.mm(piece.t(), row, out=target)
-                else:
-                    target.zero_()
-        if need_bias and ctx.has_bias:
-            grad_bias = torch.stack([piece.sum(0) for piece in pieces])
-        return grad_x, grad_w, None, grad_bias
 
 
 def grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -202,13 +60,165 @@ def grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None = N
         x, w = cast_for_autocast(x, w)
     else:
         x, w, bias = cast_for_autocast(x, w, bias)
-    return _GroupedLinear.apply(x.contiguous(), w, counts, bias)
+    return _grouped_linear(x.contiguous(), w.contiguous(), counts, bias)
 
 
-def cast_for_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Cast to the autocast dtype where autocast is on, as built-in products do; custom functions must ask for it."""
-    device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
-        return tensors
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(t.to(dtype) for t in tensors)
+@torch.library.custom_op("visgen::grouped_linear", mutates_args=())
+def _grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
+    backend = choose_backend(x, w)
+    if backend == "reference":
+        return masked_linear(x, w, counts, bias)
+    if backend == "cuda_grouped":
+        return _cuda_forward(x, w, counts, bias)
+    sizes = row_sizes(counts, x)
+    out = x.new_empty(x.shape[0], w.shape[1])
+    # views of all experts are made in one call each: at 75 rows per expert Python costs as much as the products
+    rows, targets, matrices = x.split(sizes), out.split(sizes), w.transpose(1, 2).unbind(0)
+    if bias is None:
+        for row, matrix, target in zip(rows, matrices, targets, strict=True):
+            if len(row):
+                torch.mm(row, matrix, out=target)
+    else:
+        for row, matrix, target, shift in zip(rows, matrices, targets, bias.unbind(0), strict=True):
+            if len(row):
+                torch.addmm(shift, row, matrix, out=target)
+    return out
+
+
+@_grouped_linear.register_fake
+def _(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(x.shape[0], w.shape[1])
+
+
+@torch.library.custom_op("visgen::grouped_linear_backward", mutates_args=())
+def _grouped_linear_backward(
+    grad: Tensor, x: Tensor, w: Tensor, counts: Tensor, need_x: bool, need_w: bool, need_bias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, w and bias; one that is not needed has no elements."""
+    backend = choose_backend(x, w)
+    if backend == "reference":
+        return _reference_backward(grad, x, w, counts, need_x, need_w, need_bias)
+    if backend == "cuda_grouped":
+        return _cuda_backward(grad, x, w, counts, need_x, need_w, need_bias)
+    sizes = row_sizes(counts, x)
+    pieces = grad.split(sizes)
+    grad_x, grad_w = (torch.empty_like(t) if need else t.new_empty(0) for t, need in ((x, need_x), (w, need_w)))
+    grad_bias = torch.stack([piece.sum(0) for piece in pieces]) if need_bias else w.new_empty(0)
+    if need_x:
+        for piece, matrix, target in zip(pieces, w.unbind(0), grad_x.split(sizes), strict=True):
+            if len(piece):
+                torch.mm(piece, matrix, out=target)
+    if need_w:
+        # one buffer for all experts: indexing w under autograd would allocate a full (E, out, in) zero per expert
+        for piece, row, target in zip(pieces, x.split(sizes), grad_w.unbind(0), strict=True):
+            if len(piece):
+                torch.mm(piece.t(), row, out=target)
+            else:
+                target.zero_()
+    return grad_x, grad_w, grad_bias
+
+
+@_grouped_linear_backward.register_fake
+def _(
+    grad: Tensor, x: Tensor, w: Tensor, counts: Tensor, need_x: bool, need_w: bool, need_bias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        torch.empty_like(x) if need_x else x.new_empty(0),
+        torch.empty_like(w) if need_w else w.new_empty(0),
+        w.new_empty(w.shape[:2]) if need_bias else w.new_empty(0),
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, w, counts, _ = inputs
+    ctx.save_for_backward(x, w, counts)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, w, counts = ctx.saved_tensors
+    need_x, need_w, _, need_bias = ctx.needs_input_grad
+    # an expanded gradient (stride 0) is legal in autograd and slow or refused in kernels
+    found = _grouped_linear_backward(grad.contiguous(), x, w, counts, need_x, need_w, need_bias)
+    grad_x, grad_w, grad_bias = (g if n else None for g, n in zip(found, (need_x, need_w, need_bias), strict=True))
+    return grad_x, grad_w, None, grad_bias
+
+
+_grouped_linear.register_autograd(_backward, setup_context=_setup_context)
+
+
+def row_sizes(counts: Tensor, rows: Tensor) -> list[int]:
+    """The counts as numbers; they must sum to the rows (ConfigError), or slices would silently miss some."""
+    sizes = counts.tolist()
+    if sum(sizes) != rows.shape[0]:
+        raise ConfigError(
+            f"the counts sum to {sum(sizes)} but there are {rows.shape[0]} rows; every row needs an expert."
+        )
+    return sizes
+
+
+def row_owners(counts: Tensor, rows: int) -> Tensor:
+    """The expert of each of `rows` sorted rows (R,) int64, without waiting for the device."""
+    return torch.repeat_interleave(torch.arange(counts.shape[0], device=counts.device), counts, output_size=rows)
+
+
+def masked_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
+    """The backend "reference": every expert on every row, and a mask that keeps the right one."""
+    owner = row_owners(counts, x.shape[0])
+    out = x.new_zeros(x.shape[0], w.shape[1])
+    for e in range(w.shape[0]):
+        every = x @ w[e].t() if bias is None else x @ w[e].t() + bias[e]
+        out = torch.where((owner == e).unsqueeze(1), every, out)
+    return out
+
+
+def _reference_backward(
+    grad: Tensor, x: Tensor, w: Tensor, counts: Tensor, need_x: bool, need_w: bool, need_bias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    owner = row_owners(counts, x.shape[0])
+    grad_x, grad_w, grad_bias = torch.zeros_like(x), torch.zeros_like(w), w.new_zeros(w.shape[:2])
+    for e in range(w.shape[0]):
+        own = torch.where((owner == e).unsqueeze(1), grad, 0)
+        grad_x += own @ w[e]
+        grad_w[e] = own.t() @ x
+        grad_bias[e] = own.sum(0)
+    return (
+        grad_x if need_x else x.new_empty(0),
+        grad_w if need_w else w.new_empty(0),
+        grad_bias if need_bias else w.new_empty(0),
+    )
+
+
+def _cuda_forward(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
+    grouped_mm = torch_grouped_mm()
+    assert grouped_mm is not None
+    if not x.shape[0]:
+        return x.new_empty(0, w.shape[1])
+    out = grouped_mm(x, w.transpose(1, 2), offs=counts.cumsum(0).to(torch.int32))
+    return out if bias is None else out.add_(bias.index_select(0, row_owners(counts, x.shape[0])))
+
+
+def _cuda_backward(
+    grad: Tensor, x: Tensor, w: Tensor, counts: Tensor, need_x: bool, need_w: bool, need_bias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    grouped_mm = torch_grouped_mm()
+    assert grouped_mm is not None
+    rows, offsets = x.shape[0], counts.cumsum(0).to(torch.int32)
+    grad_x, grad_w, grad_bias = x.new_empty(0), w.new_empty(0), w.new_empty(0)
+    if not rows:
+        return (
+            torch.empty_like(x) if need_x else grad_x,
+            torch.zeros_like(w) if need_w else grad_w,
+            w.new_zeros(w.shape[:2]) if need_bias else grad_bias,
+        )
+    if need_x:
+        grad_x = grouped_mm(grad, w, offs=offsets)
+    if need_w:
+        grad_w = grouped_mm(grad.t(), x, offs=offsets)
+        grad_w.masked_fill_(
+            (counts == 0).view(-1, 1, 1), 0
+        )  # a kernel may leave the slice of an empty expert unwritten
+    if need_bias:
+        # a product with the one-hot owners sums in a fixed order, which a scatter on a GPU does not
+        owner = torch.nn.functional.one_hot(row_owners(counts, rows), w.shape[0]).to(grad.dtype)
+        grad_bias = owner.t() @ grad
+    return grad_x, grad_w, grad_bias

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from .attention import attend
 from .bank import ExpertBank
-from .grouped_linear import combine, dispatch_rows, gather_rows, grouped_linear, restore_rows, sort_rows, sum_slots
+from .dispatch import combine, dispatch_rows, gather_rows, restore_rows, sort_rows, sum_slots
+from .grouped_linear import grouped_linear
 from .init import init_expert_weight_, init_linear_
 from .routing import Router, Routing, TaskRows
 
