@@ -71,6 +71,18 @@ def _bias_product_flops(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return _product_flops(inputs[1:], outputs)
 
 
+def _grouped_flops(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """visgen::grouped_linear: each row meets one expert's matrix."""
+    rows, width = _shape(inputs[0])
+    return Counter({"experts": rows * width * _shape(inputs[1])[1]})
+
+
+def _expert_flops(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """visgen::expert_mlp: each of S * k assignments meets both matrices of one expert."""
+    width, (slots, k), hidden = _shape(inputs[0])[1], _shape(inputs[1]), _shape(inputs[2])[1]
+    return Counter({"experts": 2 * slots * k * width * hidden})
+
+
 @torch.no_grad()
 def count_flops(model: nn.Module, size: tuple[int, int], task: str | None = None) -> dict[str, int]:
     """Multiply-adds of one image of `size` (H, W), by operator as fvcore names them; norms and adds left out.
@@ -86,6 +98,8 @@ def count_flops(model: nn.Module, size: tuple[int, int], task: str | None = None
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
     analysis.set_op_handle("aten::mm", _product_flops).set_op_handle("aten::addmm", _bias_product_flops)
+    analysis.set_op_handle("visgen::grouped_linear", _grouped_flops)
+    analysis.set_op_handle("visgen::expert_mlp", _expert_flops)
     counted = analysis.by_operator()
     model.train(was_training)
     return {name: int(value) for name, value in counted.items() if not name.endswith("_norm")}
