@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, data, doctor, evaluate, experts, fit, models, predict, train
+from . import bench, data, doctor, evaluate, experts, finetune, fit, models, predict, train
 from .output import show_tracebacks
 
 __all__ = ["app", "main"]
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("finetune")(finetune.finetune)
 app.command("fit")(fit.fit)
 app.add_typer(data.app, name="data")
 app.add_typer(experts.app, name="experts")

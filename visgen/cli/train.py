@@ -35,7 +35,8 @@ def train(
     """Train what a run file describes; its folder then holds config, logs, checkpoints and the best and last model."""
     with only_json(as_json):
         from ..engine import train_from_config
-        from ..zoo import save_pretrained
+        from ..experts import finetune
+        from ..zoo import load_model, save_pretrained
 
         summary = train_from_config(
             _find(config),
@@ -45,6 +46,7 @@ def train(
             time_limit=time_limit,
             data_root=data_root,
             export=save_pretrained,
+            finetuner=lambda run, **given: finetune(load_model(run.finetune.model, "cpu"), run, **given).summary,
         )
     if as_json:
         print_json({**asdict(summary), "finished": summary.finished})

@@ -1,6 +1,7 @@
 """Run files: frozen dataclasses and the strict YAML loader that fills them. Imports neither torch nor any model."""
 
-from .loader import from_mapping, load_config, to_mapping, to_yaml
+from .finetune import FinetuneConfig
+from .loader import apply_overrides, from_mapping, load_config, to_mapping, to_yaml
 from .schema import (
     DataConfig,
     HeadConfig,
@@ -15,6 +16,7 @@ from .schema import (
 
 __all__ = [
     "DataConfig",
+    "FinetuneConfig",
     "HeadConfig",
     "ModelConfig",
     "ObjectiveConfig",
@@ -22,6 +24,7 @@ __all__ = [
     "PartConfig",
     "RunConfig",
     "TrainConfig",
+    "apply_overrides",
     "from_mapping",
     "load_config",
     "load_run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 import types
@@ -14,7 +15,7 @@ import yaml
 
 from ..errors import ConfigError, nearest
 
-__all__ = ["from_mapping", "load_config", "to_mapping", "to_yaml"]
+__all__ = ["apply_overrides", "from_mapping", "load_config", "to_mapping", "to_yaml"]
 
 C = TypeVar("C")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -83,6 +84,15 @@ def load_config(
         else:
             _apply(data, name, value, override)
     return from_mapping(cls, _substitute(data, values, ""))
+
+
+def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Give a copy of plain data with "a.b.0=value" texts applied; values are read as YAML."""
+    changed: dict[str, Any] = copy.deepcopy(dict(data))
+    for override in overrides:
+        name, value = _parse_override(override)
+        _apply(changed, name, value, override)
+    return changed
 
 
 def from_mapping(cls: type[C], data: Mapping[str, Any], where: str = "") -> C:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError, nearest
+from .finetune import FinetuneConfig
 from .loader import load_config
 
 __all__ = [
@@ -260,6 +261,8 @@ class RunConfig:
     """One run: `visgen train FILE.yaml`.
 
     Args:
+        finetune: Start from a trained model and train a part of it; `model` then gives the new heads only. None builds
+            the model that `model` describes and trains all of it.
         out: Folder of the run: resolved config, logs, checkpoints, best and last weights.
         seed: Of the initial weights, the mixture, the augmentation and dropout.
     """
@@ -269,10 +272,21 @@ class RunConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    finetune: FinetuneConfig | None = None
     seed: int = 0
     out: str = "runs/run"
 
     def __post_init__(self) -> None:
+        if self.finetune is not None and (self.model.options or self.model.weights):
+            raise ConfigError(
+                f"model.options or model.weights stand beside finetune.model '{self.finetune.model}', which brings its "
+                "own backbone; drop one of the two."
+            )
+        if self.finetune is not None and self.finetune.router_steps >= self.train.steps:
+            raise ConfigError(
+                f"finetune.router_steps is {self.finetune.router_steps} of train.steps {self.train.steps}; leave steps "
+                "for the experts, or choose experts: router."
+            )
         metric = self.train.best_metric
         if metric is not None and metric.split("/", 1)[0] not in self.data.val:
             raise ConfigError(

@@ -6,7 +6,7 @@ from .ema import MovingAverage
 from .evaluate import EvaluationReport, evaluate
 from .fit import Collected, FitReport, collect_features, fit_head, with_head
 from .routing import measure_routing
-from .run import BuiltRun, build_run, train_from_config
+from .run import BuiltRun, build_run, train_from_config, train_run
 from .state import RunSummary
 from .train import Diverged, Trainer
 
@@ -30,5 +30,6 @@ __all__ = [
     "measure_routing",
     "save_checkpoint",
     "train_from_config",
+    "train_run",
     "with_head",
 ]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..config import PartConfig, RunConfig, load_run, to_mapping, to_yaml
-from ..data import Cached, Mapped, Mixture, MixturePart, Source, Subset, build_source, build_transform
+from ..data import Mixture, MixturePart, Source, build_transform
 from ..errors import CheckpointError, ConfigError, nearest
 from ..losses import class_weight_vector
 from ..losses.routing import RoutingLossConfig
@@ -26,13 +26,15 @@ from .checkpoint import list_checkpoints, load_newest
 from .distributed import Workers
 from .evaluate import evaluate, evenly_spaced
 from .fit import HeadFitter, run_fitters
+from .parts import open_part
 from .state import RunSummary
 from .train import Trainer, export_state
 
-__all__ = ["BuiltRun", "build_run", "start_from", "train_from_config"]
+__all__ = ["BuiltRun", "build_run", "inner_model", "start_from", "train_from_config", "train_run"]
 
 _DRY_RUN_SAMPLES = 2
 _DRY_RUN_COUNTED = 50
+_FULL_COUNT = 5000
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,22 @@ def inner_model(module: nn.Module) -> Any:
     return module["model"] if isinstance(module, nn.ModuleDict) else module
 
 
-def build_run(config: RunConfig, workers: Workers | None = None, counted: int = 5000) -> BuiltRun:
+def build_run(
+    config: RunConfig,
+    workers: Workers | None = None,
+    counted: int = _FULL_COUNT,
+    build: Callable[[Mapping[str, Any]], MultiTaskModel] | None = None,
+    objective_class: type[MultiTaskObjective] = MultiTaskObjective,
+) -> BuiltRun:
     """Build the model, objective, mixture and evaluators that a run file describes.
 
     Args:
         config: The run file.
         workers: Processes that share the run; None makes them from `train.device`.
         counted: Automatic class weights look at so many samples of a part, evenly spaced.
+        build: Makes the model from its description, heads completed with the classes of the data; `build_model` when
+            None. Torch's global generator is seeded while it runs.
+        objective_class: What is minimised, built as MultiTaskObjective is.
 
     Raises:
         ConfigError, UnknownName, DataError, CheckpointError: What the file names does not exist or does not fit.
@@ -97,14 +108,14 @@ def build_run(config: RunConfig, workers: Workers | None = None, counted: int = 
     workers = workers or Workers(config.train.device)
     if not config.data.train:
         raise ConfigError("data.train has no parts; name at least one data set to train on.")
-    sources = {name: _open(part, "train", f"data.train.{name}") for name, part in config.data.train.items()}
+    sources = {name: open_part(part, "train", f"data.train.{name}") for name, part in config.data.train.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = build_model(_model_mapping(config, sources))
+        model = (build or build_model)(_model_mapping(config, sources))
     if config.model.weights is not None:
         start_from(model, Path(config.model.weights))
     _learn_counts(model, sources)
-    objective = MultiTaskObjective(
+    objective = objective_class(
         model,
         config.objective.loss_weights,
         _class_weights(config, model, sources, counted),
@@ -129,12 +140,13 @@ def build_run(config: RunConfig, workers: Workers | None = None, counted: int = 
     evaluators = {
         # A cache must be filled in this process, or each evaluation would start with an empty one.
         name: ModelEvaluator(
-            _open(part, "val", f"data.val.{name}"), part, workers.device, 0 if part.cache else config.train.workers
+            open_part(part, "val", f"data.val.{name}"), part, workers.device, 0 if part.cache else config.train.workers
         )
         for name, part in config.data.val.items()
     }
     measured = {name: evaluator.source for name, evaluator in evaluators.items()}
-    fitters = run_fitters(model, sources, measured, workers.device, config.train.workers)
+    # a model that goes on from a trained one keeps what was fitted to other data
+    fitters = run_fitters(model, sources, measured, workers.device, config.train.workers) if build is None else ()
     return BuiltRun(objective, mixture, evaluators, fitters)
 
 
@@ -147,6 +159,7 @@ def train_from_config(
     time_limit: float | None = None,
     data_root: str | Path | None = None,
     export: Callable[[MultiTaskModel, Path], object] | None = None,
+    finetuner: Callable[..., RunSummary] | None = None,
 ) -> RunSummary:
     """Train what a run file describes.
 
@@ -161,19 +174,21 @@ def train_from_config(
         export: Writes a model to a path, such as `save_pretrained`; called for `out/last` and `out/best`, after the
             heads that are not trained were fitted to the parts that feed the head below them. None writes the state
             dict to `last.safetensors` and `best.safetensors`.
+        finetuner: Trains a run that has a part `finetune`, called as `train_run` is.
     Returns:
         How the run ended.
     """
     config = load_run(path, overrides, data_root)
     if time_limit is not None:
         config = replace(config, train=replace(config.train, time_limit=time_limit))
+    run = train_run if config.finetune is None or finetuner is None else finetuner
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="visgen-dry-run-") as folder:
-            summary = _train(_shortened(config, folder), False, export, _DRY_RUN_SAMPLES)
+            summary = run(_shortened(config, folder), export=export, limit=_DRY_RUN_SAMPLES)
             if load_newest(Path(folder) / "checkpoints") is None:
                 raise CheckpointError(f"the dry run saved no readable checkpoint under {folder}; see the warnings.")
         return replace(summary, reason="dry run", out=config.out)
-    return _train(config, resume, export, None)
+    return run(config, resume=resume, export=export)
 
 
 def start_from(model: MultiTaskModel, path: Path) -> list[str]:
@@ -210,9 +225,30 @@ def start_from(model: MultiTaskModel, path: Path) -> list[str]:
     return fresh
 
 
-def _train(
-    config: RunConfig, resume: bool, export: Callable[[MultiTaskModel, Path], object] | None, limit: int | None
+def train_run(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    export: Callable[[MultiTaskModel, Path], object] | None = None,
+    limit: int | None = None,
+    build: Callable[[Mapping[str, Any]], MultiTaskModel] | None = None,
+    objective_class: type[MultiTaskObjective] = MultiTaskObjective,
+    recorded: RunConfig | None = None,
 ) -> RunSummary:
+    """Train a resolved run.
+
+    Args:
+        config: The run.
+        resume, export: As in `train_from_config`.
+        limit: Samples per evaluation, for a dry run; heads are then not fitted. None measures all.
+        build, objective_class: As in `build_run`.
+        recorded: What the run's folder tells of it, where it is one phase of another run.
+    """
+    if config.finetune is not None and build is None:
+        raise ConfigError(
+            f"this run fine-tunes '{config.finetune.model}' (finetune.experts '{config.finetune.experts}'), which "
+            "visgen.experts.finetune_from_config does; the engine alone trains whole models."
+        )
     workers = Workers(config.train.device)
     out = Path(config.out)
     if not resume and list_checkpoints(out / "checkpoints"):
@@ -220,9 +256,10 @@ def _train(
             f"'{out}' already holds the checkpoints of a run; resume it (--resume) or choose another folder "
             "(--set out=...)."
         )
-    built = build_run(config, workers) if limit is None else build_run(config, workers, counted=_DRY_RUN_COUNTED)
+    counted = _FULL_COUNT if limit is None else _DRY_RUN_COUNTED
+    built = build_run(config, workers, counted, build, objective_class)
     if workers.is_main:
-        _record(config, out, resume)
+        _record(recorded or config, out, resume)
 
     def fit_and_export(module: nn.Module, path: Path) -> object:
         model = inner_model(module)
@@ -272,52 +309,8 @@ def _shortened(config: RunConfig, folder: str) -> RunConfig:
     train = replace(
         config.train, steps=1, accumulate=1, eval_every=1, save_every=1, patience=0, workers=0, max_skipped=1
     )
-    return replace(config, train=replace(train, progress="none", tensorboard=False), out=folder)
-
-
-def _open(part: PartConfig, split: str, where: str) -> Source:
-    """Open a part's source: its head chosen, shrunk, cached and cut to `limit`."""
-    source = build_source(part.source, part.split or split, **part.options)
-    if part.limit is not None:
-        source = Subset(source, evenly_spaced(len(source), part.limit))
-    if part.shrink:
-        source = Mapped(source, _Fixed(build_transform(part.shrink)))
-    if part.cache:
-        source = Cached(source)
-    if part.head:
-        task = part.head.split(".", 1)[0]
-        if task not in source.heads:
-            raise ConfigError(
-                f"{where}.head is '{part.head}', but source '{source.name}' has labels for "
-                f"{', '.join(source.heads) or 'nothing'}{nearest(task, source.heads)} Choose a head of one of these."
-            )
-        source = _OneHead(source, task, part.head)
-    return source
-
-
-class _Fixed:
-    """A transform without chance as a function of the sample alone."""
-
-    def __init__(self, transform: Callable[[Any, torch.Generator], Any]) -> None:
-        self.transform = transform
-
-    def __call__(self, sample: Any) -> Any:
-        return self.transform(sample, torch.Generator().manual_seed(0))
-
-
-class _OneHead:
-    """A source that feeds one head, under the name that the run gives it."""
-
-    def __init__(self, source: Source, task: str, head: str) -> None:
-        self.source, self.name = source, source.name
-        self.heads = {task: head}
-        self.classes = {task: tuple(source.classes.get(task, ()))}
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.source[index]
+    finetune = config.finetune and replace(config.finetune, router_steps=0, usage_batches=1)
+    return replace(config, train=replace(train, progress="none", tensorboard=False), finetune=finetune, out=folder)
 
 
 def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str, Any]:

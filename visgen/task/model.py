@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,6 +63,8 @@ class MultiTaskModel(nn.Module):
         self.specs = dict(specs)
         self.max_side = max_side
         self.min_side = min_side
+        # Takes over `backbone.prefix` where it is frozen and pictures come again; called as (backbone, images).
+        self.prefix_cache: Callable[[Backbone, Tensor], Any] | None = None
         self._config = dict(config or {})
         self.default_heads = {s.task: name for name, s in reversed(self.specs.items())}
         for task, name in (default_heads or {}).items():
@@ -173,6 +175,10 @@ class MultiTaskModel(nn.Module):
             raise ConfigError(f"head '{name}' has route '{spec.route}' but the backbone routes {', '.join(known)}.")
         return spec.route or spec.task
 
+    def prefix(self, images: Tensor) -> Any:
+        """Give what all tasks share for images (B, 3, H, W), from `prefix_cache` where there is one."""
+        return self.backbone.prefix(images) if self.prefix_cache is None else self.prefix_cache(self.backbone, images)
+
     def forward(self, images: Tensor, head: str, features: Any = None, queries: Any = None) -> tuple[Any, Any]:
         """Give the logits of one head and the Features they came from.
 
@@ -220,7 +226,7 @@ class MultiTaskModel(nn.Module):
         try:
             wanted = self._with_those_below(names, given or {})
             routes = list(dict.fromkeys(self.route(name) for name in wanted))
-            features = self.backbone.suffixes(self.backbone.prefix(images), routes)
+            features = self.backbone.suffixes(self.prefix(images), routes)
             run = _Run(self, features, full, valid, sizes, given or {})
             return {name: run.answer(name) for name in dict.fromkeys(names)}
         finally:

@@ -79,7 +79,7 @@ class MultiTaskObjective:
             ConfigError: The batch feeds a head that the model lacks.
             DataError: No image of the batch has a target. Single images without one are left out of the loss.
         """
-        state = self.model.backbone.prefix(batch.images)
+        state = self.model.prefix(batch.images)
         logs: dict[str, Tensor] = {}
         total: Tensor | None = None
         statistics: list[list[dict[str, Any]]] = []

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from visgen.data import build_source
-from visgen.errors import DataError
+from visgen.errors import ConfigError, DataError
 
 
 def encode(value):
@@ -44,6 +44,25 @@ def test_plain_images(tmp_path):
     assert (source[1].pixels.permute(1, 2, 0).numpy() == images[1]).all()
     source[1].pixels.zero_()
     assert int(source[1].pixels.max()) == 119
+
+
+def test_a_set_of_one_file_is_split_by_the_bytes_of_its_images(tmp_path):
+    values = [v % 100 for v in range(200)]  # every image comes twice
+    files = [encode(v) for v in values]
+    write(tmp_path / "tens" / "train.npz", blob=np.concatenate(files), offsets=np.cumsum([0, *map(len, files)]),
+          labels=np.array(values) % 2, classes=np.array(["even", "odd"]))  # fmt: skip
+    parts = {s: build_source(f"npz:{tmp_path / 'tens'}", s, val_share=0.3) for s in ("train", "val")}
+    seen = {s: [int(part[i].pixels[0, 0, 0]) for i in range(len(part))] for s, part in parts.items()}
+    assert sorted(seen["train"] + seen["val"]) == sorted(values)
+    assert not set(seen["train"]) & set(seen["val"]), "equal images are on one side"
+    assert 0.15 < len(seen["val"]) / len(values) < 0.45
+    for split, part in parts.items():
+        assert [part[i].targets["classification"].label for i in range(len(part))] == [v % 2 for v in seen[split]]
+    larger = build_source(f"npz:{tmp_path / 'tens'}", "val", val_share=0.6)
+    assert {int(larger[i].pixels[0, 0, 0]) for i in range(len(larger))} >= set(seen["val"])
+    for share, split in ((0.0, "val"), (1.0, "val"), (0.5, "test")):
+        with pytest.raises(ConfigError, match=f"val_share is {share} for split '{split}'"):
+            build_source(f"npz:{tmp_path / 'tens'}", split, val_share=share)
 
 
 def test_mistakes_are_named(packed, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...errors import DataError
+from ...errors import ConfigError, DataError
 from ...structures import ClassLabel
 from ..sample import Sample
 from ..source import READERS, MissingSplit
@@ -29,14 +30,30 @@ class NpzImages:
         split: Names the file.
         name: Label set; the head is "classification.NAME". By default the name of the file's folder.
         classes: Class names, for files without them.
+        val_share: For a set of one file, in 0..1: split "val" is about this share of the images of train.npz, and split
+            "train" the others. An image goes by a hash of its bytes, so the parts never change and equal images stay
+            together. None splits nothing.
     Raises:
         DataError: A missing file or array, arrays of unequal length, or a label outside the classes.
     """
 
     def __init__(
-        self, path: str | Path, split: str = "train", *, name: str = "", classes: Sequence[str] | None = None
+        self,
+        path: str | Path,
+        split: str = "train",
+        *,
+        name: str = "",
+        classes: Sequence[str] | None = None,
+        val_share: float | None = None,
     ) -> None:
-        file = Path(path)
+        file, part = Path(path), split
+        if val_share is not None:
+            if not 0 < val_share < 1 or split not in ("train", "val"):
+                raise ConfigError(
+                    f"val_share is {val_share} for split '{split}'; give a share above 0 and below 1, and split "
+                    "train or val."
+                )
+            split = "train"
         file = file / f"{split}.npz" if file.is_dir() else file
         if not file.is_file():
             there = sorted(p.name for p in file.parent.glob("*.npz")) if file.parent.is_dir() else []
@@ -73,17 +90,36 @@ class NpzImages:
         if self.labels.min() < 0 or self.labels.max() >= len(names):
             wrong = int(self.labels.min() if self.labels.min() < 0 else self.labels.max())
             raise DataError(f"{file} holds label {wrong}, but its {len(names)} classes are 0..{len(names) - 1}.")
+        self.places = range(count) if val_share is None else self._part(part, val_share)
+
+    def _part(self, part: str, val_share: float) -> Sequence[int]:
+        """Positions of the images of one part of a set that is split by hash."""
+        found = []
+        for index in range(len(self.labels)):
+            digest = hashlib.blake2b(self._bytes(index), digest_size=8).digest()
+            is_val = int.from_bytes(digest, "little") < val_share * 2**64
+            if is_val == (part == "val"):
+                found.append(index)
+        if not found:
+            raise DataError(f"{self.file} has no image in part '{part}' of val_share {val_share}; choose another.")
+        return found
+
+    def _bytes(self, index: int) -> bytes:
+        if self.images is not None:
+            return self.images[index].tobytes()
+        low, high = int(self.offsets[index]), int(self.offsets[index + 1])  # type: ignore[index]
+        return self.blob[low:high].tobytes()  # type: ignore[index]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> Sample:
+        index = self.places[index]
         where = f"{self.file}#{index}"
         if self.images is not None:
             pixels = torch.from_numpy(self.images[index].copy()).permute(2, 0, 1)
         else:
-            low, high = int(self.offsets[index]), int(self.offsets[index + 1])  # type: ignore[index]
-            pixels = read_pixels(self.blob[low:high].tobytes(), where)  # type: ignore[index]
+            pixels = read_pixels(self._bytes(index), where)
         target = ClassLabel(int(self.labels[index]), self.classes["classification"])
         return Sample(pixels, {"classification": target}, {"id": index, "path": where})
 

@@ -1,0 +1,60 @@
+"""Open the parts of a run file: the source of one, its head chosen, shrunk, cached and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..config import PartConfig
+from ..data import Cached, Mapped, Source, Subset, build_source, build_transform
+from ..errors import ConfigError, nearest
+from .evaluate import evenly_spaced
+
+__all__ = ["open_part"]
+
+
+def open_part(part: PartConfig, split: str, where: str) -> Source:
+    """Open a part's source: its head chosen, shrunk, cached and cut to `limit`."""
+    source = build_source(part.source, part.split or split, **part.options)
+    if part.limit is not None:
+        source = Subset(source, evenly_spaced(len(source), part.limit))
+    if part.shrink:
+        source = Mapped(source, _Fixed(build_transform(part.shrink)))
+    if part.cache:
+        source = Cached(source)
+    if part.head:
+        task = part.head.split(".", 1)[0]
+        if task not in source.heads:
+            raise ConfigError(
+                f"{where}.head is '{part.head}', but source '{source.name}' has labels for "
+                f"{', '.join(source.heads) or 'nothing'}{nearest(task, source.heads)} Choose a head of one of these."
+            )
+        source = _OneHead(source, task, part.head)
+    return source
+
+
+class _Fixed:
+    """A transform without chance as a function of the sample alone."""
+
+    def __init__(self, transform: Callable[[Any, torch.Generator], Any]) -> None:
+        self.transform = transform
+
+    def __call__(self, sample: Any) -> Any:
+        return self.transform(sample, torch.Generator().manual_seed(0))
+
+
+class _OneHead:
+    """A source that feeds one head, under the name that the run gives it."""
+
+    def __init__(self, source: Source, task: str, head: str) -> None:
+        self.source, self.name = source, source.name
+        self.heads = {task: head}
+        self.classes = {task: tuple(source.classes.get(task, ()))}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.source[index]

@@ -1,0 +1,164 @@
+"""Prepare a model for a new label set: a head, a router of its own, added experts; and what became of the old heads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..nn.routing import TaskRouter
+from ..task import HeadSpec, MultiTaskModel
+from .selection import Selection
+from .usage import most_used
+
+__all__ = ["add_experts", "heads_untouched", "start_model"]
+
+ROUTER_NOISE = 0.02  # the standard deviation that fresh routers have
+
+
+def start_model(
+    base: MultiTaskModel,
+    head: str,
+    spec: HeadSpec | None,
+    selection: Selection,
+    usage: Mapping[str, Sequence[float]],
+    keep_heads: bool,
+    sides: tuple[int, int] | None = None,
+) -> MultiTaskModel:
+    """Give a copy of a model with a new head, ready for `set_trainable`.
+
+    Args:
+        base: Not changed.
+        head: Name of the new head.
+        spec: What it answers; None when the model has it already and goes on with it.
+        selection: What will train. Where it trains routers, the head gets a router of its own that starts as a copy of
+            its task's, so that the other heads of the task keep theirs; "new" also adds experts.
+        usage: Routed layer to the share of tokens that visit each expert; experts that are added start as copies of
+            the most used ones.
+        keep_heads: Keep the other heads; else they go, with the routers that only they use.
+        sides: (max_side, min_side) at which the model shall answer; None leaves them.
+    Raises:
+        ConfigError: The head is there already, or the model has no router for its task.
+    """
+    cache, base.prefix_cache = base.prefix_cache, None
+    try:
+        model = copy.deepcopy(base).requires_grad_(True)
+    finally:
+        base.prefix_cache = cache
+    if spec is not None:
+        if head in model.specs:
+            model.drop_heads([head])
+        route = None
+        if selection.trains_routers and selection.kind != "full" and _banks(model):
+            route = _own_route(model, head, spec)
+        model.add_head(head, HeadSpec(**{**vars(spec), "route": route}))
+        if not keep_heads:
+            model.drop_heads([name for name in model.specs if name != head])
+        if sides is not None:
+            model.answer_at(*sides)
+    if selection.kind == "new":
+        add_experts(model, model.route(head), selection.count, usage)
+    return model
+
+
+def add_experts(model: MultiTaskModel, route: str, count: int, usage: Mapping[str, Sequence[float]]) -> None:
+    """Add experts to every routed layer, as a part of their own that only one router sees, in place.
+
+    A new expert starts as a copy of one of the router's most used ones, its router row as that one's with a little
+    noise from torch's global generator: the two share the tokens and then part. Other routers score what they scored.
+
+    Args:
+        model: A MultiTaskModel.
+        route: Name of the router.
+        count: Experts per layer.
+        usage: Routed layer to the share of tokens that visit each expert.
+    Raises:
+        ConfigError: A layer has fewer experts to copy, or the router's view of it was narrowed before.
+    """
+    for layer, bank in _banks(model).items():
+        view = bank.router.route(route)
+        if view.index is not None or view.deny:
+            raise ConfigError(
+                f"the router of '{route}' sees a part of layer {layer} only (a budget or an extract); add experts to "
+                "the whole model."
+            )
+        scored = view.scores(bank.router.num_experts)
+        copied = most_used(list(usage[layer])[:scored], count, layer)
+        bank.append(bank.expert_tensors(copied))
+        old = bank.router.tasks[route]
+        del bank.router.tasks[route]
+        bank.router.add_task(route, None)
+        wider = bank.router.tasks[route].to(old.weight.device)
+        total = bank.router.num_experts
+        # a router that did not see all experts before sees those now too, with fresh rows
+        fresh = total - count - scored
+        _copy_router(old, wider, [*range(scored), *([None] * fresh), *copied], ROUTER_NOISE, total - count)
+    model.backbone.changes()
+
+
+def heads_untouched(model: MultiTaskModel, heads: Sequence[str]) -> list[str]:
+    """Those of the heads that read nothing that trains, told by a small forward pass with gradients."""
+    probe = torch.zeros(1, 3, 64, 64, device=next(model.parameters()).device)
+    found = []
+    with torch.enable_grad():
+        state = model.backbone.prefix(probe)
+        for name in heads:
+            features = model.backbone.suffix(state, model.route(name))
+            read = [features.token, *features.pyramid.values(), *model.head(name).parameters()]
+            below = model.below(name)
+            read += [] if below is None else list(model.head(below).parameters())
+            if not any(tensor.requires_grad for tensor in read):
+                found.append(name)
+    return found
+
+
+def _own_route(model: MultiTaskModel, head: str, spec: HeadSpec) -> str:
+    """Add a router for a head, a copy of that of its task, and give its name."""
+    tasks = model.backbone.tasks  # type: ignore[attr-defined]
+    if spec.task not in tasks:
+        raise ConfigError(
+            f"head '{head}' is of task '{spec.task}', for which the model has no router; it routes {', '.join(tasks)}. "
+            "Add the task first (visgen experts extend), or choose experts: full."
+        )
+    name = head.replace(".", "_")
+    while name in tasks:
+        name += "_"
+    banks = _banks(model)
+    model.backbone.add_task(name, {k: b.router.route(spec.task) for k, b in banks.items()})  # type: ignore[operator]
+    for bank in banks.values():
+        old, new = bank.router.tasks[spec.task], bank.router.tasks[name]
+        _copy_router(old, new, list(range(bank.router.scores_of(spec.task))), 0.0, bank.router.num_experts)
+    embedding: Any = model.backbone.task_embedding
+    if embedding is not None:
+        with torch.no_grad():
+            embedding[name].copy_(embedding[spec.task])
+    return name
+
+
+@torch.no_grad()
+def _copy_router(old: TaskRouter, new: TaskRouter, rows: Sequence[int | None], noise: float, clean: int) -> None:
+    """Fill a router from another: score i takes row `rows[i]`, None stays fresh; rows from `clean` on get noise."""
+    if old.down is not None and new.down is not None:
+        new.down.load_state_dict(old.down.state_dict())
+    for name in ("weight", "bias"):
+        source, target = getattr(old, name), getattr(new, name)
+        if source is None:
+            continue
+        # learned noise doubles the rows: scores first, then their spreads
+        for half in range(len(target) // len(rows)):
+            before = source.chunk(len(target) // len(rows))[half]
+            after = target.chunk(len(target) // len(rows))[half]
+            for i, row in enumerate(rows):
+                if row is not None:
+                    after[i] = before[row]
+            if noise and half == 0:
+                extra: Tensor = after[clean:]
+                extra.add_(noise * torch.randn(extra.shape).to(extra.device))
+
+
+def _banks(model: Any) -> dict[str, Any]:
+    return getattr(model.backbone, "banks", {})
