@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+<<<<<<< HEAD
 from visgen.data import Sample
+=======
+from visgen.config import RunConfig, from_mapping
+>>>>>>> e458e22 (Laws of what trains, on banks of parts)
 from visgen.task import MultiTaskModel, build_model
 
 # Rows of 64 bytes: results are equal to the bit only where slices start at the same alignment.
@@ -47,6 +57,7 @@ def images() -> torch.Tensor:
     return torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
 
 
+<<<<<<< HEAD
 class Pictures:
     """A few random pictures as a Source with labels of the depth task."""
 
@@ -65,3 +76,56 @@ class Pictures:
 @pytest.fixture
 def pictures() -> Pictures:
     return Pictures()
+=======
+# for fine-tuning
+
+
+def tiny(**options: Any) -> MultiTaskModel:
+    """A random model of two dense blocks that all tasks share, then a routed attention and a routed MLP."""
+    torch.manual_seed(0)
+    backbone = {**CONFIG["backbone"], "attention_experts": 6, "drop_path": 0.1, **options}
+    heads = {
+        "classification.pets": {"task": "classification", "classes": ("cat", "dog", "owl")},
+        "segmentation.street": {"task": "segmentation", "classes": ("sky", "road"), "options": {"width": 16}},
+    }
+    return build_model({"backbone": backbone, "heads": heads, "max_side": 64})
+
+
+@pytest.fixture
+def model() -> MultiTaskModel:
+    return tiny()
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An imagefolder of two classes that colours tell apart, under train/ and val/."""
+    root, rng = tmp_path_factory.mktemp("data") / "shapes", np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 4)):
+        for k, name in enumerate(("red", "blue")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.normal(60 + 120 * np.eye(3)[2 * k], 20, (48, 48, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def make_run(shapes: Path, tmp_path: Path) -> Callable[..., RunConfig]:
+    """Give a run that fine-tunes on `shapes`; keywords are fields of `finetune` and, with train_, of `train`."""
+
+    def make(experts: str = "top:2", name: str = "run", **options: Any) -> RunConfig:
+        train = {k.removeprefix("train_"): options.pop(k) for k in list(options) if k.startswith("train_")}
+        part = {"source": f"imagefolder:{shapes}", "batch_size": 4, "shrink": [{"name": "resize", "size": 32}]}
+        run = {
+            "finetune": {"model": "tiny", "experts": experts, "usage_batches": 2, **options},
+            "model": {"max_side": 32, "min_side": 32},
+            "data": {"train": {"shapes": part}, "val": {"shapes": {"source": part["source"]}}},
+            "optim": {"lr": 0.01, "weight_decay": 0.1},
+            "train": {"steps": 3, "workers": 0, "device": "cpu", "progress": "none", **train},
+            "out": str(tmp_path / name),
+        }
+        return from_mapping(RunConfig, run)
+
+    return make
+>>>>>>> e458e22 (Laws of what trains, on banks of parts)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..nn.routing import TaskRouter
 from ..task import HeadSpec, MultiTaskModel
+from .heads import answer_at, drop_heads
 from .selection import Selection
 from .usage import most_used
 
@@ -51,15 +52,15 @@ def start_model(
         base.prefix_cache = cache
     if spec is not None:
         if head in model.specs:
-            model.drop_heads([head])
+            drop_heads(model, [head])
         route = None
         if selection.trains_routers and selection.kind != "full" and _banks(model):
             route = _own_route(model, head, spec)
         model.add_head(head, HeadSpec(**{**vars(spec), "route": route}))
         if not keep_heads:
-            model.drop_heads([name for name in model.specs if name != head])
+            drop_heads(model, [name for name in model.specs if name != head])
         if sides is not None:
-            model.answer_at(*sides)
+            answer_at(model, *sides)
     if selection.kind == "new":
         add_experts(model, model.route(head), selection.count, usage)
     return model
