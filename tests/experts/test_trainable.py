@@ -152,12 +152,9 @@ def test_what_is_out_of_range_is_refused(model: MultiTaskModel, selection: str, 
 
 def test_a_dense_model_has_no_experts_to_train() -> None:
     heads = {HEAD: {"task": "classification", "classes": ("a", "b")}}
-    dense = build_model(
-        {"backbone": {"name": "vit_moe", "width": 32, "depth": 2, "heads": 2, "layout": "dense"}, "heads": heads}
-    )
-    with pytest.raises(
-        ConfigError, match=r"experts 'top:2' needs a mixture of experts, but the backbone ViTMoE routes"
-    ):
+    backbone = {"name": "vit_moe", "width": 32, "depth": 2, "heads": 2, "layout": "dense"}
+    dense = build_model({"backbone": backbone, "heads": heads})
+    with pytest.raises(ConfigError, match=r"needs a mixture of experts, but the backbone ViTMoE routes nothing"):
         set_trainable(dense, HEAD, "top:2", USAGE)
     assert set(set_trainable(dense, HEAD, "head").names) == {"head"}
     assert set(set_trainable(dense, HEAD, "lora:2").names) == {"head", "low rank"}

@@ -127,7 +127,8 @@ class _Run:
             usage = self._usage(source if steps else None)
         config = self.config
         if steps:
-            config = replace(config, train=replace(config.train, steps=config.train.steps - steps))
+            train = replace(config.train, steps=config.train.steps - steps)
+            config = replace(config, train=train, finetune=replace(self.settings, router_steps=0))
         build = self._builder(self.selection, usage, source if steps else None)
         summary = train_run(
             config,
@@ -144,7 +145,9 @@ class _Run:
         """The first phase: head and routers, in a folder of its own; gives the trained model."""
         config = self.config
         train = replace(config.train, steps=self.settings.router_steps, best_metric=None, patience=0)
-        config = replace(config, train=train, data=replace(config.data, val={}), out=f"{config.out}/router")
+        settings = replace(self.settings, router_steps=0)
+        out = f"{config.out}/router"
+        config = replace(config, train=train, data=replace(config.data, val={}), finetune=settings, out=out)
         build = self._builder(Selection("router"), {}, None)
         summary = train_run(
             config,

@@ -17,9 +17,14 @@ __all__ = ["PrefixCache", "is_prefix_frozen"]
 
 def is_prefix_frozen(backbone: Any) -> bool:
     """Whether no parameter that trains takes part in `backbone.prefix`, told by a small forward pass with gradients."""
-    with torch.enable_grad():
-        probe = torch.zeros(1, 3, 32, 32, device=next(backbone.parameters()).device)
-        return not any(t.requires_grad for t in _tensors(backbone.prefix(probe)))
+    was_training = backbone.training
+    backbone.eval()  # a probe must not move batch statistics
+    try:
+        with torch.enable_grad():
+            probe = torch.zeros(1, 3, 32, 32, device=next(backbone.parameters()).device)
+            return not any(t.requires_grad for t in _tensors(backbone.prefix(probe)))
+    finally:
+        backbone.train(was_training)
 
 
 class PrefixCache:

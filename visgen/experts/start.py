@@ -119,7 +119,7 @@ def heads_untouched(model: MultiTaskModel, heads: Sequence[str]) -> list[str]:
 
 def _own_route(model: MultiTaskModel, head: str, spec: HeadSpec) -> str:
     """Add a router for a head, a copy of that of its task, and give its name."""
-    tasks = model.backbone.tasks  # type: ignore[attr-defined]
+    tasks: tuple[str, ...] = model.backbone.tasks  # type: ignore[assignment]
     if spec.task not in tasks:
         raise ConfigError(
             f"head '{head}' is of task '{spec.task}', for which the model has no router; it routes {', '.join(tasks)}. "

@@ -38,9 +38,8 @@ class LowRankLinear(nn.Module):
         self.rank = rank
         self.factor = 1.0 if scale is None else scale / rank
         self.weight, self.bias = linear.weight, linear.bias
-        like = {"dtype": linear.weight.dtype, "device": linear.weight.device}
-        self.down = nn.Parameter(torch.empty(rank, linear.in_features, **like))
-        self.up = nn.Parameter(torch.zeros(linear.out_features, rank, **like))
+        self.down = nn.Parameter(linear.weight.new_empty(rank, linear.in_features))
+        self.up = nn.Parameter(linear.weight.new_zeros(linear.out_features, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
