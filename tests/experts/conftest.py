@@ -11,11 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-<<<<<<< HEAD
-from visgen.data import Sample
-=======
 from visgen.config import RunConfig, from_mapping
->>>>>>> e458e22 (Laws of what trains, on banks of parts)
+from visgen.data import Sample
 from visgen.task import MultiTaskModel, build_model
 
 # Rows of 64 bytes: results are equal to the bit only where slices start at the same alignment.
@@ -57,7 +54,6 @@ def images() -> torch.Tensor:
     return torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
 
 
-<<<<<<< HEAD
 class Pictures:
     """A few random pictures as a Source with labels of the depth task."""
 
@@ -76,7 +72,8 @@ class Pictures:
 @pytest.fixture
 def pictures() -> Pictures:
     return Pictures()
-=======
+
+
 # for fine-tuning
 
 
@@ -128,4 +125,3 @@ def make_run(shapes: Path, tmp_path: Path) -> Callable[..., RunConfig]:
         return from_mapping(RunConfig, run)
 
     return make
->>>>>>> e458e22 (Laws of what trains, on banks of parts)
