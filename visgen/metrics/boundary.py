@@ -23,7 +23,7 @@ def thin_ridges(strength: Tensor, sigma: float = 1.0, slack: float = 1.01) -> Te
     """Keep the crests of an edge map: a pixel stays where neither neighbour across the edge is stronger.
 
     The direction across the edge is that of the strongest curvature of the map, blurred by `sigma`, or of its slope
-    where that is larger; the two neighbours are read one pixel away on each side, between pixels by bilinear interpolation.
+    where that is larger; the two neighbours are read one pixel away on each side, bilinear between pixels.
 
     Args:
         strength: (H, W) in [0, 1].

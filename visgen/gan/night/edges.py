@@ -50,7 +50,7 @@ class SobelEdge(nn.Module):
     def __init__(self, window: int = 15, floor: float = 0.1, ratio: float = 1.5, sharpness: float = 2.0) -> None:
         super().__init__()
         if window % 2 == 0 or window < 3 or floor <= 0:
-            raise DataError(f"window is {window} and floor {floor}; use an odd window of 3 or more and a floor above 0.")
+            raise DataError(f"window is {window} and floor {floor}; use an odd window from 3 and a floor above 0.")
         self.window, self.floor, self.ratio, self.sharpness = window, floor, ratio, sharpness
 
     def forward(self, images: Tensor) -> Tensor:

@@ -100,5 +100,5 @@ def _load(net: nn.Module, path: Path) -> None:
     own = net.state_dict()
     missing = [k for k in own if k not in state or state[k].shape != own[k].shape]
     if missing:
-        raise CheckpointError(f"weights '{path}' lack '{missing[0]}' of the shape needed; use the file of this network.")
+        raise CheckpointError(f"weights '{path}' lack '{missing[0]}' of the shape needed; use this network's.")
     net.load_state_dict({k: state[k].to(own[k].dtype) for k in own})
