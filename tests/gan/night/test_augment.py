@@ -118,7 +118,7 @@ def test_a_cached_night_equals_a_fresh_one(tmp_path: Path) -> None:
     written = file.stat().st_mtime_ns
     assert torch.equal(cached(sample("a")).pixels, fresh.pixels) and file.stat().st_mtime_ns == written
     assert fresh.meta["night_model"] == generator.sha256
-    with pytest.raises(ConfigError, match="a cache needs to know the generator"):
+    with pytest.raises(ConfigError, match="a cache must know its generator"):
         NightAugmentation(dim, cache=tmp_path)
 
 

@@ -52,7 +52,7 @@ class ResNetTranslator(nn.Module):
         blocks: Residual blocks.
         norm: See `norm_layer`. Instance norm treats each picture on its own in training too.
         init_std: Standard deviation of the weights at the start; None for He's rule.
-    Source: Johnson et al. 2016, arXiv:1603.08155, as Zhu et al. 2017 (CycleGAN), arXiv:1703.10593, appendix 7.2, use it.
+    Source: Johnson et al. 2016, arXiv:1603.08155, as used by Zhu et al. 2017, arXiv:1703.10593, appendix 7.2.
     """
 
     def __init__(
