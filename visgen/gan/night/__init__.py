@@ -3,7 +3,7 @@
 from .augment import REFUSED, Night, NightAugmentation, name_share
 from .edges import EdgeTeacher, SobelEdge, canny, log_luminance
 from .generator import NightGenerator, load_night, save_night
-from .hed import HEDNet
+from .hed import HEDNet, load_edges, save_edges
 from .losses import distillation_loss, edge_consistency, patch_nce
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     "canny",
     "distillation_loss",
     "edge_consistency",
+    "load_edges",
     "load_night",
     "log_luminance",
     "name_share",
     "patch_nce",
+    "save_edges",
     "save_night",
 ]

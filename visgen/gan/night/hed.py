@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,15 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, ConfigError
+from ...structures.png import write_atomically
 
-__all__ = ["HEDNet"]
+__all__ = ["HEDNet", "load_edges", "save_edges"]
+
+_FORMAT = "visgen-edges-1"
 
 
 class HEDNet(nn.Module):
@@ -102,3 +107,37 @@ def _load(net: nn.Module, path: Path) -> None:
     if missing:
         raise CheckpointError(f"weights '{path}' lack '{missing[0]}' of the shape needed; use this network's.")
     net.load_state_dict({k: state[k].to(own[k].dtype) for k in own})
+
+
+def save_edges(folder: str | Path, net: HEDNet, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+    """Write `config.json` and `edges.safetensors` into `folder` and give its path.
+
+    Args:
+        net: The detector.
+        options: Keywords that built it; the path of its first weights is left out.
+        facts: Plain values about the training.
+    """
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, path / "edges.safetensors")
+    plain = {key: value for key, value in options.items() if key != "weights"}
+    write_atomically(path / "config.json", json.dumps({"format": _FORMAT, "net": plain, "facts": dict(facts)}).encode())
+    return path
+
+
+def load_edges(folder: str | Path) -> HEDNet:
+    """Read a detector that `save_edges` wrote, in evaluation mode.
+
+    Raises:
+        CheckpointError: A file is missing, torn, or does not fit.
+    """
+    path = Path(folder)
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if config.get("format") != _FORMAT:
+            raise CheckpointError(f"'{path}/config.json' has format {config.get('format')!r}; this reads {_FORMAT}.")
+        net = HEDNet(**config["net"])
+        net.load_state_dict(load_file(path / "edges.safetensors"))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"'{path}' holds no edge detector: {error}; use a folder of save_edges.") from error
+    return net.eval()
