@@ -43,3 +43,24 @@ def test_mistakes_are_told(
 ) -> None:
     done = visgen("experts", "stats", model_folder, "--data", data.replace("STREET", str(datasets / "street")))
     assert done.exit_code == 2 and message in done.stderr
+
+
+def test_an_extract_is_reported_saved_and_used(
+    visgen: Callable[..., Any],
+    visgen_json: Callable[..., Any],
+    model_folder: Path,
+    photographs: Path,
+    tmp_path: Path,
+) -> None:
+    stats, part = tmp_path / "stats.json", tmp_path / "part"
+    visgen_json("experts", "stats", model_folder, "--data", photographs, "--out", stats)
+    words = ("experts", "extract", model_folder, "--task", "depth", "--theta", "0")
+    report = visgen_json(*words, "--data", photographs, "--out", part)
+    assert report["heads"] == ["depth"] and report["change"] == {"depth": 0.0}
+    assert report["parameters"]["after"] < report["parameters"]["before"]
+    again = visgen_json(*words, "--stats", stats)
+    assert again["experts"] == report["experts"] and again["change"] is None
+    done = visgen("predict", photographs / "a.png", "--model", part, "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)[0]["depth"] is not None
+    done = visgen(*words)
+    assert done.exit_code == 2 and "give either --stats FILE or --data" in done.stderr

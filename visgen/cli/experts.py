@@ -81,6 +81,80 @@ def stats(
             say(f"wrote {path}")
 
 
+@app.command("extract")
+@user_errors
+def extract(
+    model: Annotated[str, MODEL],
+    task: Annotated[list[str], typer.Option("--task", help="Head, or task for its default head; may repeat.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to save the sub-network in.")] = None,
+    data: Annotated[list[str] | None, DATA] = None,
+    stats_file: Annotated[
+        Path | None, typer.Option("--stats", help="Statistics saved by `visgen experts stats --out`, instead of data.")
+    ] = None,
+    theta: Annotated[float, typer.Option("--theta", help="Keep experts that more of the tokens visit.")] = 0.03,
+    keep: Annotated[int | None, typer.Option("--keep", help="Keep this many experts a layer instead.")] = None,
+    rule: Annotated[str, typer.Option("--rule", help="load, or its rivals random and magnitude.")] = "load",
+    seed: Annotated[int, typer.Option("--seed", help="Of the random rule.")] = 0,
+    sliced: Annotated[
+        bool, typer.Option("--sliced", help="Cut the routers too; outputs then agree to rounding only.")
+    ] = False,
+    probes: Annotated[int, typer.Option("--probes", help="Pictures to measure the change of outputs on.")] = 8,
+    split: Annotated[str, SPLIT] = "val",
+    limit: Annotated[int | None, LIMIT] = None,
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Cut out the experts that some tasks visit, as a model of its own: `visgen predict --model FOLDER` uses it."""
+    with only_json(as_json):
+        from ..experts import ExpertStats, collect_expert_stats, extract_task
+        from ..zoo import load_model, save_pretrained
+
+        if (stats_file is None) == (not data):
+            raise ConfigError("give either --stats FILE or --data, from which it is measured who visits which expert.")
+        loaded = load_model(model, "cpu")
+        sources = open_data(loaded, data or [], split)
+        if stats_file is not None:
+            found = ExpertStats.load(stats_file)
+        else:
+            found = collect_expert_stats(loaded, sources, limit, name=model, progress=_counter())
+        part, report = extract_task(
+            loaded,
+            task,
+            theta,
+            stats=found,
+            keep=keep,
+            exact=not sliced,
+            rule=rule,
+            seed=seed,
+            probe=_probe(loaded, sources, probes),
+        )
+        if out is not None:
+            save_pretrained(part, out)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    rows = [
+        (
+            layer,
+            f"{len(kept)} of {report.banks[layer]}",
+            _list(kept),
+            ", ".join(f"{route} {100 * rows[layer]:.2f} %" for route, rows in report.dropped.items()),
+        )
+        for layer, kept in report.experts.items()
+    ]
+    print_table(("layer", "experts", "kept", "visits lost"), rows, title=f"{', '.join(report.heads)} of {model}")
+    counts = report.parameters
+    say(
+        f"parameters: {counts['after']:,} ({counts['same_heads']:,} with all experts, {counts['before']:,} with all "
+        "experts and heads)"
+    )
+    for route, cost in report.flops.items():
+        say(f"multiply-adds of {route}, one {report.size[0]}x{report.size[1]} image: {cost['after']:,}")
+    for head, change in (report.change or {}).items():
+        say(f"largest change of an output of {head}: {change:.3g}")
+    if out is not None:
+        say(f"wrote {out}; use it with: visgen predict PICTURE --model {out}")
+
+
 def open_data(model: Any, data: Sequence[str], split: str, all_tasks: bool = False) -> dict[str, list[Any]]:
     """Open "[TASK=]FORMAT:PATH" or folders of pictures, and say which routers of the model they go through.
 
@@ -117,6 +191,16 @@ def open_data(model: Any, data: Sequence[str], split: str, all_tasks: bool = Fal
         for route in dict.fromkeys(routes):
             found.setdefault(route, []).append(source)
     return found
+
+
+def _probe(model: Any, sources: dict[str, list[Any]], count: int) -> list[Any]:
+    """The first pictures of each data set at working size, up to `count` in all."""
+    from ..structures.working_size import resize_for_work
+
+    distinct = {id(source): source for several in sources.values() for source in several}.values()
+    each = -(-count // max(1, len(distinct)))
+    pictures = [source[i].image for source in distinct for i in range(min(each, len(source)))]
+    return [resize_for_work(p, model.max_side, model.min_side or None) for p in pictures[:count]]
 
 
 def _list(numbers: Sequence[int]) -> str:

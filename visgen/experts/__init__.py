@@ -1,6 +1,7 @@
 """The experts of a model as things to see, cut out, tune, add and budget."""
 
 from .banks import expert_banks, find_route, join_experts, split_experts
+from .extract import ExtractReport, extract_experts, extract_task
 from .finetune import FinetuneReport, finetune
 from .picture import draw_curves, draw_heat_map
 from .proof import FrozenPartMoved, MovementReport, check_movement, tensor_hashes
@@ -14,6 +15,7 @@ __all__ = [
     "ExpertStats",
     "FinetuneReport",
     "FrozenPartMoved",
+    "ExtractReport",
     "LayerStats",
     "MovementReport",
     "Selection",
@@ -24,6 +26,8 @@ __all__ = [
     "draw_curves",
     "draw_heat_map",
     "expert_banks",
+    "extract_experts",
+    "extract_task",
     "find_route",
     "finetune",
     "join_experts",
