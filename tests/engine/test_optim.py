@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from visgen.config import OptimConfig
-from visgen.engine.optim import build_optimiser, clip_gradients, learning_rate_factor, set_learning_rate
+from visgen.engine.optim import build_optimiser, clip_gradients, learning_rate_factor, set_learning_rate, train_only
 from visgen.errors import ConfigError
 
 
@@ -113,3 +113,23 @@ def test_a_norm_that_is_not_finite_changes_no_gradient() -> None:
     a.grad = torch.tensor([float("inf"), 1.0])
     assert math.isinf(clip_gradients([a], 1.0).item())
     assert a.grad.tolist() == [float("inf"), 1.0]
+
+
+def test_only_the_named_parts_train() -> None:
+    outer = nn.ModuleDict({"model": Net()})
+    train_only(outer, ["head"])
+    assert [name for name, p in outer.named_parameters() if p.requires_grad] == ["model.head.weight", "model.head.bias"]
+    found = groups_of(build_optimiser(outer, [{"params": outer.parameters()}], OptimConfig(weight_decay=0.1)))
+    assert found == {"model.head.weight": (1.0, 0.1), "model.head.bias": (1.0, 0.0)}
+
+
+def test_without_names_everything_trains_that_trained_before() -> None:
+    net = Net()
+    before = [p.requires_grad for p in net.parameters()]
+    train_only(net, [])
+    assert [p.requires_grad for p in net.parameters()] == before and not all(before)
+
+
+def test_a_part_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"optim.only names 'haed', which stands in no .*did you mean 'head'\?"):
+        train_only(Net(), ["haed"])

@@ -160,6 +160,8 @@ class OptimConfig:
         clip_norm: Largest global gradient norm per phase; None clips nothing.
         lr_scales: Dotted part of parameter names to a factor on `lr`, such as {backbone.stem: 0.1}; the longest part
             that fits a name wins.
+        only: Dotted parts of parameter names that train, such as [heads.depth]; the rest stays as it is, and the
+            backward pass ends where nothing trains. Empty trains everything.
     """
 
     lr: float = 1e-3
@@ -171,6 +173,7 @@ class OptimConfig:
     min_lr_ratio: float = 0.0
     clip_norm: float | None = 1.0
     lr_scales: dict[str, float] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _positive("optim", lr=self.lr, eps=self.eps)

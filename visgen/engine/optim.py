@@ -12,7 +12,7 @@ from ..config import OptimConfig
 from ..errors import ConfigError, nearest
 from ..task.objective import ParameterGroup
 
-__all__ = ["build_optimiser", "clip_gradients", "learning_rate_factor", "set_learning_rate"]
+__all__ = ["build_optimiser", "clip_gradients", "learning_rate_factor", "set_learning_rate", "train_only"]
 
 
 def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config: OptimConfig) -> torch.optim.AdamW:
@@ -35,13 +35,7 @@ def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config:
     """
     names = {id(p): name for name, p in module.named_parameters()}
     kept = _undecayed(module)
-    for key in config.lr_scales:
-        if not any(_holds(name, key) for name in names.values()):
-            parts = {".".join(n.split(".")[i : i + key.count(".") + 1]) for n in names.values() for i in range(4)}
-            raise ConfigError(
-                f"optim.lr_scales names '{key}', which stands in no parameter name of the model{nearest(key, parts)} "
-                f"A name looks like '{next(iter(names.values()))}'."
-            )
+    _check_keys("optim.lr_scales", config.lr_scales, names.values())
     seen: set[str] = set()
     collected: dict[tuple[float, float], dict[str, nn.Parameter]] = {}
     for group in groups:
@@ -77,6 +71,21 @@ def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config:
         eps=config.eps,
         fused=all(p.is_floating_point() for members in collected.values() for p in members.values()),
     )
+
+
+def train_only(module: nn.Module, keys: Sequence[str]) -> None:
+    """Let only the parameters train whose names hold one of the dotted `keys`; none lets all be as they are.
+
+    Raises:
+        ConfigError: A key fits no parameter.
+    """
+    if not keys:
+        return
+    names = [name for name, _ in module.named_parameters()]
+    _check_keys("optim.only", keys, names)
+    for name, parameter in module.named_parameters():
+        if not any(_holds(name, key) for key in keys):
+            parameter.requires_grad_(False)
 
 
 def learning_rate_factor(step: int, steps: int, config: OptimConfig) -> float:
@@ -127,6 +136,18 @@ def _undecayed(module: nn.Module) -> set[str]:
             if is_norm or "bias" in name:
                 kept.add(f"{prefix}.{name}" if prefix else name)
     return kept
+
+
+def _check_keys(field: str, keys: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse a key that stands in no parameter name."""
+    names = list(names)
+    for key in keys:
+        if not any(_holds(name, key) for name in names):
+            parts = {".".join(n.split(".")[i : i + key.count(".") + 1]) for n in names for i in range(4)}
+            raise ConfigError(
+                f"{field} names '{key}', which stands in no parameter name of the model{nearest(key, parts)} "
+                f"A name looks like '{names[0]}'."
+            )
 
 
 def _holds(name: str, key: str) -> bool:

@@ -26,6 +26,7 @@ from .checkpoint import list_checkpoints, load_newest
 from .distributed import Workers
 from .evaluate import evaluate, evenly_spaced
 from .fit import HeadFitter, run_fitters
+from .optim import train_only
 from .parts import open_part
 from .state import RunSummary
 from .train import Trainer, export_state
@@ -115,6 +116,7 @@ def build_run(
     if config.model.weights is not None:
         start_from(model, Path(config.model.weights))
     _learn_counts(model, sources)
+    train_only(model, config.optim.only)
     objective = objective_class(
         model,
         config.objective.loss_weights,

@@ -5,6 +5,7 @@ from .geometry import Window, apply_window, resample_nearest, scale_depth, tight
 from .photometric import ColorJitter, GaussianBlur, GaussianNoise, Grayscale, RandomErasing
 from .relations import OnePredicate
 from .rotate import Rotate
+from .shared_crop import SharedCrop
 from .spatial import CenterCrop, HorizontalFlip, Pad, RandomCrop, RandomResizedCrop, Rescale, Resize
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Rescale",
     "Resize",
     "Rotate",
+    "SharedCrop",
     "Transform",
     "Window",
     "apply_window",

@@ -1,0 +1,91 @@
+"""The night keeps every pixel in its place, whatever the size, and comes back from disk as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from visgen.errors import CheckpointError, ConfigError, DataError
+from visgen.gan.architecture.translator import ResNetTranslator
+from visgen.gan.night import NightGenerator, load_night, save_night
+
+OPTIONS = {"name": "resnet", "channels": 4, "blocks": 1, "norm": "instance"}
+
+
+def translator() -> ResNetTranslator:
+    torch.manual_seed(0)
+    return ResNetTranslator(channels=4, blocks=1)
+
+
+class Dim(nn.Module):
+    """Halves the light of each pixel, in the range of a translator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 1) / 2 - 1
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 70), (45, 33), (70, 16), (64, 62)])
+def test_the_answer_has_the_size_of_the_picture(size: tuple[int, int]) -> None:
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    found = NightGenerator(translator())(images)
+    assert found.shape == images.shape and float(found.min()) >= 0 and float(found.max()) <= 1
+    dimmed = NightGenerator(Dim())(images)
+    assert torch.allclose(dimmed, images / 2, atol=1e-6)
+
+
+def test_a_picture_does_not_depend_on_its_neighbours_also_after_train() -> None:
+    torch.manual_seed(0)
+    night = NightGenerator(ResNetTranslator(channels=4, blocks=1, norm="batch"))
+    night.train()
+    images = torch.rand(3, 3, 32, 32)
+    alone = torch.cat([night(images[i : i + 1]) for i in range(3)])
+    assert torch.allclose(night(images), alone, atol=1e-6) and not night.translator.training
+
+
+@pytest.mark.parametrize("size", [(96, 100), (40, 150), (97, 61)])
+def test_tiles_blend_to_the_whole_where_each_pixel_is_on_its_own(size: tuple[int, int]) -> None:
+    images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(2))
+    night = NightGenerator(Dim())
+    assert torch.allclose(night(images, tile=48, overlap=16), night(images), atol=1e-6)
+
+
+def test_a_saved_night_comes_back_and_a_torn_one_is_refused(tmp_path: Path) -> None:
+    before = translator()
+    save_night(tmp_path / "night", before, OPTIONS, 64, {"variant": "hedgan"})
+    night = load_night(tmp_path / "night")
+    images = torch.rand(1, 3, 32, 36)
+    assert night.resolution == 64 and len(night.sha256) == 64
+    assert torch.allclose(night(images), NightGenerator(before)(images), atol=5e-3)  # half precision on disk
+    weights = tmp_path / "night" / "generator.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="not the file that its config.json names"):
+        load_night(tmp_path / "night")
+    config = tmp_path / "night" / "config.json"
+    config.write_text(json.dumps({"format": "other"}))
+    with pytest.raises(CheckpointError, match="format 'other'"):
+        load_night(tmp_path / "night")
+    with pytest.raises(CheckpointError, match=r"no readable config.json"):
+        load_night(tmp_path / "nothing")
+
+
+def test_pictures_that_do_not_fit_are_refused() -> None:
+    night = NightGenerator(Dim())
+    with pytest.raises(DataError, match=r"images are \(1, 3, 15, 40\)"):
+        night(torch.zeros(1, 3, 15, 40))
+    with pytest.raises(DataError, match="values from 0 to 255"):
+        night(torch.tensor([0.0, 255.0]).repeat(1, 3, 16, 8))
+    with pytest.raises(DataError, match="must lie in"):
+        night(torch.full((1, 3, 16, 16), float("nan")))
+    with pytest.raises(ConfigError, match="tile is 40 and overlap 32"):
+        night(torch.zeros(1, 3, 64, 64), tile=40)
+
+
+def test_the_size_of_the_published_translator() -> None:
+    published = ResNetTranslator(channels=64, blocks=9, norm="batch")
+    assert sum(p.numel() for p in published.parameters()) == pytest.approx(11.38e6, rel=2e-3)
+    with pytest.raises(DataError, match="multiples of 4"):
+        translator()(torch.zeros(1, 3, 30, 32))

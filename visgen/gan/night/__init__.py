@@ -1,0 +1,27 @@
+"""Day pictures as night pictures whose labels still hold, and the edges that must stay for it."""
+
+from .augment import REFUSED, Night, NightAugmentation, name_share
+from .edges import EdgeTeacher, SobelEdge, canny, log_luminance
+from .generator import NightGenerator, load_night, save_night
+from .hed import HEDNet, load_edges, save_edges
+from .losses import distillation_loss, edge_consistency, patch_nce
+
+__all__ = [
+    "REFUSED",
+    "EdgeTeacher",
+    "HEDNet",
+    "Night",
+    "NightAugmentation",
+    "NightGenerator",
+    "SobelEdge",
+    "canny",
+    "distillation_loss",
+    "edge_consistency",
+    "load_edges",
+    "load_night",
+    "log_luminance",
+    "name_share",
+    "patch_nce",
+    "save_edges",
+    "save_night",
+]

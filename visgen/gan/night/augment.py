@@ -1,0 +1,185 @@
+"""Night as a training-data source: a fixed share of the pictures of any source is shown by night, labels untouched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ...data import Batch, Sample, Source
+from ...errors import ConfigError
+from ...structures.png import encode_png, write_atomically
+from .edges import log_luminance
+from .generator import NightGenerator
+
+__all__ = ["REFUSED", "Night", "NightAugmentation", "name_share"]
+
+# Targets that night makes wrong: what the light itself is the label of, and what a picture is restored to.
+REFUSED = frozenset(
+    {
+        *("restoration", "denoising", "colourisation", "colorization", "photometric", "illumination"),
+        *("time_of_day", "weather", "colour", "color", "caption", "captions", "vqa"),
+    }
+)
+
+
+def name_share(name: str, salt: str = "") -> float:
+    """Give the number in [0, 1) that belongs to a picture's name: the last four hex digits of its md5, over 65536.
+
+    Args:
+        name: Base name of the picture without its suffix.
+        salt: Put behind the name, for another draw; "" is the rule of the source.
+    Source: Mohwald et al. 2023, arXiv:2309.16351, their code.
+    """
+    return int(hashlib.md5(f"{name}{salt}".encode(), usedforsecurity=False).hexdigest()[-4:], 16) / 65536
+
+
+class NightAugmentation:
+    """Show some samples by night; every target stays the same object.
+
+    Args:
+        generator: A NightGenerator, or any function from images (B, 3, H, W) in [0, 1] to the same.
+        p: Share of the samples.
+        select: "hash" takes those whose name has a `name_share` below `p`: always the same ones, in any process.
+            "random" draws by (seed, epoch, name).
+        seed: Of the random draw.
+        key: Entry of `meta` whose base name is hashed; "id" where it is missing.
+        salt: See `name_share`.
+        epoch_salt: Draw anew each epoch, so that every picture is seen by day too.
+        roles: Only samples whose `meta["role"]` is among these; None takes all.
+        skip_if: Function of a sample that is true where it must stay, such as pictures that are dark already.
+        min_contrast: Boxes whose log-luminance varies less than this (standard deviation) after translation become
+            crowd regions: neither asked for nor counted as background. None leaves all boxes.
+        cache: Folder in which translated pictures are kept as PNG, by hash of picture and generator; None keeps none.
+    Raises:
+        ConfigError: A share outside [0, 1], another word for `select`, or, when called, a sample with a target that
+            night makes wrong (`REFUSED`).
+    """
+
+    def __init__(
+        self,
+        generator: NightGenerator | Callable[[Tensor], Tensor],
+        p: float = 0.25,
+        *,
+        select: Literal["hash", "random"] = "hash",
+        seed: int = 0,
+        key: str = "path",
+        salt: str = "",
+        epoch_salt: bool = False,
+        roles: Collection[str] | None = None,
+        skip_if: Callable[[Sample], bool] | None = None,
+        min_contrast: float | None = None,
+        cache: str | Path | None = None,
+    ) -> None:
+        if not 0 <= p <= 1 or select not in ("hash", "random"):
+            raise ConfigError(f"p is {p} and select '{select}'; use a share in [0, 1], and 'hash' or 'random'.")
+        self.generator, self.p, self.select, self.seed, self.key = generator, p, select, seed, key
+        self.salt, self.epoch_salt, self.roles, self.skip_if = salt, epoch_salt, roles, skip_if
+        self.min_contrast = min_contrast
+        self.cache = None if cache is None else Path(cache)
+        self.generator_id = str(getattr(generator, "sha256", "")) or "unsaved"
+        if self.cache is not None and self.generator_id == "unsaved":
+            raise ConfigError("a cache must know its generator; save it and load it again, which gives it its hash.")
+
+    def selects(self, sample: Sample, epoch: int = 0) -> bool:
+        """True when this sample is shown by night in this epoch."""
+        if self.roles is not None and sample.meta.get("role") not in self.roles:
+            return False
+        name = PurePath(str(sample.meta.get(self.key, sample.meta.get("id", "")))).stem
+        if self.select == "hash":
+            share = name_share(name, f"{self.salt}/{epoch}" if self.epoch_salt else self.salt)
+        else:
+            digest = hashlib.sha256(f"{self.seed}/{epoch}/{name}{self.salt}".encode()).digest()
+            share = int.from_bytes(digest[:8], "little") / 2**64
+        return share < self.p and not (self.skip_if is not None and self.skip_if(sample))
+
+    def __call__(self, sample: Sample, epoch: int = 0) -> Sample:
+        """Give the sample, by night where it is selected; `meta` then has "night" and "night_model"."""
+        self._check(sample.targets)
+        if not self.selects(sample, epoch):
+            return sample
+        image = self._translated(sample)
+        targets = sample.targets if self.min_contrast is None else self._seen(sample.targets, image)
+        return sample.replace(image, targets, {**sample.meta, "night": True, "night_model": self.generator_id})
+
+    def on_batch(self, batch: Batch, epoch: int = 0) -> Batch:
+        """Translate the selected pictures of a batch at once, on the device where it lies.
+
+        For accelerators: loader workers then need no generator. Padding is translated with its picture.
+        """
+        self._check(batch.targets)
+        samples = [Sample(batch.images[i].cpu(), {}, meta) for i, meta in enumerate(batch.meta)]
+        chosen = [i for i, sample in enumerate(samples) if self.selects(sample, epoch)]
+        if not chosen:
+            return batch
+        images = batch.images.clone()
+        images[chosen] = self.generator(batch.images[chosen]).to(images.dtype)
+        facts = {"night": True, "night_model": self.generator_id}
+        meta = [{**m, **facts} if i in set(chosen) else m for i, m in enumerate(batch.meta)]
+        return replace(batch, images=images, meta=meta)
+
+    def _check(self, targets: Collection[str]) -> None:
+        wrong = sorted(set(targets) & REFUSED)
+        if wrong:
+            raise ConfigError(
+                f"a sample carries {', '.join(wrong)}, which night makes wrong; leave the target out, or do not "
+                "wrap this source."
+            )
+
+    def _translated(self, sample: Sample) -> Tensor:
+        """The picture by night as uint8, from the cache where it is there."""
+        if self.cache is None:
+            return self._bytes(sample)
+        content = hashlib.sha256(sample.pixels.contiguous().numpy().tobytes() + str(sample.size).encode()).hexdigest()
+        file = self.cache / self.generator_id[:16] / f"{content[:32]}.png"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, encode_png(self._bytes(sample).permute(1, 2, 0).numpy()))
+        from ...data.readers.files import read_pixels
+
+        return read_pixels(file)
+
+    def _bytes(self, sample: Sample) -> Tensor:
+        night = self.generator(sample.image[None])[0]
+        return (night * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def _seen(self, targets: dict[str, Any], image: Tensor) -> dict[str, Any]:
+        """Targets in which boxes that have sunk into the dark are crowd regions."""
+        boxes = targets.get("detection")
+        if boxes is None or len(boxes) == 0:
+            return targets
+        light = log_luminance(image.float()[None] / 255)[0, 0]
+        hidden = torch.zeros(len(boxes), dtype=torch.bool)
+        for i, (x1, y1, x2, y2) in enumerate(boxes.xyxy.round().long().tolist()):
+            part = light[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+            hidden[i] = part.numel() == 0 or float(part.std(correction=0)) < float(self.min_contrast or 0)
+        if not hidden.any():
+            return targets
+        crowd = hidden if boxes.is_crowd is None else boxes.is_crowd | hidden
+        return {**targets, "detection": replace(boxes, is_crowd=crowd)}
+
+
+class Night:
+    """A source of which a share is shown by night: `Night(source, NightAugmentation(generator))`.
+
+    Heads, classes and length are those of the source. Set `epoch` where the augmentation draws anew each epoch.
+    """
+
+    def __init__(self, source: Source, augmentation: NightAugmentation, name: str | None = None) -> None:
+        self.source, self.augmentation, self.epoch = source, augmentation, 0
+        self.name = name or source.name
+        self.heads, self.classes = dict(source.heads), dict(source.classes)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.augmentation(self.source[index], self.epoch)

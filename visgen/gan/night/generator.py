@@ -1,0 +1,173 @@
+"""A trained day-to-night translator for pictures of any size, saved and loaded without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ...errors import CheckpointError, ConfigError, DataError
+from ..architecture.translator import TRANSLATORS
+
+__all__ = ["NightGenerator", "load_night", "save_night"]
+
+_FORMAT = "visgen-night-1"
+_MULTIPLE = 4  # of the sides that a translator takes
+_LEAST = 16
+
+
+class NightGenerator(nn.Module):
+    """Turns pictures of the day into pictures of the night: (B, 3, H, W) in [0, 1] to the same, H and W >= 16.
+
+    Runs in evaluation mode and without gradients. Sides are padded by reflection to multiples of 4 and cut back, so
+    every label keeps its place. One picture always gives one answer.
+
+    Args:
+        translator: Works in [-1, 1].
+        resolution: Side of the training crops in pixels; pictures shown at about their scale come out best.
+        sha256: Of the file that it was read from; names it in the meta of every sample. "" for one not saved yet.
+    """
+
+    def __init__(self, translator: nn.Module, resolution: int = 128, sha256: str = "") -> None:
+        super().__init__()
+        self.translator = translator
+        self.resolution, self.sha256 = resolution, sha256
+        self.eval()
+
+    def train(self, mode: bool = True) -> NightGenerator:
+        """Stay in evaluation mode: an answer must not depend on the other pictures of a batch."""
+        super().train(False)
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, tile: int | None = None, overlap: int = 32) -> Tensor:
+        """Translate pictures.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            tile: Work on squares of this side, for pictures too large for memory; None takes the picture whole.
+                Instance norm sees a tile and not the picture, so tiles differ from the whole where light does.
+            overlap: Pixels that neighbouring tiles share and over which they are blended.
+        Raises:
+            DataError: Wrong shape or values, or a side below 16.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < _LEAST:
+            raise DataError(f"images are {tuple(images.shape)}; a night takes (B, 3, H, W) with sides of 16 or more.")
+        if not (float(images.min()) >= 0 and float(images.max()) <= 1):  # NaN is refused too
+            raise DataError(
+                f"images hold values from {float(images.min()):.3g} to {float(images.max()):.3g}; they must lie in "
+                "[0, 1]."
+            )
+        if tile is None or max(images.shape[2:]) <= tile:
+            return self._whole(images)
+        if tile < 2 * overlap or tile % _MULTIPLE or overlap < 1:
+            raise ConfigError(
+                f"tile is {tile} and overlap {overlap}; use a multiple of 4, at least twice the overlap, and 1."
+            )
+        return self._tiled(images, tile, overlap)
+
+    def _whole(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        padded = F.pad(2 * images - 1, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE), mode="reflect")
+        night: Tensor = self.translator(padded)[..., :height, :width]
+        return ((night + 1) / 2).clamp(0, 1)
+
+    def _tiled(self, images: Tensor, tile: int, overlap: int) -> Tensor:
+        total = torch.zeros_like(images)
+        weight = images.new_zeros(1, 1, *images.shape[2:])
+        for top in _starts(images.shape[2], tile, overlap):
+            for left in _starts(images.shape[3], tile, overlap):
+                here = (..., slice(top, top + tile), slice(left, left + tile))
+                part = self._whole(images[here])
+                window = _ramp(part.shape[2], overlap, images)[:, None] * _ramp(part.shape[3], overlap, images)
+                total[here] += part * window
+                weight[here] += window
+        return total / weight
+
+
+def _starts(side: int, tile: int, overlap: int) -> list[int]:
+    """First pixels of tiles that cover a side; the last one ends at its end."""
+    if side <= tile:
+        return [0]
+    return [*range(0, side - tile, tile - overlap), side - tile]
+
+
+def _ramp(side: int, overlap: int, like: Tensor) -> Tensor:
+    """Weights that rise over the overlap, stay at 1, and fall: never 0, so that borders count."""
+    distance = torch.arange(1, side + 1, device=like.device, dtype=like.dtype)
+    return torch.minimum(distance, distance.flip(0)).clamp(max=overlap) / overlap
+
+
+def save_night(
+    folder: str | Path,
+    translator: nn.Module,
+    options: Mapping[str, Any],
+    resolution: int,
+    facts: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `config.json` and `generator.safetensors` into `folder` and give its path.
+
+    Args:
+        translator: As `TRANSLATORS` builds it from `options`.
+        options: {name: key in TRANSLATORS, its options}.
+        resolution: Side of the training crops in pixels.
+        facts: Plain values about the training, kept in the configuration.
+    """
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    weights = path / "generator.safetensors"
+    half = {k: v.detach().cpu().half() if v.ndim > 1 else v.detach().cpu() for k, v in translator.state_dict().items()}
+    save_file({k: v.contiguous() for k, v in half.items()}, path / "generator.tmp", metadata={"format": "pt"})
+    digest = _hash(path / "generator.tmp")
+    config = {
+        "format": _FORMAT,
+        "translator": dict(options),
+        "resolution": resolution,
+        "sha256": digest,
+        "facts": dict(facts or {}),
+    }
+    (path / "config.tmp").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    # the configuration holds the hash and comes last, so that a half-written pair is refused
+    (path / "generator.tmp").replace(weights)
+    (path / "config.tmp").replace(path / "config.json")
+    return path
+
+
+def load_night(folder: str | Path) -> NightGenerator:
+    """Read a generator that `save_night` wrote.
+
+    Raises:
+        CheckpointError: A file is missing or torn, or the weights are not those that the configuration names.
+    """
+    path = Path(folder)
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"'{path}' holds no readable config.json: {error}; use one of save_night.") from error
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+        found = config.get("format") if isinstance(config, dict) else config
+        raise CheckpointError(f"'{path}/config.json' has format {found!r}; this visgen reads {_FORMAT}.")
+    weights = path / "generator.safetensors"
+    if not weights.is_file() or _hash(weights) != config["sha256"]:
+        raise CheckpointError(f"'{weights}' is missing or not the file that its config.json names; save it again.")
+    options = dict(config["translator"])
+    translator = TRANSLATORS.get(options.pop("name"))(**options)
+    try:
+        state = load_file(weights)
+        translator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except (RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"'{weights}' does not fit its config.json: {error}; save it again.") from error
+    return NightGenerator(translator, config["resolution"], config["sha256"])
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
