@@ -4,5 +4,6 @@ from .instruction import read_instruction
 from .names import own_class
 from .parser import parse
 from .request import QUANTIFIERS, TASKS, TaskRequest, explain
+from .world import OpenWorld
 
-__all__ = ["QUANTIFIERS", "TASKS", "TaskRequest", "explain", "own_class", "parse", "read_instruction"]
+__all__ = ["QUANTIFIERS", "TASKS", "OpenWorld", "TaskRequest", "explain", "own_class", "parse", "read_instruction"]

@@ -16,12 +16,14 @@ class Item:
         kind: "class", "all", "pronoun" or "else".
         start, end: Where its words stand, without articles.
         one: A single instance was asked for.
+        attributes: Words before the class that narrow it down.
     """
 
     kind: str
     start: int
     end: int
     one: bool = False
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Draft:
         subject, predicate, object: The parts of a relation; `is_relation` says that the frame asks for one.
         picture: The word that stands for the picture ("this", "it", "photo"), when the frame has one.
         is_bare: A verb without its object, as "segment" alone.
+        colours: The colour of each item of the phrase, in order, where the answer shall have colours.
+        flag: The colours of yes and no.
+        away: "far" or "near", where the phrase is narrowed down by its distance.
     """
 
     task: str
@@ -56,6 +61,9 @@ class Draft:
     is_relation: bool = False
     picture: str | None = None
     is_bare: bool = False
+    colours: tuple[str, ...] = ()
+    flag: tuple[str, str] | None = None
+    away: str | None = None
 
 
 @dataclass

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from .lexicon import PREDICATES, SETS, TRANSITIVE, phrases
+from .lexicon import POSTURES, PREDICATES, SETS, TRANSITIVE, phrases
+from .wide_lexicon import WIDE_SETS
 
 __all__ = ["PREDICATE_FORMS", "SET", "Element", "Words", "compile_frame", "own_predicate"]
 
@@ -22,15 +23,32 @@ class Element:
     is_optional: bool
 
 
-SLOTS = ("NP", "NAMED", "IMAGE", "SCOPE", "SUBJ", "OBJ", "PRED", "PRED_S", "PRED_BASE")
-SET = {name: phrases(text) for name, text in SETS.items()}
+SLOTS = ("NP", "NAMED", "IMAGE", "SCOPE", "SUBJ", "OBJ", "PRED", "PRED_S", "PRED_BASE", "YES", "NO", "AWAY")
+SET = {name: phrases(text) for name, text in {**SETS, **WIDE_SETS}.items()}
+
+
+def _postures(column: int) -> dict[Words, str]:
+    """ "stands next to": the posture with the place, where that is a relation of its own, else the place alone."""
+    found: dict[Words, str] = {}
+    for forms in POSTURES:
+        for place, others in PREDICATES.items():
+            if place.split()[0] in VERBAL:
+                continue
+            meant = f"{forms[0]} {place}" if f"{forms[0]} {place}" in PREDICATES else place
+            for form in (tuple(place.split()), *phrases(others)):
+                found[(forms[column], *form)] = meant
+    return found
+
+
+VERBAL = {name.split()[0] for name in PREDICATES if name.split()[0].endswith(("ing", "ed"))}
 PREDICATE_FORMS: dict[str, dict[Words, str]] = {
     "PRED": {
+        **_postures(0),
         **{form: name for name, text in PREDICATES.items() for form in (tuple(name.split()), *phrases(text))},
         **{(name,): name for name, _, _ in TRANSITIVE},
     },
-    "PRED_BASE": {(base,): name for name, base, _ in TRANSITIVE},
-    "PRED_S": {(third,): name for name, _, third in TRANSITIVE},
+    "PRED_BASE": {**_postures(1), **{(base,): name for name, base, _ in TRANSITIVE}},
+    "PRED_S": {**_postures(2), **{(third,): name for name, _, third in TRANSITIVE}},
 }
 """The words of each predicate to its name: as "riding" and "on top of", as "ride", as "rides"."""
 

@@ -28,6 +28,8 @@ class Grammar:
         class_end: Gives the end of the class name at a position, or None.
     """
 
+    frames: Sequence[tuple[str, str, tuple[str, ...]]] = FRAMES
+
     def __init__(self, words: Sequence[str], class_end: Callable[[int], int | None]) -> None:
         self.words = tuple(words)
         self.class_end = class_end
@@ -218,7 +220,7 @@ class Grammar:
         return self._found_cores[start]
 
     def _framed(self, start: int) -> Iterator[tuple[int, list[Draft]]]:
-        for task, quantifier, frames in FRAMES:
+        for task, quantifier, frames in self.frames:
             self._task = task
             for frame in frames:
                 for end, slots in self._match(compile_frame(frame), start, {}):
@@ -335,6 +337,8 @@ def _draft(task: str, quantifier: str, start: int, end: int, slots: dict[str, An
         object=slots.get("OBJ"),
         is_relation="SUBJ" in slots or "OBJ" in slots,
         picture=slots.get("IMAGE"),
+        flag=(slots["YES"], slots["NO"]) if "YES" in slots else None,
+        away=slots.get("AWAY"),
     )
 
 

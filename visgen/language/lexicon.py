@@ -23,6 +23,7 @@ __all__ = [
     "NEVER_SINGULAR",
     "NOUNS",
     "PLURALS",
+    "POSTURES",
     "PREDICATES",
     "RELATED",
     "SETS",
@@ -40,18 +41,32 @@ def phrases(text: str) -> tuple[tuple[str, ...], ...]:
 
 # (task, quantifier, verbs): each takes a noun phrase, and several may share one ("segment and count the cars").
 VERBS = (
-    ("segmentation", "all", "segment mask mask_out outline isolate separate highlight trace delineate cut_out"),
-    ("detection", "all", "find detect locate localise localize spot box list look_for search_for"),
-    ("detection", "count", "count count_up"),
+    (
+        "segmentation",
+        "all",
+        "segment mask mask_out outline isolate separate highlight trace delineate cut_out extract select mark mark_out "
+        "fill_in shade",
+    ),
+    (
+        "detection",
+        "all",
+        "find detect locate localise localize spot box list look_for search_for pinpoint point_out track_down frame "
+        "seek",
+    ),
+    ("detection", "count", "count count_up tally"),
 )
 
 # (task, nouns, prepositions): "the depth of the box", "depth and segmentation of the dog".
 NOUNS = (
-    ("depth", "depth depths depth_map depth_estimate depth_estimation distance distances", "of to from for"),
+    (
+        "depth",
+        "depth depths depth_map depth_estimate depth_estimation distance distances range range_map",
+        "of to from for",
+    ),
     (
         "segmentation",
         "mask masks segmentation segmentation_mask segmentation_masks segmentation_map semantic_segmentation outline "
-        "outlines silhouette silhouettes contour contours pixels",
+        "outlines silhouette silhouettes contour contours pixels region regions shape shapes",
         "of for",
     ),
     ("detection", "bounding_box bounding_boxes object_detection detection detections", "of for around"),
@@ -74,7 +89,10 @@ SETS = {
     "away_from_the_camera to_me to_us to_the_camera to_the_viewer",
     "EXIST": "are_there is_there there_are there_is do_you_see can_you_see can_i_see you_can_see you_see are_visible "
     "is_visible are_present",
-    "LIGHT": "estimate predict compute calculate measure determine get find show draw produce what_is what_are",
+    "LIGHT": "estimate predict compute calculate gauge measure determine assess judge work_out figure_out get find "
+    "show "
+    "draw sketch produce generate render create make compile supply provide return output display report print plot "
+    "deliver want have what_is what_are",
     "PERSON": "me us",
     "DET": "the a an all any some every each both only just all_the all_of all_of_the any_of_the each_of_the just_the "
     "only_the my our your his her its their this that these those nothing_but nothing_but_the visible",
@@ -96,10 +114,20 @@ SETS = {
     "could_you can_you would_you will_you could_you_please can_you_please i_want i_need i_would_like i_want_you_to "
     "i_need_you_to i_would_like_you_to i_want_to_know i_would_like_to_know i_want_to_see i_would_like_to_see "
     "i_need_to_know help_me help_me_to let_us let_me_know tell_me show_me give_me try_to go_ahead_and "
-    "is_it_possible_to would_you_be_so_kind_as_to",
+    "is_it_possible_to would_you_be_so_kind_as_to "
+    "do_you_know can_you_tell can_you_tell_me could_you_tell_me can_you_say i_wonder i_am_wondering i_was_wondering "
+    "i_only_want i_just_want i_only_want_to_see i_just_want_to_see i_only_need i_just_need i_would_love could_i_get "
+    "can_i_get could_i_have can_i_have may_i_have could_we_get can_we_get i_would_love_to_see "
+    "it_would_be_great_to_have is_it_possible_to_get hand_me get_me give_us show_us tell_us i_am_interested_in "
+    "i_am_after simply try_and would_you_mind could_you_show_me can_you_show_me could_you_give_me "
+    "can_you_give_me would_you_tell_me any_idea",
     "TAIL": "please thanks thank_you many_thanks thanks_a_lot for_me for_us now here there too also only as_well "
     "right_now if_you_can if_you_could if_possible you_can_see that_you_can_see you_see from_me from_us "
-    "from_here from_the_camera",
+    "from_here from_the_camera for_my_project for_a_project for_a_report for_my_report for_a_survey for_the_record "
+    "for_my_work for_research for_a_paper per_pixel for_every_pixel "
+    "for_each_pixel at_every_pixel pixel_by_pixel right okay ok anywhere at_all to_you do_you_think in_detail "
+    "as_an_image "
+    "as_a_picture as_a_map",
 }
 
 # (task, quantifier, frames)
@@ -182,7 +210,12 @@ FRAMES = (
     (
         "detection",
         "count",
-        ("count? how many NP EXIST?", "count? how many NP BE SCOPE", "LIGHT? DET? number|count of NP"),
+        (
+            "count? how many NP EXIST?",
+            "count? how many NP BE SCOPE",
+            "how many NP IMAGE holds|has|contains|shows|includes",
+            "LIGHT? DET? number|count|tally|total of NP",
+        ),
     ),
     (
         "detection",
@@ -281,6 +314,18 @@ TRANSITIVE = tuple(
         "watching/watch/watches",
         "wearing/wear/wears",
     ]
+)
+
+# Verbs that only say how a place is taken, in the forms of `TRANSITIVE`: "stands next to" is "next to".
+POSTURES = (
+    ("sitting", "sit", "sits"),
+    ("standing", "stand", "stands"),
+    ("lying", "lie", "lies"),
+    ("leaning", "lean", "leans"),
+    ("hanging", "hang", "hangs"),
+    ("walking", "walk", "walks"),
+    ("resting", "rest", "rests"),
+    ("waiting", "wait", "waits"),
 )
 
 # Each line holds names of one thing; any of them means the one that the model knows. Nothing broader, nothing narrower.

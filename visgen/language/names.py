@@ -92,6 +92,10 @@ class ClassNames:
         """Give the tasks with classes of their own, in the order of the vocabulary, that know these words."""
         return [task for task in self._forms if task not in PLACELESS and self.find(task, words) is not None]
 
+    def misspelt(self, words: Sequence[str]) -> str | None:
+        """Give the known class name that these words, taken together, misspell; None when there is none."""
+        return closest(" ".join(words), (" ".join(form) for form in self._all))
+
     def suggest(self, words: Sequence[str], task: str | None = None) -> str:
         """Give "; did you mean 'x'?" for a related or similarly written class, or "".
 

@@ -41,8 +41,8 @@ FRAMES: dict[str, tuple[str, ...]] = {
     "segmentation": (
         "! segment {np}", "! mask {np}", "! mask every {one}", "! outline {np}", "! isolate {np}", "! highlight {np}",
         "! cut out {np}", "! separate {np}", "! trace {np}", "! delineate {np}", "! mask out {np}", "! select {np}",
-        "! paint {np} white", "! mark the pixels of {np}", "! color {np} white and everything else black",
-        "! colour {np} white", ". the mask of {np}", ". a mask for {np}", ". the pixels of {np}",
+        "! mark out {np}", "! mark the pixels of {np}", "! show the pixels of {np}", "! pick out the pixels of {np}",
+        ". the mask of {np}", ". a mask for {np}", ". the pixels of {np}",
         ". the segmentation of {np}", ". a segmentation mask for {np}", ". the silhouette of {np}",
         ". the outline of {np}", "? which pixels are {one}", "? which pixels belong to {np}", "? what pixels show {np}",
     ),
@@ -64,7 +64,7 @@ FRAMES: dict[str, tuple[str, ...]] = {
     "depth": (
         "? how far is everything", "? how far away is everything", "! estimate the depth", ". the depth map",
         "! show how far every point is", "! show how far every point is, near dark and far bright",
-        "! measure the distance to everything", ". the depth of this picture", "? how deep is the scene",
+        "! measure the distance to everything", ". the depth of this scene", "? how deep is the scene",
         "! predict the depth", "! compute the depth map", ". the distance of every point", "? how close is everything",
         "! estimate the distance of every point", "? what is the depth of the scene",
         "? how far away are all the objects", ". a depth estimate",
@@ -78,10 +78,10 @@ FRAMES: dict[str, tuple[str, ...]] = {
     ),
     "flag": (
         "? is there {a}", "? are there any {many}", "? does the image contain {a}", "? do you see {a}",
-        "? can you see any {many}", "? is {a} in the picture", "? does this photo show {a}",
+        "? can you see any {many}", "? is {a} in the image", "? does this photo show {a}",
         "! tell me whether there is {a}",
         "! tell me if there is {a}", "? do you see any {many}", "? does the picture contain any {many}",
-        "! tell me if the image contains {a}", "? is this a picture of {a}", "? are there {many} here",
+        "! tell me if the image contains {a}", "? is this a photo of {a}", "? are there {many} here",
         "? is there any {one}",
     ),
     "coloured flag": (
@@ -98,7 +98,8 @@ FRAMES: dict[str, tuple[str, ...]] = {
     "panel": (
         "? which of these is it: {list}", "? is it {or}", "! light the panel of the right label: {list}",
         "! classify this as one of {list}", "! choose the right label: {list}", "! pick the right class among {list}",
-        "? which label fits: {list}", "? is this {or}", "? what is this: {list}", "? which of these is this: {list}",
+        "? which label fits: {list}", "? is this {or}", "? which one of these is it: {list}",
+        "? which of them is it: {list}",
         "! light the right panel: {list}", "! choose the label from {list}", "? which one is it: {list}",
         "! classify the image as {or}", "? does this show {or}",
     ),
@@ -142,7 +143,7 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     "segmentation": (
         "! extract {np}", "! shade {np}", "! mark {np}", "! fill in {np}", ". the region of {np}",
         ". the shape of {np}",
-        "? which part of the picture is {one}",
+        "? which part of the image is {one}",
     ),
     "detection": (
         "! pinpoint {np}", "! mark every {one} with a box", "! frame {np}", ". the positions of {np}",

@@ -107,6 +107,8 @@ def canonical(request: TaskRequest) -> str:
     """
     kind = phrase_kind(request)
     names = " and ".join(_described(request, name) for name in request.classes) or "everything"
+    if request.quantifier == "one" and request.classes:
+        names = f"one {names}"
     if request.exclude:
         names += f" except {' and '.join(map(_plain, request.exclude))}"
     subject, predicate, target = request.relation or (None, None, None)

@@ -1,0 +1,61 @@
+"""Phrasings outside all frames: one meaning must remain, and every word must have its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from visgen.language.cues import read_cues
+from visgen.language.frames import SET
+from visgen.language.lexicon import phrases
+from visgen.language.wide_lexicon import CUES, GLUE
+
+CLASSES = ("dog", "cat", "couch")
+
+
+def read(text: str) -> tuple[str, str, list[str], list[str]] | None:
+    words = text.split()
+    drafts = read_cues(words, lambda start: start + 1 if words[start : start + 1] and words[start] in CLASSES else None)
+    if drafts is None:
+        return None
+    (draft,) = drafts
+    assert draft.phrase is not None and (draft.start, draft.end) == (0, len(words))
+    name = lambda items: [" ".join(words[item.start : item.end]) for item in items]  # noqa: E731
+    return draft.task, draft.quantifier, name(draft.phrase.items), name(draft.phrase.exclude)
+
+
+def test_readings_by_hand() -> None:
+    assert read("get me a stencil of the dog and the cat") == ("segmentation", "all", ["dog", "cat"], [])
+    assert read("the headcount of dog , now") == ("detection", "count", ["dog"], [])
+    assert read("how many metres to the couch") == ("depth", "all", ["couch"], [])
+    assert read("turn the dog photo into a depth picture") == ("depth", "all", [], [])
+    assert read("pick one , dog , cat or couch") == ("classification", "all", ["dog", "cat", "couch"], [])
+    assert read("please get a cutout of everything but the couch") == ("segmentation", "all", ["everything"], ["couch"])
+    assert read("is something wrong with the dog") == ("ood", "all", ["dog"], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "get the mask of the dog on the couch",  # a place
+        "get the mask of the thing on the couch",  # "thing" is what is meant
+        "get the mask and the distance of the dog",  # two tasks
+        "never get the mask of the dog",  # a negation
+        "get the mask of two dog",  # a number
+        "get the mask of the zebra",  # an unknown noun
+        "get me the dog",  # no cue
+        "get the mask of the dog from the cat",  # a second thing
+        "get me a mask",  # of what?
+        "the dog or",  # no choice
+        "",
+    ],
+)
+def test_what_is_not_plain_is_refused(text: str) -> None:
+    assert read(text) is None
+
+
+def test_glue_holds_nothing_with_a_meaning_of_its_own() -> None:
+    glue = {phrase for phrase in phrases(GLUE) if len(phrase) == 1}
+    meaning = {*phrases("on in under behind between beside near next over below above with without not no never none"),
+               *phrases("thing things object objects left right_of one_of two three second nearest bigger than"),
+               *SET["REMOVE"], *(p for text in CUES.values() for p in phrases(text))}  # fmt: skip
+    assert not glue & meaning
