@@ -8,6 +8,7 @@ from .depth import ALIGNMENTS, DepthMetric, align_depth
 from .detection import DetectionMetric
 from .ood import OODMetric, ood_figures
 from .protocol import Metric
+from .query import ChoiceMetric, QueryDetectionMetric, QuerySegmentationMetric
 from .record import read_record, summarise, write_record
 from .routing import RoutingSummary, routing_summary
 from .scene_graph import SceneGraphMetric
@@ -15,11 +16,14 @@ from .segmentation import SegmentationMetric
 
 __all__ = [
     "ALIGNMENTS",
+    "ChoiceMetric",
     "ClassificationMetric",
     "DepthMetric",
     "DetectionMetric",
     "Metric",
     "OODMetric",
+    "QueryDetectionMetric",
+    "QuerySegmentationMetric",
     "RoutingSummary",
     "SceneGraphMetric",
     "SegmentationMetric",
