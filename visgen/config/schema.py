@@ -133,12 +133,17 @@ class ObjectiveConfig:
     """What is minimised.
 
     Args:
+        name: Key in the OBJECTIVES registry, such as "gan", for what is not a model with heads of tasks; `options` then
+            say all, and the fields below and `model` are not used. Empty trains the model on the tasks of its heads.
+        options: Keywords of the named objective.
         loss_weights: Head name to weight; a head that is not named has weight 1.
         class_weights: Head name to "auto" or {class name: weight}; a head that is not named has none.
         routing: Weights of the routing losses of the mixture of experts, by their names.
         loss_options: Head name to keywords of its task's loss.
     """
 
+    name: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
     loss_weights: dict[str, float] = field(default_factory=dict)
     class_weights: dict[str, str | dict[str, float]] = field(default_factory=dict)
     routing: dict[str, Any] = field(default_factory=dict)

@@ -37,7 +37,7 @@ def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config:
     kept = _undecayed(module)
     _check_keys("optim.lr_scales", config.lr_scales, names.values())
     seen: set[str] = set()
-    collected: dict[tuple[float, float], dict[str, nn.Parameter]] = {}
+    collected: dict[tuple[float, float, float], dict[str, nn.Parameter]] = {}
     for group in groups:
         for parameter in group["params"]:
             name = names.get(id(parameter))
@@ -58,13 +58,19 @@ def build_optimiser(module: nn.Module, groups: Sequence[ParameterGroup], config:
             scale = float(group.get("lr_scale", 1.0))
             if fitting:
                 scale *= config.lr_scales[max(fitting, key=len)]
-            collected.setdefault((scale, decay), {})[name] = parameter
+            collected.setdefault((scale, decay, float(group.get("beta_power", 1.0))), {})[name] = parameter
     if not collected:
         raise ConfigError("a phase has no parameter that needs a gradient; unfreeze some or drop the phase.")
     return torch.optim.AdamW(
         [
-            {"params": list(members.values()), "names": list(members), "lr_scale": scale, "weight_decay": decay}
-            for (scale, decay), members in collected.items()
+            {
+                "params": list(members.values()),
+                "names": list(members),
+                "lr_scale": scale,
+                "weight_decay": decay,
+                "betas": (config.betas[0] ** power, config.betas[1] ** power),
+            }
+            for (scale, decay, power), members in collected.items()
         ],
         lr=config.lr,
         betas=config.betas,

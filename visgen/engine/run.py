@@ -21,11 +21,12 @@ from ..errors import CheckpointError, ConfigError, nearest
 from ..losses import class_weight_vector
 from ..losses.routing import RoutingLossConfig
 from ..options import build_options
-from ..task import TASKS, MultiTaskModel, MultiTaskObjective, build_model
+from ..task import TASKS, MultiTaskModel, MultiTaskObjective, Objective, build_model
 from .checkpoint import list_checkpoints, load_newest
 from .distributed import Workers
 from .evaluate import evaluate, evenly_spaced
 from .fit import HeadFitter, run_fitters
+from .named import build_objective
 from .optim import train_only
 from .parts import open_part
 from .state import RunSummary
@@ -42,14 +43,15 @@ _FULL_COUNT = 5000
 class BuiltRun:
     """What a run file describes, ready to train."""
 
-    objective: MultiTaskObjective
+    objective: Objective
     mixture: Mixture
     evaluators: dict[str, ModelEvaluator]
     fitters: tuple[HeadFitter, ...] = ()
 
     @property
     def model(self) -> MultiTaskModel:
-        """The model inside the objective."""
+        """The model inside the objective of a run with heads of tasks."""
+        assert isinstance(self.objective, MultiTaskObjective)
         return self.objective.model
 
 
@@ -110,6 +112,9 @@ def build_run(
     if not config.data.train:
         raise ConfigError("data.train has no parts; name at least one data set to train on.")
     sources = {name: open_part(part, "train", f"data.train.{name}") for name, part in config.data.train.items()}
+    mixture = _mixture(config, sources, workers.world)
+    if config.objective.name:
+        return BuiltRun(build_objective(config, sources), mixture, {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = (build or build_model)(_model_mapping(config, sources))
@@ -123,21 +128,6 @@ def build_run(
         _class_weights(config, model, sources, counted),
         config.objective.loss_options,
         build_options(RoutingLossConfig, config.objective.routing, "objective.routing"),
-    )
-    mixture = Mixture(
-        [
-            MixturePart(
-                sources[name],
-                build_transform(part.transforms) if part.transforms else None,
-                part.weight,
-                part.batch_size,
-                name,
-            )
-            for name, part in config.data.train.items()
-        ],
-        config.seed,
-        config.data.mode,
-        workers.world,
     )
     evaluators = {
         # A cache must be filled in this process, or each evaluation would start with an empty one.
@@ -264,6 +254,8 @@ def train_run(
         _record(recorded or config, out, resume)
 
     def fit_and_export(module: nn.Module, path: Path) -> object:
+        if config.objective.name:
+            return built.objective.export(module, path)  # type: ignore[attr-defined]
         model = inner_model(module)
         for fitter in built.fitters if limit is None else ():  # a dry run has too few images to fit to
             fitter(model)
@@ -313,6 +305,20 @@ def _shortened(config: RunConfig, folder: str) -> RunConfig:
     )
     finetune = config.finetune and replace(config.finetune, router_steps=0, usage_batches=1)
     return replace(config, train=replace(train, progress="none", tensorboard=False), finetune=finetune, out=folder)
+
+
+def _mixture(config: RunConfig, sources: Mapping[str, Source], world: int) -> Mixture:
+    parts = [
+        MixturePart(
+            sources[name],
+            build_transform(part.transforms) if part.transforms else None,
+            part.weight,
+            part.batch_size,
+            name,
+        )
+        for name, part in config.data.train.items()
+    ]
+    return Mixture(parts, config.seed, config.data.mode, world)
 
 
 def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str, Any]:

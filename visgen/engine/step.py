@@ -55,14 +55,21 @@ class PhaseStep:
         module: The objective's module, which owns the parameters.
         optim, train: Settings.
         workers: Ranks that share the step.
+        optimiser: That of an earlier phase, when this one shares it; None builds one.
     """
 
     def __init__(
-        self, phase: Phase, module: nn.Module, optim: OptimConfig, train: TrainConfig, workers: Workers
+        self,
+        phase: Phase,
+        module: nn.Module,
+        optim: OptimConfig,
+        train: TrainConfig,
+        workers: Workers,
+        optimiser: torch.optim.Optimizer | None = None,
     ) -> None:
         self.phase, self.module, self.workers = phase, module, workers
         self.optim, self.train = optim, train
-        self.optimiser = build_optimiser(module, phase.groups(), optim)
+        self.optimiser = optimiser or build_optimiser(module, phase.groups(), optim)
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
 
     def run(self, batches: Sequence[Any], lr: float) -> StepResult:

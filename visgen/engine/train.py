@@ -95,7 +95,16 @@ class Trainer:
         if len({phase.name for phase in objective.phases}) != len(objective.phases) or not objective.phases:
             names = [phase.name for phase in objective.phases]
             raise ConfigError(f"the objective's phases are called {names}; give at least one, each its own name.")
-        self.phases = [PhaseStep(phase, module, optim, train, self.workers) for phase in objective.phases]
+        self.phases: list[PhaseStep] = []
+        for phase in objective.phases:
+            owner = next((p for p in self.phases if p.phase.name == phase.shares and p.phase.shares is None), None)
+            if phase.shares is not None and owner is None:
+                raise ConfigError(
+                    f"phase '{phase.name}' shares the optimiser of '{phase.shares}', which is no earlier phase with one "
+                    f"of its own; name one of {', '.join(p.phase.name for p in self.phases) or 'none yet'}."
+                )
+            shared = None if owner is None else owner.optimiser
+            self.phases.append(PhaseStep(phase, module, optim, train, self.workers, shared))
         self.average = None if train.ema_decay is None else MovingAverage(module, train.ema_decay, train.ema_warmup)
 
     @property
@@ -276,7 +285,8 @@ class Trainer:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = dict(checkpoint.state)
-        wanted = {"model", *(f"optim.{p.phase.name}" for p in self.phases), *(["ema"] if self.average else [])}
+        owners = [p for p in self.phases if p.phase.shares is None]
+        wanted = {"model", *(f"optim.{p.phase.name}" for p in owners), *(["ema"] if self.average else [])}
         if set(checkpoint.tensors) != wanted:
             raise CheckpointError(
                 f"the checkpoint of step {checkpoint.step} holds {sorted(checkpoint.tensors)} but this run needs "
@@ -293,7 +303,7 @@ class Trainer:
                 "Resume with the configuration that wrote it."
             ) from error
         self.mixture.load_state_dict(state["mixture"])
-        for phase in self.phases:
+        for phase in owners:
             restore_optimiser(phase.optimiser, checkpoint.tensors[f"optim.{phase.phase.name}"])
         self.state = RunState(**state["run"])
 
@@ -302,7 +312,8 @@ class Trainer:
         failure: str | None = None
         if self.workers.is_main:
             tensors = {"model": self.objective.module.state_dict()}
-            for phase in self.phases:
+            owners = [p for p in self.phases if p.phase.shares is None]
+            for phase in owners:
                 tensors[f"optim.{phase.phase.name}"] = optimiser_tensors(phase.optimiser)
             if self.average is not None:
                 tensors["ema"] = self.average.module.state_dict()
@@ -310,7 +321,7 @@ class Trainer:
                 "run": asdict(self.state),
                 "ema_updates": 0 if self.average is None else self.average.updates,
                 "mixture": self.mixture.state_dict(),
-                "optim": {p.phase.name: optimiser_scalars(p.optimiser) for p in self.phases},
+                "optim": {p.phase.name: optimiser_scalars(p.optimiser) for p in owners},
                 "seed": self.seed,
             }
             try:

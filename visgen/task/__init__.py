@@ -3,20 +3,23 @@
 from .classification import ClassificationTask
 from .depth import DepthTask
 from .detection import DetectionTask
+from .generation import GanObjective
 from .model import ModelConfig, MultiTaskModel, build_model
 from .multitask import MultiTaskObjective, count_classes
-from .objective import Objective, ParameterGroup, Phase
+from .objective import OBJECTIVES, Objective, ParameterGroup, Phase
 from .ood import OODHead, OODTask
 from .protocol import TASK_KEYS, TASKS, HeadSpec, Task
 from .scene_graph import SceneGraphTask
 from .segmentation import SegmentationTask
 
 __all__ = [
+    "OBJECTIVES",
     "TASKS",
     "TASK_KEYS",
     "ClassificationTask",
     "DepthTask",
     "DetectionTask",
+    "GanObjective",
     "HeadSpec",
     "ModelConfig",
     "MultiTaskModel",

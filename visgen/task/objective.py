@@ -8,19 +8,28 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor, nn
 
-__all__ = ["Objective", "ParameterGroup", "Phase"]
+from ..registry import Registry
+
+__all__ = ["OBJECTIVES", "Objective", "ParameterGroup", "Phase"]
+
+OBJECTIVES: Registry[Callable[..., Any]] = Registry(
+    "objective",
+    "A callable (sources by name, seed, **options) that gives an Objective with `export(module, path)`, which writes "
+    "what a finished run leaves.",
+)
 
 
 class ParameterGroup(TypedDict, total=False):
     """Parameters that share a learning rate and a weight decay.
 
     `params` is required and holds parameters of `Objective.module`. `lr_scale` multiplies the run's learning rate
-    (1.0 when absent). `weight_decay` of None or absent means: the run's decay on matrices and kernels, none on
+    (1.0 when absent), and the run's betas are raised to the power `beta_power` (1.0 when absent). `weight_decay` of None or absent means: the run's decay on matrices and kernels, none on
     biases, norms and whatever `module.no_weight_decay()` names; a number is used as it stands for the whole group.
     """
 
     params: Sequence[nn.Parameter]
     lr_scale: float
+    beta_power: float
     weight_decay: float | None
 
 
@@ -34,12 +43,15 @@ class Phase:
         loss: Batch -> {"loss": scalar that is minimised, other names: scalars that are only logged}. The engine has
             moved the batch to the device, set the training mode and opened autocast.
         every: The phase runs on steps that this number divides.
+        shares: Name of an earlier phase whose optimiser, with its moments, this one steps too; it then has no
+            parameters of its own. None for an optimiser of its own.
     """
 
     name: str
     parameters: Sequence[ParameterGroup] | Callable[[], Sequence[ParameterGroup]]
     loss: Callable[[Any], Mapping[str, Tensor]]
     every: int = 1
+    shares: str | None = None
 
     def groups(self) -> list[ParameterGroup]:
         """The parameter groups, whichever way they were given."""

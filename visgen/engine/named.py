@@ -1,0 +1,40 @@
+"""Runs of a named objective: what is not a model with heads of tasks, such as a GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ..config import RunConfig
+from ..data import Source
+from ..errors import ConfigError
+from ..task import OBJECTIVES, Objective
+
+__all__ = ["build_objective"]
+
+
+def build_objective(config: RunConfig, sources: Mapping[str, Source]) -> Objective:
+    """Build the objective that `objective.name` calls, its first weights drawn from `config.seed`.
+
+    Args:
+        config: The run file.
+        sources: The opened training parts by name.
+    Raises:
+        ConfigError, UnknownName: The name or an option is not known, or evaluation parts are given.
+    """
+    if config.data.val:
+        raise ConfigError(
+            f"data.val has {', '.join(config.data.val)}, but objective '{config.objective.name}' has no heads to measure "
+            "while it trains; leave data.val out and measure what the run leaves."
+        )
+    build = OBJECTIVES.get(config.objective.name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        try:
+            built: Objective = build(sources, config.seed, **config.objective.options)
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise ConfigError(f"objective.options: {error}; see {build.__module__} for its options.") from error
+    return built

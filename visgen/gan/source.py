@@ -1,0 +1,126 @@
+"""A generator as a source of labelled samples, each with the story of where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ..data import Sample
+from ..errors import ConfigError, DataError
+from ..structures import ClassLabel
+from .architecture import Generator
+from .saving import SavedGan, load_gan
+
+__all__ = ["GanSource", "to_bytes"]
+
+Accept = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Turn images in [-1, 1] into uint8: 255 (x + 1) / 2 + 0.5, cut to 0..255 and truncated."""
+    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+class GanSource:
+    """Map-style source of generated images: item i is the same sample every time.
+
+    The latent of item i comes from (seed, i, attempt); labels go round the classes, so that every class is equally
+    often there. Items are made `batch_size` at a time, always the same ones together.
+
+    Args:
+        gan: A saved GAN, or the folder of one.
+        count: Number of samples.
+        seed: Of the latents.
+        name: Names the label set: the head is "classification.NAME".
+        accept: Called with uint8 images (B, 3, H, W) and labels (B,) or None; gives (B,) bool. A refused image is
+            drawn again, up to `attempts` times.
+        attempts: Draws for one item at most.
+        batch_size: Items made together.
+    Raises:
+        ConfigError: A number out of range.
+        DataError: When read: an item of which every draw was refused.
+    """
+
+    def __init__(
+        self,
+        gan: SavedGan | str,
+        count: int,
+        seed: int = 0,
+        *,
+        name: str = "gan",
+        accept: Accept | None = None,
+        attempts: int = 20,
+        batch_size: int = 64,
+    ) -> None:
+        if count < 1 or attempts < 1 or batch_size < 1:
+            raise ConfigError(f"count is {count}, attempts {attempts}, batch_size {batch_size}; each must be 1 or more.")
+        saved = load_gan(gan) if isinstance(gan, str) else gan
+        self.generator: Generator = saved.generator
+        self.generator_id = saved.sha256
+        self.count, self.seed, self.name = count, seed, name
+        self.accept, self.attempts, self.batch_size = accept, attempts, batch_size
+        names = saved.classes if self.generator.n_classes else ()
+        self.heads: dict[str, str] = {"classification": f"classification.{name}"} if names else {}
+        self.classes: dict[str, tuple[str, ...]] = {"classification": names} if names else {}
+        self._made: tuple[int, Tensor, Tensor, list[int]] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.count:
+            raise IndexError(f"index {index} is outside source '{self.name}' of {self.count}.")
+        block, offset = divmod(index, self.batch_size)
+        if self._made is None or self._made[0] != block:
+            self._made = (block, *self._make(block))
+        _, images, latents, attempts = self._made
+        targets = {}
+        if self.heads:
+            names = self.classes["classification"]
+            targets["classification"] = ClassLabel(index % len(names), names)
+        meta = {
+            "id": index,
+            "path": f"gan/{self.generator_id[:12]}/{self.seed}/{index}",
+            "generator": self.generator_id,
+            "seed": self.seed,
+            "attempt": attempts[offset],
+            "latent": tuple(latents[offset].tolist()),
+        }
+        return Sample(images[offset].clone(), targets, meta)
+
+    def latent(self, index: int, attempt: int = 0) -> Tensor:
+        """Give the latent (Z,) of an item's n-th draw."""
+        digest = hashlib.sha256(f"{self.seed}/{index}/{attempt}".encode()).digest()
+        rng = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        return self.generator.draw_latent(1, rng)[0]
+
+    @torch.no_grad()
+    def _make(self, block: int) -> tuple[Tensor, Tensor, list[int]]:
+        """Images, latents and numbers of the accepted draws of one block of items."""
+        items = list(range(block * self.batch_size, min(self.count, (block + 1) * self.batch_size)))
+        device = next(self.generator.parameters()).device
+        size = self.generator.resolution
+        images = torch.zeros(len(items), 3, size, size, dtype=torch.uint8)
+        latents = torch.zeros(len(items), self.generator.z_dim)
+        attempts, open_ = [0] * len(items), list(range(len(items)))
+        for attempt in range(self.attempts):
+            z = torch.stack([self.latent(items[k], attempt) for k in open_])
+            y = torch.tensor([items[k] % self.generator.n_classes for k in open_]) if self.heads else None
+            made = to_bytes(self.generator(z.to(device), None if y is None else y.to(device))).cpu()
+            good = torch.ones(len(open_), dtype=torch.bool) if self.accept is None else self.accept(made, y).cpu()
+            for row, k in enumerate(open_):
+                if good[row]:
+                    images[k], latents[k], attempts[k] = made[row], z[row], attempt
+            open_ = [k for row, k in enumerate(open_) if not good[row]]
+            if not open_:
+                return images, latents, attempts
+        raise DataError(
+            f"source '{self.name}': all {self.attempts} draws of item {items[open_[0]]} were refused; loosen `accept` "
+            "or allow more attempts."
+        )
