@@ -28,7 +28,11 @@ SEEDS = (0, 1, 2)
 def train(options: argparse.Namespace) -> None:
     for seed in SEEDS:  # arms of one seed after the other, so that an interrupted experiment is balanced
         for arm in options.arms:
-            settings = [f"objective.options.regularisers={ARMS[arm]}", f"seed={seed}", f"out={options.out}/{arm}-{seed}"]
+            settings = [
+                f"objective.options.regularisers={ARMS[arm]}",
+                f"seed={seed}",
+                f"out={options.out}/{arm}-{seed}",
+            ]
             if options.steps:
                 settings.append(f"train.steps={options.steps}")
             path, root = shipped_path(CONFIG), options.data_root

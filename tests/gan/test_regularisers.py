@@ -48,7 +48,7 @@ def test_the_gradient_penalty_is_the_squared_distance_of_the_norm_from_one(make_
 def test_a_judge_that_ignores_its_input_is_consistent_and_a_linear_one_is_not(make_batch: Make) -> None:
     batch = make_batch()
     batch.discriminator.weight.data.zero_()  # type: ignore[attr-defined]
-    assert float(Consistency(parts=("real", "fake"))(batch)) == 0
+    assert Consistency(parts=("real", "fake"))(batch).item() == 0
     assert float(Consistency()(make_batch())) > 0
 
 
@@ -137,7 +137,9 @@ def adversaries(*terms: object) -> Adversaries:
 
 
 def test_terms_that_exclude_each_other_are_refused() -> None:
-    with pytest.raises(ConfigError, match="R1 and GradientPenalty exclude each other: a run takes one gradient penalty"):
+    with pytest.raises(
+        ConfigError, match="R1 and GradientPenalty exclude each other: a run takes one gradient penalty"
+    ):
         adversaries(R1(), GradientPenalty())
     with pytest.raises(ConfigError, match="give each once"):
         adversaries(AdaptiveMix(), AdaptiveMix())

@@ -25,8 +25,8 @@ def build_objective(config: RunConfig, sources: Mapping[str, Source]) -> Objecti
     """
     if config.data.val:
         raise ConfigError(
-            f"data.val has {', '.join(config.data.val)}, but objective '{config.objective.name}' has no heads to measure "
-            "while it trains; leave data.val out and measure what the run leaves."
+            f"data.val has {', '.join(config.data.val)}, but objective '{config.objective.name}' has no heads to "
+            "measure while it trains; leave data.val out and measure what the run leaves."
         )
     build = OBJECTIVES.get(config.objective.name)
     with torch.random.fork_rng(devices=[]):

@@ -100,8 +100,8 @@ class Trainer:
             owner = next((p for p in self.phases if p.phase.name == phase.shares and p.phase.shares is None), None)
             if phase.shares is not None and owner is None:
                 raise ConfigError(
-                    f"phase '{phase.name}' shares the optimiser of '{phase.shares}', which is no earlier phase with one "
-                    f"of its own; name one of {', '.join(p.phase.name for p in self.phases) or 'none yet'}."
+                    f"phase '{phase.name}' shares the optimiser of '{phase.shares}', which is no earlier phase "
+                    f"with one of its own; name one of {', '.join(p.phase.name for p in self.phases) or 'none yet'}."
                 )
             shared = None if owner is None else owner.optimiser
             self.phases.append(PhaseStep(phase, module, optim, train, self.workers, shared))

@@ -103,9 +103,7 @@ class Adversaries(nn.Module):
             yield regulariser
 
     def _due(self, batch: GanBatch, every: int) -> dict[str, Tensor]:
-        return {
-            _name(r): r.contribution(batch) for r in self._terms() if batch.side in r.sides and r.every == every
-        }
+        return {_name(r): r.contribution(batch) for r in self._terms() if batch.side in r.sides and r.every == every}
 
 
 def check_compatible(regularisers: Sequence[Regulariser]) -> None:

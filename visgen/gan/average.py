@@ -30,7 +30,7 @@ class GeneratorAverage(nn.Module):
 
     def __init__(self, generator: nn.Module, half_life: float = 10_000, ramp_up: float = 0.05) -> None:
         super().__init__()
-        if half_life < 0 or not 0 < ramp_up:
+        if half_life < 0 or not ramp_up > 0:
             raise ConfigError(f"half_life is {half_life} and ramp_up {ramp_up}; use 0 or more, and above 0.")
         self.half_life, self.ramp_up = half_life, ramp_up
         self.network = deepcopy(generator).requires_grad_(False).eval()
@@ -48,8 +48,8 @@ class GeneratorAverage(nn.Module):
         kept = 0.5 ** (images / half_life) if half_life > 0 else 0.0
         for mine, theirs in zip(self.network.parameters(), generator.parameters(), strict=True):
             mine.lerp_(theirs, 1 - kept)
-        for mine, theirs in zip(self.network.buffers(), generator.buffers(), strict=True):
-            mine.copy_(theirs)
+        for average, current in zip(self.network.buffers(), generator.buffers(), strict=True):
+            average.copy_(current)
         return kept
 
 

@@ -119,5 +119,3 @@ def _call(member: Any, what: str, **options: Any) -> Any:
         if "unexpected keyword argument" not in str(error):
             raise
         raise ConfigError(f"{what}: {error}; see {member.__module__} for its options.") from error
-
-

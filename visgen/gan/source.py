@@ -56,7 +56,9 @@ class GanSource:
         batch_size: int = 64,
     ) -> None:
         if count < 1 or attempts < 1 or batch_size < 1:
-            raise ConfigError(f"count is {count}, attempts {attempts}, batch_size {batch_size}; each must be 1 or more.")
+            raise ConfigError(
+                f"count is {count}, attempts {attempts}, batch_size {batch_size}; each must be 1 or more."
+            )
         saved = load_gan(gan) if isinstance(gan, str) else gan
         self.generator: Generator = saved.generator
         self.generator_id = saved.sha256

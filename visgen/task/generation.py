@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from ..data import Batch, Source
 from ..errors import ConfigError, DataError
-from ..gan import Adversaries, GanBatch, GanConfig, GeneratorAverage, build_adversaries, measure_norm_statistics, save_gan
+from ..gan import (
+    Adversaries,
+    GanBatch,
+    GanConfig,
+    GeneratorAverage,
+    build_adversaries,
+    measure_norm_statistics,
+    save_gan,
+)
 from ..gan.batch import Side
 from ..options import build_options
 from .objective import OBJECTIVES, ParameterGroup, Phase
@@ -85,8 +93,8 @@ class GanObjective:
             found.append(Phase(side, [group], partial(self._loss, side, loss), every))
             for interval in self.adversaries.intervals(side):
                 term = partial(self.adversaries.lazy_loss, every=interval)
-                phase = Phase(f"{side}_reg{interval}", [], partial(self._loss, side, term), interval, shares=side)
-                found.append(phase)
+                lazy_phase = partial(self._loss, side, term, is_lazy=True)
+                found.append(Phase(f"{side}_reg{interval}", [], lazy_phase, interval, shares=side))
         return found
 
     def _d_side(self) -> nn.Module:
@@ -94,19 +102,17 @@ class GanObjective:
         return nn.ModuleList([self.adversaries.discriminator, self.adversaries.regularisers, self.adversaries.pipe])
 
     def _loss(
-        self, side: Side, loss: Callable[[GanBatch], Mapping[str, Tensor]], batch: Batch
+        self, side: Side, loss: Callable[[GanBatch], Mapping[str, Tensor]], batch: Batch, is_lazy: bool = False
     ) -> Mapping[str, Tensor]:
         device = batch.images.device
         # All chance of a phase comes from here; the engine has seeded torch's global generator for it.
         rng = torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))
-        if side == "d":
+        if side == "d" and not is_lazy:
             self._images += len(batch)
         y = _labels(batch, self.classes) if self.classes else None
         generator: Any = self.adversaries.generator
         z = generator.draw_latent(len(batch), rng)
-        y_fake = (
-            torch.randint(len(self.classes), (len(batch),), generator=rng, device=device) if self.classes else None
-        )
+        y_fake = torch.randint(len(self.classes), (len(batch),), generator=rng, device=device) if self.classes else None
         return loss(self.adversaries.batch(side, 2 * batch.images - 1, y, z, y_fake, rng, self._step))
 
 

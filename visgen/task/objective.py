@@ -23,8 +23,9 @@ class ParameterGroup(TypedDict, total=False):
     """Parameters that share a learning rate and a weight decay.
 
     `params` is required and holds parameters of `Objective.module`. `lr_scale` multiplies the run's learning rate
-    (1.0 when absent), and the run's betas are raised to the power `beta_power` (1.0 when absent). `weight_decay` of None or absent means: the run's decay on matrices and kernels, none on
-    biases, norms and whatever `module.no_weight_decay()` names; a number is used as it stands for the whole group.
+    (1.0 when absent), and the run's betas are raised to the power `beta_power` (1.0 when absent). `weight_decay` of
+    None or absent means: the run's decay on matrices and kernels, none on biases, norms and whatever
+    `module.no_weight_decay()` names; a number is used as it stands for the whole group.
     """
 
     params: Sequence[nn.Parameter]

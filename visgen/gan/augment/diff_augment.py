@@ -31,9 +31,7 @@ def translate(x: Tensor, rng: torch.Generator, share: float = 0.125) -> Tensor:
     """Shift each image by whole pixels, up to `share` of its side both ways; what enters is 0, the middle grey."""
     b, _, h, w = x.shape
     reach = (int(h * share + 0.5), int(w * share + 0.5))
-    rows, columns = (
-        torch.randint(-r, r + 1, (b, 1, 1), generator=rng, device=rng.device).to(x.device) for r in reach
-    )
+    rows, columns = (torch.randint(-r, r + 1, (b, 1, 1), generator=rng, device=rng.device).to(x.device) for r in reach)
     padded = F.pad(x, (reach[1], reach[1], reach[0], reach[0]))
     i = torch.arange(h, device=x.device)[None, :, None] + rows + reach[0]
     j = torch.arange(w, device=x.device)[None, None, :] + columns + reach[1]

@@ -46,7 +46,7 @@ class Regulariser(nn.Module):
         super().__init__()
         if weight < 0 or every < 1:
             raise ConfigError(
-                f"{type(self).__name__} got weight {weight} and every {every}; use a weight of 0 or more and every >= 1."
+                f"{type(self).__name__} got weight {weight} and every {every}; use 0 or more and 1 or more."
             )
         self.weight, self.every = weight, every
 
