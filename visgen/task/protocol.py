@@ -1,16 +1,21 @@
-"""What a task is: its target, head, loss, decoding and metric in one place."""
+"""What a task is: its target, head, loss, decoding, metric, codec and phrases in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import DataError
 from ..registry import Registry
+
+if TYPE_CHECKING:
+    from ..diffusion.codec import Codec, CodecSettings
+    from ..language import TaskRequest
 
 __all__ = ["TASKS", "TASK_KEYS", "HeadSpec", "Task", "resize_logits"]
 
@@ -158,6 +163,39 @@ class Task:
     def calibrate(self, head: Any, logits: Tensor, features: Tensor) -> dict[str, float]:
         """Set what a fitted head decides by, on validation images that it was not fitted to; gives what was set."""
         raise NotImplementedError(f"{type(self).__name__} has no heads to calibrate; they are trained.")
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """Names of the codecs that draw this task's answers as pictures."""
+        from ..diffusion.codec import CODECS
+
+        return tuple(name for name, codec in CODECS.items() if codec.task == self.key)
+
+    def codec(self, request: TaskRequest, settings: CodecSettings | None = None) -> Codec:
+        """The codec that draws the answer to a request, and reads it back as the typed value of this task.
+
+        Raises:
+            DataError: The request is of another task, or no picture answers it as it stands.
+        """
+        from ..diffusion.codec import codec_for
+
+        self._check_request(request)
+        return codec_for(request, settings)
+
+    def phrase(self, request: TaskRequest, generator: torch.Generator, split: str = "train") -> str:
+        """One of the thousands of ways to ask for a request; see `visgen.language.phrases`.
+
+        Raises:
+            DataError: The request is of another task, or the grammar has no words for it.
+        """
+        from ..language.phrases import draw_phrase
+
+        self._check_request(request)
+        return draw_phrase(request, generator, split)
+
+    def _check_request(self, request: TaskRequest) -> None:
+        if request.task != self.key:
+            raise DataError(f"the request asks for {request.task}; it was given to the task '{self.key}'.")
 
     def learn_counts(self, head: Any, sources: Sequence[Any], below: HeadSpec | None) -> None:
         """Let a head count labels over its training sources before training starts."""
