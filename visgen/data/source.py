@@ -13,7 +13,9 @@ from .sample import Sample
 
 __all__ = ["FORMATS", "READERS", "Concat", "Mapped", "MissingSplit", "Source", "Subset", "build_source", "split_spec"]
 
-FORMATS = ("coco", "depth", "imagefolder", "npz", "ood", "parquet", "scene-graph", "semantic", "town", "vg150", "vrd")
+FORMATS = tuple(
+    "boundary coco depth imagefolder npz ood parquet scene-graph semantic town unpaired vg150 vrd".split()  # noqa: SIM905
+)
 """The formats that `build_source` reads; each has a member of READERS."""
 
 READERS: Registry[Callable[..., Any]] = Registry(

@@ -1,0 +1,136 @@
+"""Day-to-night GANs: who learns in which phase, that runs repeat, and what a run leaves."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from visgen.data import Batch
+from visgen.errors import ConfigError, DataError
+from visgen.gan.night import HEDNet, load_edges, load_night, save_edges
+from visgen.task.night import NightConfig, NightObjective
+
+SMALL: dict[str, Any] = {
+    "translator": {"name": "resnet", "channels": 4, "blocks": 1},
+    "discriminator": {"channels": 4, "steps": 2},
+    "resolution": 32,
+    "nce_stages": (0, 2),
+    "nce_patches": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    options = {"name": "test_efficientnet", "width": 4}
+    return str(save_edges(tmp_path_factory.mktemp("edges") / "net", HEDNet(**options), options, {}))  # type: ignore[arg-type]
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    day = torch.rand(2, 3, 32, 32, generator=generator)
+    night = [(torch.rand(3, 32, 32, generator=generator) * 60).to(torch.uint8) for _ in range(2)]
+    return Batch(day, {"other": night}, {}, [], "pictures")
+
+
+def objective(variant: str, teacher: str, **changes: Any) -> NightObjective:
+    torch.manual_seed(0)
+    edges = teacher if variant in ("hedngan", "hedgan") else "sobel"
+    return NightObjective(NightConfig(variant=variant, **{**SMALL, "edges": edges, **changes}))  # type: ignore[arg-type]
+
+
+def step(made: NightObjective, only: str = "") -> dict[str, dict[str, Tensor]]:
+    """One step as the engine takes it; gives the logs of each phase that ran."""
+    logs = {}
+    made.before_step(0)
+    for phase in made.phases:
+        if only and phase.name != only:
+            continue
+        optimisers = [torch.optim.Adam(g["params"], 1e-3, betas=(0.5, 0.999)) for g in phase.groups()]
+        made.module.zero_grad(set_to_none=True)
+        logs[phase.name] = dict(phase.loss(batch()))
+        logs[phase.name]["loss"].backward()
+        for optimiser in optimisers:
+            optimiser.step()
+    return logs
+
+
+@pytest.mark.parametrize(
+    ("variant", "phases"), [("hedgan", "d g"), ("hedngan", "d s g"), ("cyclegan", "d g"), ("cut", "d g")]
+)
+def test_each_phase_gives_gradients_to_its_own_networks_alone(variant: str, phases: str, teacher: str) -> None:
+    made = objective(variant, teacher)
+    assert " ".join(p.name for p in made.phases) == phases
+    owners = {p.name: {id(q) for g in p.groups() for q in g["params"]} for p in made.phases}
+    for phase in made.phases:
+        made.module.zero_grad(set_to_none=True)
+        phase.loss(batch())["loss"].backward()
+        touched = {id(p) for p in made.module.parameters() if p.grad is not None}
+        assert touched == owners[phase.name], phase.name
+    assert not set.intersection(*owners.values())
+
+
+def test_the_teacher_never_changes_and_the_student_does(teacher: str) -> None:
+    made = objective("hedngan", teacher)
+    before = copy.deepcopy(made.module["teacher"].state_dict())
+    assert all(torch.equal(v, made.student.state_dict()[k]) for k, v in before.items())  # it starts as the teacher
+    for _ in range(3):
+        step(made)
+    after = made.module["teacher"].state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+    assert any(not torch.equal(made.student.state_dict()[k], v) for k, v in before.items())
+
+
+def test_a_translator_that_changes_nothing_keeps_every_edge(teacher: str) -> None:
+    made = objective("hedngan", teacher)
+    made.there.generator = nn.Identity()  # type: ignore[assignment]
+    made.there.generator.forward = lambda z, y=None: z  # type: ignore[method-assign, misc]
+    batch_ = batch()
+    assert float(made._g_loss(batch_)["edges"]) == 0.0
+    assert float(made._s_loss(batch_)["loss"]) == 0.0
+
+
+def test_without_its_weight_the_edges_cost_nothing_and_with_it_they_cost_as_much_as_it_says(teacher: str) -> None:
+    plain = objective("hedgan", teacher, edge_weight=0.0)._g_loss(batch())
+    assert "edges" not in plain and float(plain["loss"]) == pytest.approx(2 * float(plain["adversarial"]), rel=1e-5)
+    weighed = objective("hedgan", teacher, edge_weight=5.0)._g_loss(batch())
+    expected = 2 * float(weighed["adversarial"]) + 5 * float(weighed["edges"])
+    assert float(weighed["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["hedgan", "cyclegan", "cut"])
+def test_the_same_seed_gives_the_same_weights(variant: str, teacher: str) -> None:
+    states = []
+    for _ in range(2):
+        made = objective(variant, teacher)
+        torch.manual_seed(7)
+        for _ in range(3):
+            step(made)
+        states.append(made.module.state_dict())
+    assert all(torch.equal(states[0][k], v) for k, v in states[1].items())
+
+
+def test_what_a_run_leaves_is_a_night(tmp_path: Path, teacher: str) -> None:
+    made = objective("hedngan", teacher)
+    night = load_night(made.export(made.module, tmp_path / "night"))
+    image = torch.rand(1, 3, 30, 41)
+    assert night(image).shape == image.shape and night.resolution == 32
+    net = load_edges(teacher)
+    assert torch.equal(net(batch().images), made.teacher(batch().images))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ConfigError, match="variant 'hedngan' needs a detector that can learn"):
+        NightConfig(variant="hedngan")
+    with pytest.raises(ConfigError, match="variant 'cycle' is unknown"):
+        NightConfig(variant="cycle")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"nce_stages is \[9\]; the encoder has stages 0..3"):
+        NightObjective(NightConfig(variant="cut", **{**SMALL, "nce_stages": (9,)}))
+    made = NightObjective(NightConfig(variant="hedgan", **SMALL))
+    with pytest.raises(DataError, match="has no second pictures"):
+        made.phases[0].loss(Batch(torch.rand(1, 3, 32, 32), {}, {}, [], "pictures"))

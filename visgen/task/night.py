@@ -1,0 +1,220 @@
+"""Training of a day-to-night translator on unpaired pictures: HEDGAN, HED-N-GAN, CycleGAN and CUT."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Batch, Source
+from ..errors import ConfigError, DataError
+from ..gan import ADVERSARIAL, Adversaries, GanBatch
+from ..gan.adversaries import frozen
+from ..gan.architecture.patch import PatchDiscriminator
+from ..gan.architecture.translator import TRANSLATORS
+from ..gan.night import SobelEdge, distillation_loss, edge_consistency, load_edges, patch_nce, save_night
+from ..options import build_options
+from .objective import OBJECTIVES, ParameterGroup, Phase
+
+__all__ = ["NightConfig", "NightObjective"]
+
+VARIANTS = ("hedgan", "hedngan", "cyclegan", "cut")
+
+
+@dataclass(frozen=True)
+class NightConfig:
+    """A day-to-night GAN.
+
+    Attributes:
+        variant: "hedgan": one translator, edges kept by a fixed detector. "hedngan": the detector that looks at night
+            learns to see there what its teacher sees by day. "cyclegan": there and back again. "cut": patches stay
+            recognisable among each other.
+        translator: {name: key in TRANSLATORS, its options}.
+        discriminator: Keywords of PatchDiscriminator.
+        edges: Folder of a trained detector, or "sobel" for the one without parameters, which cannot learn.
+        resolution: Side of the crops in pixels; goes into the saved generator.
+        adversarial_weight: On the least-squares loss of the translator. 2 undoes the half in it, which makes the other
+            weights those of the sources.
+        edge_weight: On the edge consistency (hedgan, hedngan); 0 is the control without it.
+        cycle_weight: On the way there and back (cyclegan).
+        nce_weight, identity_weight: On the patches of the picture and of a night translated to itself (cut); the two
+            terms are averaged.
+        nce_stages: Stages of the translator's encoder whose patches are compared.
+        nce_patches: Patches of each stage.
+        student_lr_scale: Factor on the learning rate of the student (hedngan).
+    """
+
+    variant: Literal["hedgan", "hedngan", "cyclegan", "cut"] = "hedngan"
+    translator: Mapping[str, Any] = field(default_factory=lambda: {"name": "resnet"})
+    discriminator: Mapping[str, Any] = field(default_factory=dict)
+    edges: str = "sobel"
+    resolution: int = 128
+    adversarial_weight: float = 2.0
+    edge_weight: float = 5.0
+    cycle_weight: float = 10.0
+    nce_weight: float = 1.0
+    identity_weight: float = 10.0
+    nce_stages: tuple[int, ...] = (0, 2, 4, 6)
+    nce_patches: int = 256
+    student_lr_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ConfigError(f"variant '{self.variant}' is unknown; use one of {', '.join(VARIANTS)}.")
+        if self.variant == "hedngan" and self.edges == "sobel":
+            raise ConfigError("variant 'hedngan' needs a detector that can learn; give the folder of one under edges.")
+
+
+class NightObjective:
+    """Phases `d`, for hedngan `s` (the student), and `g`, in this order at every step, each with its own optimiser.
+
+    A batch holds pictures of the first domain as images and of the second under `targets["other"]`.
+
+    Source: Mohwald et al. 2023, arXiv:2309.16351 (hedgan, hedngan); Zhu et al. 2017, arXiv:1703.10593 (cyclegan, here
+    without replay pool); Park et al. 2020, arXiv:2007.15651 (cut).
+    """
+
+    def __init__(self, config: NightConfig) -> None:
+        self.config = config
+        self.there = self._pair()
+        self.module = nn.ModuleDict({"there": self.there})
+        if config.variant == "cyclegan":
+            self.back = self._pair()
+            self.module["back"] = self.back
+        if config.variant in ("hedgan", "hedngan"):
+            teacher = SobelEdge() if config.edges == "sobel" else load_edges(config.edges)
+            self.teacher: nn.Module = teacher.requires_grad_(False)
+            self.module["teacher"] = self.teacher
+            self.student = self.teacher
+        if config.variant == "hedngan":
+            self.student = copy.deepcopy(self.teacher).requires_grad_(True)
+            self.module["student"] = self.student
+        if config.variant == "cut":
+            widths: list[int] = self.there.generator.widths  # type: ignore[assignment]
+            wrong = [s for s in config.nce_stages if not 0 <= s < len(widths)]
+            if wrong or not config.nce_stages:
+                raise ConfigError(f"nce_stages is {list(config.nce_stages)}; the encoder has stages 0..{len(widths) - 1}.")
+            self.patches = nn.ModuleList(
+                nn.Sequential(nn.Linear(widths[s], 256), nn.ReLU(), nn.Linear(256, 256)) for s in config.nce_stages
+            )
+            self.module["patches"] = self.patches
+        self.phases = tuple(self._phases())
+        self._step = 0
+
+    def before_step(self, step: int) -> None:
+        """Note the step."""
+        self._step = step
+
+    def after_step(self, step: int) -> None:
+        """Nothing follows."""
+
+    def export(self, module: nn.Module, path: Path) -> Path:
+        """Write the translator into the folder `path`; `visgen.gan.night.load_night` reads it."""
+        options = dict(self.config.translator)
+        facts = {"variant": self.config.variant, "edge_weight": self.config.edge_weight, "edges": "sobel"}
+        if self.config.edges != "sobel":
+            facts["edges"] = "learned"
+        return save_night(path, module["there"].generator, options, self.config.resolution, facts)  # type: ignore[index]
+
+    def _pair(self) -> Adversaries:
+        options = dict(self.config.translator)
+        name = options.pop("name", None)
+        if name is None:
+            raise ConfigError(f"translator is {dict(self.config.translator)}; it needs a name, such as resnet.")
+        judge = PatchDiscriminator(**dict(self.config.discriminator))
+        return Adversaries(TRANSLATORS.get(name)(**options), judge, ADVERSARIAL.get("least_squares"))
+
+    def _pairs(self) -> list[Adversaries]:
+        return [self.there, self.back] if self.config.variant == "cyclegan" else [self.there]
+
+    def _phases(self) -> list[Phase]:
+        judges = [p for pair in self._pairs() for p in pair.discriminator.parameters()]
+        makers = [p for pair in self._pairs() for p in pair.generator.parameters()]
+        if self.config.variant == "cut":
+            makers += list(self.patches.parameters())
+        found = [Phase("d", [_group(judges)], self._d_loss)]
+        if self.config.variant == "hedngan":
+            learning = [p for p in self.student.parameters() if p.requires_grad]
+            found.append(Phase("s", [_group(learning, self.config.student_lr_scale)], self._s_loss))
+        return [*found, Phase("g", [_group(makers)], self._g_loss)]
+
+    def _domains(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Pictures of the first and the second domain in [-1, 1]."""
+        others = batch.targets.get("other", [])
+        if len(others) != len(batch) or any(o is None for o in others):
+            raise DataError(f"a batch of '{batch.source}' has no second pictures; use data of format unpaired.")
+        second = torch.stack([o.float() / 255 if o.dtype == torch.uint8 else o for o in others])
+        return 2 * batch.images - 1, 2 * second.to(batch.images.device) - 1
+
+    def _batches(self, side: Literal["d", "g"], batch: Batch) -> list[GanBatch]:
+        """What each pair of adversaries sees: there translates the first domain, back the second."""
+        first, second = self._domains(batch)
+        rng = torch.Generator(first.device).manual_seed(int(torch.randint(2**62, ())))
+        found = [self.there.batch(side, second, None, first, None, rng, self._step)]
+        if self.config.variant == "cyclegan":
+            found.append(self.back.batch(side, first, None, second, None, rng, self._step))
+        return found
+
+    def _d_loss(self, batch: Batch) -> dict[str, Tensor]:
+        found = [p.d_loss(b) for p, b in zip(self._pairs(), self._batches("d", batch), strict=True)]
+        names = ("there", "back")
+        logged = {f"{n}/{k}": v for n, terms in zip(names, found, strict=False) for k, v in terms.items() if k != "loss"}
+        return {"loss": torch.stack([terms["loss"] for terms in found]).sum(), **logged}
+
+    def _s_loss(self, batch: Batch) -> dict[str, Tensor]:
+        first, _ = self._domains(batch)
+        with torch.no_grad():
+            night = self.there.generator(first)
+            day = self.teacher((first + 1) / 2)
+        learned = self.student(torch.cat([(first + 1) / 2, (night + 1) / 2]))
+        return {"loss": distillation_loss(day, *learned.chunk(2))}
+
+    def _g_loss(self, batch: Batch) -> dict[str, Tensor]:
+        seen = self._batches("g", batch)
+        terms = {"adversarial": torch.stack([p.g_loss(b)["loss"] for p, b in zip(self._pairs(), seen, strict=True)]).sum()}
+        total = self.config.adversarial_weight * terms["adversarial"]
+        first, night = seen[0].z, seen[0].fake
+        if self.config.variant in ("hedgan", "hedngan") and self.config.edge_weight > 0:
+            with torch.no_grad():
+                day = self.teacher((first + 1) / 2)
+            with frozen(self.student):
+                terms["edges"] = edge_consistency(day, self.student((night + 1) / 2))
+            total = total + self.config.edge_weight * terms["edges"]
+        if self.config.variant == "cyclegan":
+            there, back = self.there.generator, self.back.generator
+            terms["cycle"] = (back(night) - first).abs().mean() + (there(seen[1].fake) - seen[1].z).abs().mean()
+            total = total + self.config.cycle_weight * terms["cycle"]
+        if self.config.variant == "cut":
+            second = seen[0].x
+            terms["nce"] = self._nce(first, night)
+            terms["identity"] = self._nce(second, self.there.generator(second))
+            total = total + 0.5 * (
+                self.config.nce_weight * terms["nce"] + self.config.identity_weight * terms["identity"]
+            )
+        return {"loss": total, **{k: v.detach() for k, v in terms.items()}}
+
+    def _nce(self, picture: Tensor, translated: Tensor) -> Tensor:
+        """Mean over the stages of the patch loss between a picture and its translation."""
+        network: Any = self.there.generator
+        keys, queries = network.features(picture), network.features(translated)
+        found = []
+        for stage, head in zip(self.config.nce_stages, self.patches, strict=True):
+            key, query = keys[stage].flatten(2).transpose(1, 2), queries[stage].flatten(2).transpose(1, 2)
+            chosen = torch.randperm(key.shape[1], device=key.device)[: self.config.nce_patches]
+            found.append(patch_nce(head(query[:, chosen]), head(key[:, chosen])))
+        return torch.stack(found).mean()
+
+
+def _group(parameters: list[nn.Parameter], lr_scale: float = 1.0) -> ParameterGroup:
+    return {"params": parameters, "lr_scale": lr_scale, "weight_decay": 0.0}
+
+
+@OBJECTIVES.register("night")
+def build_night_objective(sources: Mapping[str, Source], seed: int, **options: Any) -> NightObjective:
+    """Build a day-to-night GAN for unpaired sources; options are the fields of NightConfig."""
+    return NightObjective(build_options(NightConfig, options, "objective.options"))
