@@ -1,6 +1,6 @@
 """How well are edges found? A trained detector, the one without parameters, and Canny, against what people drew.
 
-    python tasks/night/edges.py runs/night-edges/last --data-root DATA --record model_zoo/results/night_edges.json
+python tasks/night/edges.py runs/night-edges/last --data-root DATA --record model_zoo/results/night_edges.json
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def test_a_translator_that_changes_nothing_keeps_every_edge(teacher: str) -> Non
     made.there.generator = nn.Identity()  # type: ignore[assignment]
     made.there.generator.forward = lambda z, y=None: z  # type: ignore[method-assign, misc]
     batch_ = batch()
-    assert float(made._g_loss(batch_)["edges"]) == 0.0
-    assert float(made._s_loss(batch_)["loss"]) == 0.0
+    assert made._g_loss(batch_)["edges"].item() == 0.0
+    assert made._s_loss(batch_)["loss"].item() == 0.0
 
 
 def test_without_its_weight_the_edges_cost_nothing_and_with_it_they_cost_as_much_as_it_says(teacher: str) -> None:

@@ -3,9 +3,11 @@
 from .classification import ClassificationTask
 from .depth import DepthTask
 from .detection import DetectionTask
+from .edges import EdgesObjective
 from .generation import GanObjective
 from .model import ModelConfig, MultiTaskModel, build_model
 from .multitask import MultiTaskObjective, count_classes
+from .night import NightObjective
 from .objective import OBJECTIVES, Objective, ParameterGroup, Phase
 from .ood import OODHead, OODTask
 from .protocol import TASK_KEYS, TASKS, HeadSpec, Task
@@ -19,11 +21,13 @@ __all__ = [
     "ClassificationTask",
     "DepthTask",
     "DetectionTask",
+    "EdgesObjective",
     "GanObjective",
     "HeadSpec",
     "ModelConfig",
     "MultiTaskModel",
     "MultiTaskObjective",
+    "NightObjective",
     "OODHead",
     "OODTask",
     "Objective",

@@ -98,7 +98,8 @@ class NightObjective:
             widths: list[int] = self.there.generator.widths  # type: ignore[assignment]
             wrong = [s for s in config.nce_stages if not 0 <= s < len(widths)]
             if wrong or not config.nce_stages:
-                raise ConfigError(f"nce_stages is {list(config.nce_stages)}; the encoder has stages 0..{len(widths) - 1}.")
+                last = len(widths) - 1
+                raise ConfigError(f"nce_stages is {list(config.nce_stages)}; the encoder has stages 0..{last}.")
             self.patches = nn.ModuleList(
                 nn.Sequential(nn.Linear(widths[s], 256), nn.ReLU(), nn.Linear(256, 256)) for s in config.nce_stages
             )
@@ -163,7 +164,8 @@ class NightObjective:
     def _d_loss(self, batch: Batch) -> dict[str, Tensor]:
         found = [p.d_loss(b) for p, b in zip(self._pairs(), self._batches("d", batch), strict=True)]
         names = ("there", "back")
-        logged = {f"{n}/{k}": v for n, terms in zip(names, found, strict=False) for k, v in terms.items() if k != "loss"}
+        logged = {f"{n}/{k}": v for n, terms in zip(names, found, strict=False) for k, v in terms.items()}
+        logged = {key: value for key, value in logged.items() if not key.endswith("/loss")}
         return {"loss": torch.stack([terms["loss"] for terms in found]).sum(), **logged}
 
     def _s_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -176,7 +178,8 @@ class NightObjective:
 
     def _g_loss(self, batch: Batch) -> dict[str, Tensor]:
         seen = self._batches("g", batch)
-        terms = {"adversarial": torch.stack([p.g_loss(b)["loss"] for p, b in zip(self._pairs(), seen, strict=True)]).sum()}
+        fooled = [p.g_loss(b)["loss"] for p, b in zip(self._pairs(), seen, strict=True)]
+        terms = {"adversarial": torch.stack(fooled).sum()}
         total = self.config.adversarial_weight * terms["adversarial"]
         first, night = seen[0].z, seen[0].fake
         if self.config.variant in ("hedgan", "hedngan") and self.config.edge_weight > 0:

@@ -31,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_every_picture_meets_every_other(folder: Path) -> None:
     source = build_source(f"unpaired:{folder}", "train")
-    found = [(int(s.pixels[0, 0, 0]), int(s.targets["other"][0, 0, 0])) for s in (source[i] for i in range(len(source)))]
+    found = [
+        (int(s.pixels[0, 0, 0]), int(s.targets["other"][0, 0, 0])) for s in (source[i] for i in range(len(source)))
+    ]
     assert found == [(200, 10), (200, 11), (202, 10), (202, 11)]
     assert source[1].meta["id"] == "d0+n1" and source.heads == {}
     assert len(build_source(f"unpaired:{folder}", "all")) == 6
