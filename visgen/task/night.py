@@ -87,10 +87,10 @@ class NightObjective:
             self.back = self._pair()
             self.module["back"] = self.back
         if config.variant in ("hedgan", "hedngan"):
-            teacher = SobelEdge() if config.edges == "sobel" else load_edges(config.edges)
+            teacher: nn.Module = SobelEdge() if config.edges == "sobel" else load_edges(config.edges)
             self.teacher: nn.Module = teacher.requires_grad_(False)
             self.module["teacher"] = self.teacher
-            self.student = self.teacher
+            self.student: nn.Module = self.teacher
         if config.variant == "hedngan":
             self.student = copy.deepcopy(self.teacher).requires_grad_(True)
             self.module["student"] = self.student
