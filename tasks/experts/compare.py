@@ -1,11 +1,10 @@
 """What to fine-tune? The head, the routers, some experts, added experts, everything, or low-rank updates.
 
 Every arm starts from the same model and gets the same pictures, steps and seeds. `lora` trains no more parameters than
-`top:4`. Several processes may share the arms; --report gathers them, --cost measures steps on a quiet machine.
+`top:4`. Several processes may share the arms; --report gathers them into a record and the rows of the README.
 
     python tasks/experts/compare.py --data-root DATA --out runs/experts
-    python tasks/experts/compare.py --data-root DATA --out runs/experts --report RECORD.json --readme tasks/experts/README.md
-    python tasks/experts/compare.py --data-root DATA --cost COST.json --readme tasks/experts/README.md
+    python tasks/experts/compare.py --data-root DATA --out runs/experts --report model_zoo/results/experts_finetune.json
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from pathlib import Path
 from visgen.config import RunConfig, load_run
 from visgen.experts import finetune
 from visgen.experts.prefix_cache import PrefixCache
+from visgen.metrics import Figure, fill_table, summarise, write_record
 from visgen.zoo import load_model
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "experts"
-SETS = ("batik64", "cifar10", "clothing")
+HERE = Path(__file__).resolve().parent
+CONFIGS = HERE.parents[1] / "configs" / "experts"
+SETS = {"batik64": "batik64/top1", "cifar10": "cifar10/top1", "clothing": "clothing/mIoU"}
 ARMS = ("head", "router", "top:4", "bottom:4", "new:2", "lora", "full")
 # A part of the prefix trains, so nothing of it can be remembered; fresh low-rank factors learn at the full rate.
 CHANGES = {"lora": ["finetune.cache_mb=0", "optim.lr_scales.backbone=1.0"], "full": ["finetune.cache_mb=0"]}
@@ -49,21 +50,47 @@ def train(args: argparse.Namespace) -> None:
                 cache = cache or (PrefixCache(size * 2**20) if size else None)
                 report = finetune(base, config, resume=True, cache=cache if size else None)
                 shutil.rmtree(Path(config.out) / "checkpoints")
-                figures = {k: round(v, 4) for k, v in report.summary.metrics.items() if k.count("/") == 1}
-                print(name, arm, seed, report.trainable.trained, figures, file=sys.stderr, flush=True)
+                print(name, arm, seed, report.summary.metrics.get(SETS[name]), file=sys.stderr, flush=True)
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write the record of all runs and the rows of the README; every arm must have every seed."""
+    found: dict = {"trained": {}, "figures": {}, "over head": {}}
+    for name in args.sets:
+        outs = {arm: [Path(arm_config(name, arm, seed, args).out) for seed in args.seeds] for arm in args.arms}
+        runs = {arm: [json.loads((out / "finetune.json").read_text()) for out in row] for arm, row in outs.items()}
+        values = {arm: [run["metrics"][SETS[name]] for run in rows] for arm, rows in runs.items()}
+        pairs = {arm: [a - b for a, b in zip(row, values["head"], strict=True)] for arm, row in values.items()}
+        found["trained"][name] = {arm: rows[0]["trained"] for arm, rows in runs.items()}
+        found["figures"][name] = {arm: summarise(row) for arm, row in values.items()}
+        found["over head"][name] = {arm: summarise(row) for arm, row in pairs.items() if arm != "head"}
+    protocol = {"figures": SETS, "weights": "those of the last step", "over head": "difference to head, seed by seed"}
+    write_record(
+        args.report, command="python tasks/experts/compare.py --data-root DATA", config="configs/experts/*.yaml",
+        seeds=args.seeds, data=", ".join(args.sets), split="val", protocol=protocol, metrics=found,
+        environment={"model": "visgen-tiny"},
+    )  # fmt: skip
+    header = ["trains", *(cell for name in args.sets for cell in (f"{name}: parameters", SETS[name].split("/")[1]))]
+    keys = [(key, name) for name in args.sets for key in ("trained", "figures")]
+    rows = [[f"`{arm}`", *(Figure(("metrics", *key, arm)) for key in keys)] for arm in args.arms]
+    fill_table(args.readme, "figures", args.report, header, rows)
+    rows = [[f"`{a}`", *(Figure(("metrics", "over head", n, a)) for n in args.sets)] for a in args.arms if a != "head"]
+    fill_table(args.readme, "over head", args.report, ["trains", *args.sets], rows)
 
 
 def main() -> None:
-    """Read the command line and train, or report."""
+    """Read the command line and train, report or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", required=True, help="folder of the data sets")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/experts"))
     parser.add_argument("--set", nargs="*", default=[], help="further overrides, a.b=c")
+    parser.add_argument("--report", type=Path, help="gather finished runs into this record instead of training")
+    parser.add_argument("--readme", type=Path, default=HERE / "README.md", help="page whose rows are written anew")
     args = parser.parse_args()
-    train(args)
+    (report if args.report else train)(args)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from .fit import Collected, FitReport, collect_features, fit_head, with_head
 from .routing import measure_routing
 from .run import BuiltRun, build_run, train_from_config, train_run
 from .state import RunSummary
+from .step import PhaseStep
 from .train import Diverged, Trainer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "EvaluationReport",
     "FitReport",
     "MovingAverage",
+    "PhaseStep",
     "RunSummary",
     "Trainer",
     "Workers",

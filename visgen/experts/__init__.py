@@ -1,6 +1,7 @@
 """The experts of a model as things to see, cut out, tune, add and budget."""
 
 from .banks import expert_banks, find_route, join_experts, split_experts
+from .cost import StepCost, measure_costs
 from .extract import ExtractReport, extract_experts, extract_task
 from .finetune import FinetuneReport, finetune
 from .picture import draw_curves, draw_heat_map
@@ -13,12 +14,13 @@ from .usage import measure_usage
 
 __all__ = [
     "ExpertStats",
+    "ExtractReport",
     "FinetuneReport",
     "FrozenPartMoved",
-    "ExtractReport",
     "LayerStats",
     "MovementReport",
     "Selection",
+    "StepCost",
     "Trainable",
     "add_experts",
     "check_movement",
@@ -31,6 +33,7 @@ __all__ = [
     "find_route",
     "finetune",
     "join_experts",
+    "measure_costs",
     "measure_usage",
     "parse_selection",
     "set_trainable",

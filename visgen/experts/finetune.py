@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..config import FinetuneConfig, ObjectiveConfig, RunConfig
-from ..engine import RunSummary, build_run, train_run
+from ..engine import BuiltRun, RunSummary, build_run, train_run
 from ..errors import ConfigError
 from ..options import build_options
 from ..task import HeadSpec, MultiTaskModel
@@ -25,9 +25,10 @@ from .start import heads_untouched, start_model
 from .trainable import Trainable, set_trainable
 from .usage import measure_usage
 
-__all__ = ["FinetuneReport", "finetune"]
+__all__ = ["FinetuneReport", "finetune", "plain_copy", "prepare"]
 
 REPORT_FILE = "finetune.json"
+USES_USAGE = ("top", "bottom", "new")
 Export = Callable[[MultiTaskModel, Path], object]
 
 
@@ -102,6 +103,19 @@ def finetune(
     return _Run(base, config, export, cache).go(resume, limit)
 
 
+def prepare(base: MultiTaskModel, config: RunConfig) -> tuple[BuiltRun, Trainable]:
+    """Build what `finetune` would train, without training it: model, objective and mixture, and what of it trains.
+
+    Args:
+        base, config: As in `finetune`; a first phase for the routers is left out.
+    """
+    run = _Run(base, config, None, None)
+    usage = run._usage(None) if run.selection.kind in USES_USAGE else {}
+    built = build_run(config, build=run._builder(run.selection, usage, None), objective_class=FinetuneObjective)
+    assert run.trainable is not None
+    return built, run.trainable
+
+
 class _Run:
     def __init__(
         self, base: MultiTaskModel, config: RunConfig, export: Export | None, cache: PrefixCache | None
@@ -119,7 +133,7 @@ class _Run:
         self.before: dict[str, str] = {}
 
     def go(self, resume: bool, limit: int | None) -> FinetuneReport:
-        needs_usage = self.selection.kind in ("top", "bottom", "new")
+        needs_usage = self.selection.kind in USES_USAGE
         steps, source, usage = self.settings.router_steps, self.base, {}
         if steps:
             source = self._train_routers(resume)

@@ -10,6 +10,7 @@ from .ood import OODMetric, ood_figures
 from .protocol import Metric
 from .query import ChoiceMetric, QueryDetectionMetric, QuerySegmentationMetric
 from .record import read_record, summarise, write_record
+from .record_table import Figure, fill_table
 from .routing import RoutingSummary, routing_summary
 from .scene_graph import SceneGraphMetric
 from .segmentation import SegmentationMetric
@@ -20,6 +21,7 @@ __all__ = [
     "ClassificationMetric",
     "DepthMetric",
     "DetectionMetric",
+    "Figure",
     "Metric",
     "OODMetric",
     "QueryDetectionMetric",
@@ -28,6 +30,7 @@ __all__ = [
     "SceneGraphMetric",
     "SegmentationMetric",
     "align_depth",
+    "fill_table",
     "ood_figures",
     "paired_bootstrap",
     "read_record",
