@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..engine import with_head
 from ..errors import ConfigError
 from ..nn.routing import TaskRouter
 from ..task import HeadSpec, MultiTaskModel
-from .heads import answer_at, drop_heads
+from .heads import with_heads
 from .selection import Selection
 from .usage import most_used
 
@@ -34,7 +36,7 @@ def start_model(
 
     Args:
         base: Not changed.
-        head: Name of the new head.
+        head: Name of the new head; one of that name is replaced.
         spec: What it answers; None when the model has it already and goes on with it.
         selection: What will train. Where it trains routers, the head gets a router of its own that starts as a copy of
             its task's, so that the other heads of the task keep theirs; "new" also adds experts.
@@ -43,7 +45,7 @@ def start_model(
         keep_heads: Keep the other heads; else they go, with the routers that only they use.
         sides: (max_side, min_side) at which the model shall answer; None leaves them.
     Raises:
-        ConfigError: The head is there already, or the model has no router for its task.
+        ConfigError: The model has no router for the task.
     """
     cache, base.prefix_cache = base.prefix_cache, None
     try:
@@ -51,16 +53,15 @@ def start_model(
     finally:
         base.prefix_cache = cache
     if spec is not None:
-        if head in model.specs:
-            drop_heads(model, [head])
         route = None
         if selection.trains_routers and selection.kind != "full" and _banks(model):
             route = _own_route(model, head, spec)
-        model.add_head(head, HeadSpec(**{**vars(spec), "route": route}))
-        if not keep_heads:
-            drop_heads(model, [name for name in model.specs if name != head])
-        if sides is not None:
-            answer_at(model, *sides)
+        spec = replace(spec, route=route)
+        if head in model.specs:
+            model = with_head(model, head, spec)
+        else:
+            model.add_head(head, spec)
+        model = with_heads(model, None if keep_heads else [head], sides).requires_grad_(True)
     if selection.kind == "new":
         add_experts(model, model.route(head), selection.count, usage)
     return model
