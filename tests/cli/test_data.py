@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from visgen.data import FORMATS, build_source
 from visgen.data.catalogue import list_datasets
+from visgen.gan.architecture.translator import ResNetTranslator
+from visgen.gan.night import save_night
 
 
 def test_formats_and_cards_are_listed(visgen: Callable[..., Any], visgen_json: Callable[..., Any]) -> None:
@@ -96,7 +99,7 @@ def test_scenes_are_made_and_open_in_three_layouts(
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("coco:x", "only town scenes can be made"),
+        ("coco:x", "write town:PRESET for scenes or night:GENERATOR"),
         ("town:stret", "did you mean 'street'"),
         ("town:street?sice=1", "sice"),
     ],
@@ -106,3 +109,19 @@ def test_only_known_scenes_are_made(visgen: Callable[..., Any], tmp_path: Path, 
     assert result.exit_code == 2
     assert message in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_are_turned_to_night(
+    visgen: Callable[..., Any], visgen_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    options = {"name": "resnet", "channels": 4, "blocks": 0}
+    save_night(tmp_path / "gan", ResNetTranslator(channels=4, blocks=0), options, 32)
+    (tmp_path / "day").mkdir()
+    Image.new("RGB", (40, 30), (200, 210, 220)).save(tmp_path / "day" / "a.png")
+    words = ("data", "make", f"night:{tmp_path / 'gan'}", tmp_path / "out")
+    refused = visgen(*words)
+    assert refused.exit_code == 2 and "name their folder with --from" in refused.stderr
+    assert visgen_json(*words, "--from", tmp_path / "day")["pictures"] == 1
+    with Image.open(tmp_path / "out" / "night" / "a.png") as night:
+        assert night.size == (40, 30)

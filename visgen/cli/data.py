@@ -80,15 +80,28 @@ def check(
 def make(
     data: Annotated[
         str,
-        typer.Argument(metavar="town:PRESET", help="Scenes to render, such as 'town:street?time=both&size=192x256'."),
+        typer.Argument(
+            metavar="town:PRESET|night:GENERATOR",
+            help="Scenes to render, such as 'town:street?time=both&size=192x256', or a trained day-to-night generator.",
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to make; nothing may be there yet.")],
-    count: Annotated[int, typer.Option("--count", help="Number of scenes.")] = 100,
+    count: Annotated[int, typer.Option("--count", help="Number of scenes, or of pictures at most.")] = 100,
+    pictures: Annotated[
+        Path | None, typer.Option("--from", help="night: folder of the pictures that are turned to night.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test: no scene is in two of them.")] = "train",
     seed: Annotated[int, typer.Option("--seed", help="Another seed gives other scenes.")] = 0,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Render procedural scenes with exact labels into files: boxes, masks, semantic maps, depth and scene graphs."""
+    """Render procedural scenes with exact labels into files, or turn pictures to night.
+
+    town: boxes, masks, semantic maps, depth and scene graphs. night: one PNG for each picture, and sheet.png with day
+    beside night.
+    """
+    if data.startswith("night:"):
+        _make_night(data.removeprefix("night:"), pictures, out, count, as_json)
+        return
     with only_json(as_json):
         from ..data import build_source
         from ..data.source import split_spec
@@ -97,7 +110,7 @@ def make(
         form, _ = split_spec(data)
         if form != "town":
             raise ConfigError(
-                f"data '{data}' has the format '{form}'; only town scenes can be made: write town:PRESET."
+                f"data '{data}' has the format '{form}'; write town:PRESET for scenes or night:GENERATOR for nights."
             )
         source: Any = build_source(data, split, count=count, seed=seed)
         folder = write_dataset(source.config, count, out, seed=seed, split=split, progress=_bar(count))
@@ -106,6 +119,19 @@ def make(
         print_json({"out": str(folder), "scenes": count, "split": split, "seed": seed, "opens_as": opened})
     else:
         say(f"wrote {count} scenes to {folder}; read them as {', '.join(opened)}")
+
+
+def _make_night(place: str, pictures: Path | None, out: Path, count: int, as_json: bool) -> None:
+    with only_json(as_json):
+        from ..gan.night import load_night, turn_to_night
+
+        if pictures is None:
+            raise ConfigError("no pictures to turn to night; name their folder with --from.")
+        written = turn_to_night(load_night(place), pictures, out, count)
+    if as_json:
+        print_json({"out": str(out), "pictures": len(written), "generator": place, "sheet": str(out / "sheet.png")})
+    else:
+        say(f"wrote {len(written)} nights to {out / 'night'}; day beside night: {out / 'sheet.png'}")
 
 
 def _bar(total: int) -> Callable[[int], None] | None:

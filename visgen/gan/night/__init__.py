@@ -5,6 +5,7 @@ from .edges import EdgeTeacher, SobelEdge, canny, log_luminance
 from .generator import NightGenerator, load_night, save_night
 from .hed import HEDNet, load_edges, save_edges
 from .losses import distillation_loss, edge_consistency, patch_nce
+from .sheet import day_night_sheet, turn_to_night
 
 __all__ = [
     "REFUSED",
@@ -15,6 +16,7 @@ __all__ = [
     "NightGenerator",
     "SobelEdge",
     "canny",
+    "day_night_sheet",
     "distillation_loss",
     "edge_consistency",
     "load_edges",
@@ -24,4 +26,5 @@ __all__ = [
     "patch_nce",
     "save_edges",
     "save_night",
+    "turn_to_night",
 ]
