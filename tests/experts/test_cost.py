@@ -19,8 +19,8 @@ def test_less_trained_is_less_kept(model: MultiTaskModel, make_run: Callable[...
         assert len(cost.seconds) == 2 and min(cost.seconds) > 0
         # AdamW in float32: one gradient and two moments for each value, and a step counter of 4 bytes for each tensor
         assert cost.gradients == 4 * cost.trained
-        if arm != "full":  # where some parameters never get a gradient, and so no state
-            assert 8 * cost.trained < cost.optimiser <= 8 * cost.trained + 4 * 60
+        # and none for the pyramid of maps, which only other heads read
+        assert 8 * cost.trained < cost.optimiser <= 8 * cost.trained + 4 * 60 or arm == "full"
         assert len(cost.cached_seconds) == (0 if arm in ("lora:1", "full") else 2)
     kept = [found[arm].activations for arm in ("head", "router", "top:2", "full")]
     assert kept == sorted(kept) and kept[0] < kept[1] / 5 < kept[3] / 5

@@ -234,6 +234,8 @@ class _Run:
             summary,
             {} if self.cache is None else {"hits": self.cache.hits, "misses": self.cache.misses},
         )
+        if torch.distributed.is_initialized() and torch.distributed.get_rank():
+            return report
         file = Path(summary.out) / REPORT_FILE
         file.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
         return report

@@ -18,8 +18,8 @@ class Selection:
 
     Args:
         kind: "head" nothing; "router" the task's routers; "top" and "bottom" also the most or least used experts of
-            each routed layer; "new" also experts that are added; "only" also the named experts; "full" everything;
-            "lora" low-rank updates of dense layers.
+            each routed layer; "new" also experts that are added; "only" also the named experts; "full" everything
+            that the head reads; "lora" low-rank updates of dense layers.
         count: Experts of each routed layer for top, bottom and new; the rank for lora, 0 where it is to be matched.
         experts: Expert numbers for "only", sorted.
     """

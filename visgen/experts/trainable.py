@@ -90,6 +90,8 @@ def set_trainable(
         head_size = sum(p.numel() for p in model.head(name).parameters())
         chosen = Selection("lora", rank_for(model, trained_parameters(model, name, matched) - head_size))
     model.requires_grad_(chosen.kind == "full")
+    for parameter in _of_others(model, name):
+        parameter.requires_grad_(False)
     groups: dict[str, list[nn.Parameter]] = {"head": list(model.head(name).parameters())}
     if chosen.trains_routers and _banks(model):
         groups["router"] = _router_parameters(model, model.route(name))
@@ -150,7 +152,8 @@ def trained_parameters(model: Any, head: str, selection: Selection | str) -> int
     """Number of values that a selection would train, without changing the model; a low-rank one needs its rank."""
     chosen = parse_selection(selection) if isinstance(selection, str) else selection
     if chosen.kind == "full":
-        return sum(p.numel() for p in model.parameters())
+        others = sum(p.numel() for p in _of_others(model, head))
+        return sum(p.numel() for p in model.parameters()) - others
     if chosen.kind == "lora":
         raise ConfigError(f"match is '{chosen}'; a low-rank update is matched to a selection of experts.")
     total = sum(p.numel() for p in model.head(head).parameters())
@@ -176,6 +179,16 @@ def _router_parameters(model: Any, route: str) -> list[nn.Parameter]:
     found = [p for bank in _banks(model).values() for p in bank.router.tasks[route].parameters()]
     embedding = getattr(model.backbone, "task_embedding", None)
     return [*found, embedding[route]] if embedding is not None else found
+
+
+def _of_others(model: Any, head: str) -> list[nn.Parameter]:
+    """What the head does not read: other heads but the one below it, and other tasks' routers and embeddings."""
+    route, read = model.route(head), (head, model.below(head))
+    found = [p for name in model.specs if name not in read for p in model.head(name).parameters()]
+    for bank in _banks(model).values():
+        found += [p for task, router in bank.router.tasks.items() if task != route for p in router.parameters()]
+    embedding = getattr(model.backbone, "task_embedding", None)
+    return found + [p for task, p in (embedding.items() if embedding is not None else ()) if task != route]
 
 
 def _describe(
