@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from visgen.config import RunConfig, from_mapping, to_mapping
+from visgen.config import ObjectiveConfig, RunConfig, from_mapping, to_mapping
 from visgen.errors import ConfigError
 from visgen.experts import FrozenPartMoved, finetune, tensor_hashes
 from visgen.experts.finetune import plain_copy
@@ -157,6 +158,9 @@ def test_mistakes_are_named(model: MultiTaskModel, make_run: Make) -> None:
         finetune(model, make_run("full", cache_mb=1))
     with pytest.raises(ConfigError, match="this run has no part `finetune`"):
         finetune(model, RunConfig())
+    named = replace(make_run("head"), objective=ObjectiveConfig(name="gan"))
+    with pytest.raises(ConfigError, match=r"objective\.name is 'gan' beside finetune\.model 'tiny'"):
+        finetune(model, named)
     both = to_mapping(make_run("head"))
     both["model"]["weights"] = "a.safetensors"
     with pytest.raises(ConfigError, match=r"model\.options or model\.weights stand beside finetune\.model 'tiny'"):

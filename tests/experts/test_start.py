@@ -52,7 +52,18 @@ def test_alone_it_brings_no_other_router(model: MultiTaskModel) -> None:
     assert sum(p.numel() for p in found.parameters()) < sum(p.numel() for p in model.parameters())
 
 
-def test_a_head_of_that_name_is_replaced(model: MultiTaskModel) -> None:
+def test_a_head_with_the_same_classes_goes_on_from_its_weights(model: MultiTaskModel) -> None:
+    name, known = "classification.pets", model.specs["classification.pets"]
+    for selection, options in (("head", {}), ("router", dict(known.options)), ("full", {})):
+        spec = HeadSpec("classification", known.classes, options=options)
+        found = start_model(model, name, spec, parse_selection(selection), {}, False)
+        assert torch.equal(logits(found, name), logits(model, name)), selection
+    other = HeadSpec("classification", known.classes, options={"dropout": 0.5})
+    fresh = start_model(model, name, other, parse_selection("head"), {}, False)
+    assert not torch.equal(logits(fresh, name), logits(model, name)) and fresh.specs[name].options == {"dropout": 0.5}
+
+
+def test_a_head_with_other_classes_is_replaced(model: MultiTaskModel) -> None:
     found = start_model(model, "classification.pets", SPEC, parse_selection("head"), {}, True)
     assert (
         found.specs["classification.pets"].classes == ("a", "b") and logits(found, "classification.pets").shape[1] == 2

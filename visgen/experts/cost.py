@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..config import RunConfig
 from ..engine import BuiltRun, PhaseStep, Workers
-from ..task import MultiTaskModel
+from ..task import MultiTaskModel, MultiTaskObjective
 from .finetune import prepare
 from .prefix_cache import PrefixCache, is_prefix_frozen
 from .trainable import Trainable
@@ -87,6 +87,7 @@ class _Arm:
     """One run, stepped by hand on one batch."""
 
     def __init__(self, built: BuiltRun, trainable: Trainable, config: RunConfig) -> None:
+        assert isinstance(built.objective, MultiTaskObjective)
         self.objective, self.trainable, self.lr = built.objective, trainable, config.optim.lr
         workers = Workers(config.train.device)
         self.objective.module.to(workers.device)

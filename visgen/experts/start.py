@@ -36,7 +36,8 @@ def start_model(
 
     Args:
         base: Not changed.
-        head: Name of the new head; one of that name is replaced.
+        head: Name of the head. One that the model has goes on from its weights where its classes and options are those
+            of `spec` (no options mean those that it has); else a fresh one takes its place.
         spec: What it answers; None when the model has it already and goes on with it.
         selection: What will train. Where it trains routers, the head gets a router of its own that starts as a copy of
             its task's, so that the other heads of the task keep theirs; "new" also adds experts.
@@ -56,11 +57,15 @@ def start_model(
         route = None
         if selection.trains_routers and selection.kind != "full" and _banks(model):
             route = _own_route(model, head, spec)
-        spec = replace(spec, route=route)
-        if head in model.specs:
-            model = with_head(model, head, spec)
+        known = model.specs.get(head)
+        if known is None:
+            model.add_head(head, replace(spec, route=route))
+        elif _goes_on(known, spec):
+            weights = model.head(head).state_dict()
+            model = with_head(model, head, replace(known, route=route))
+            model.head(head).load_state_dict(weights)
         else:
-            model.add_head(head, spec)
+            model = with_head(model, head, replace(spec, route=route))
         model = with_heads(model, None if keep_heads else [head], sides).requires_grad_(True)
     if selection.kind == "new":
         add_experts(model, model.route(head), selection.count, usage)
@@ -116,6 +121,12 @@ def heads_untouched(model: MultiTaskModel, heads: Sequence[str]) -> list[str]:
             if not any(tensor.requires_grad for tensor in read):
                 found.append(name)
     return found
+
+
+def _goes_on(known: HeadSpec, spec: HeadSpec) -> bool:
+    """Whether a head of the model is the one that is asked for."""
+    same = (known.task, tuple(known.classes)) == (spec.task, tuple(spec.classes))
+    return same and (not spec.options or dict(spec.options) == dict(known.options)) and spec.head in (None, known.head)
 
 
 def _own_route(model: MultiTaskModel, head: str, spec: HeadSpec) -> str:
