@@ -124,8 +124,8 @@ class _Run:
             raise ConfigError("this run has no part `finetune`; add it, or train it with visgen train.")
         if config.objective.name:
             raise ConfigError(
-                f"objective.name is '{config.objective.name}' beside finetune.model '{config.finetune.model}'; heads are "
-                "fine-tuned with the losses of their tasks: drop one of the two."
+                f"objective.name is '{config.objective.name}' beside finetune.model '{config.finetune.model}'; heads "
+                "are fine-tuned with the losses of their tasks: drop one of the two."
             )
         self.base, self.config, self.export = base, config, export
         self.settings: FinetuneConfig = config.finetune
