@@ -20,7 +20,7 @@ def images(number: int, side: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("classes", [0, K])
 @pytest.mark.parametrize("side", [32, 64])
-@pytest.mark.parametrize("name", GENERATORS.names())
+@pytest.mark.parametrize("name", ("dcgan", "resnet"))
 def test_a_generator_gives_images_in_range_with_a_gradient_everywhere(name: str, side: int, classes: int) -> None:
     torch.manual_seed(0)
     network = GENERATORS.build(name, resolution=side, channels=4, z_dim=8, n_classes=classes)
@@ -35,7 +35,7 @@ def test_a_generator_gives_images_in_range_with_a_gradient_everywhere(name: str,
 
 
 @pytest.mark.parametrize("side", [32, 64])
-@pytest.mark.parametrize("name", DISCRIMINATORS.names())
+@pytest.mark.parametrize("name", ("sn_dcgan", "sn_resnet"))
 def test_a_discriminator_treats_every_image_on_its_own_and_judges_linearly(name: str, side: int) -> None:
     torch.manual_seed(0)
     network = DISCRIMINATORS.build(name, resolution=side, channels=4)
@@ -55,7 +55,7 @@ def test_a_discriminator_treats_every_image_on_its_own_and_judges_linearly(name:
     torch.testing.assert_close(kind, f.h)
 
 
-@pytest.mark.parametrize("name", DISCRIMINATORS.names())
+@pytest.mark.parametrize("name", ("sn_dcgan", "sn_resnet"))
 def test_spectral_norm_bounds_every_layer(name: str) -> None:
     torch.manual_seed(0)
     network = DISCRIMINATORS.build(name, resolution=32, channels=4)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from visgen.errors import ConfigError
-from visgen.gan import REGULARISERS, Adversaries, DFeatures, GanBatch
+from visgen.gan import REGULARISERS, Adversaries, DFeatures, GanBatch, measure_shrinkage
 from visgen.gan.adversarial import ADVERSARIAL
 from visgen.gan.architecture import SNDCDiscriminator, mix_features
 from visgen.gan.regulariser import R1, AdaptiveMix, Consistency, GradientPenalty, lazy_factor, mix_similarity
@@ -49,7 +49,7 @@ def test_a_judge_that_ignores_its_input_is_consistent_and_a_linear_one_is_not(ma
     batch = make_batch()
     batch.discriminator.weight.data.zero_()  # type: ignore[attr-defined]
     assert Consistency(parts=("real", "fake"))(batch).item() == 0
-    assert float(Consistency()(make_batch())) > 0
+    assert Consistency()(make_batch()).item() > 0
 
 
 def test_consistency_of_an_image_that_nothing_changes_is_zero(make_batch: Make) -> None:
@@ -181,3 +181,16 @@ def test_every_regulariser_gives_a_finite_scalar_with_a_gradient(name: str, make
 def test_bad_settings_are_refused(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+def test_shrinkage_of_linear_features_is_perfect_and_noise_in_a_class_widens_it() -> None:
+    class Flat(Bent):
+        def features(self, x: Tensor) -> DFeatures:
+            return DFeatures([x], x.flatten(1))
+
+    rng = torch.Generator().manual_seed(0)
+    tight = torch.randint(100, 110, (20, 3, 8, 8), generator=rng, dtype=torch.uint8)
+    wide = torch.randint(0, 256, (20, 3, 8, 8), generator=rng, dtype=torch.uint8)
+    found = [measure_shrinkage(Flat(), images, batch_size=10) for images in (tight, wide)]
+    assert [f["mix"] for f in found] == pytest.approx([1, 1], abs=1e-5)
+    assert found[0]["angle"] < 15 < found[1]["angle"] and "between" not in found[0]

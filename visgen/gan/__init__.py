@@ -10,6 +10,7 @@ from .conditioning import CONDITIONS, Condition
 from .config import GanConfig, build_adversaries, build_generator
 from .regulariser import REGULARISERS, Regulariser
 from .saving import SavedGan, load_gan, save_gan
+from .shrinkage import measure_shrinkage
 from .source import GanSource, to_bytes
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "build_generator",
     "load_gan",
     "measure_norm_statistics",
+    "measure_shrinkage",
     "save_gan",
     "to_bytes",
 ]
