@@ -185,3 +185,23 @@ def test_labels_are_asked_for_only_where_they_are_used(data: Path, tmp_path: Pat
     assert bool(free.phases[0].loss(bare)["loss"].isfinite())
     labelled = Batch(bare.images, {"classification": [ClassLabel(1, ("dark", "bright"))] * 3}, {}, [{}] * 3, "b")
     assert bool(objective.phases[0].loss(labelled)["loss"].isfinite())
+
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs" / "gan").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_shipped_gan_builds_and_every_phase_has_a_loss(path: Path, tmp_path: Path) -> None:
+    options = dict(load_run(path, data_root=tmp_path).objective.options)
+    for network in ("generator", "discriminator"):
+        options[network] = {**options[network], "channels": 4}
+    torch.manual_seed(0)
+    objective = GanObjective(GanConfig(**options), ("a", "b"))
+    side = objective.config.resolution
+    labels = [ClassLabel(i % 2, ("a", "b")) for i in range(3)]
+    batch = Batch(torch.rand(3, 3, side, side), {"classification": labels}, {}, [{}] * 3, path.stem)
+    for phase in objective.phases:
+        values = phase.loss(batch)
+        values["loss"].backward()
+        assert bool(values["loss"].isfinite()), phase.name
+    assert all(p.grad is not None for p in objective.adversaries.parameters() if p.requires_grad)

@@ -8,6 +8,7 @@ from .average import GeneratorAverage, measure_norm_statistics
 from .batch import GanBatch
 from .conditioning import CONDITIONS, Condition
 from .config import GanConfig, build_adversaries, build_generator
+from .measure import GanJudge
 from .regulariser import REGULARISERS, Regulariser
 from .saving import SavedGan, load_gan, save_gan
 from .shrinkage import measure_shrinkage
@@ -28,6 +29,7 @@ __all__ = [
     "Discriminator",
     "GanBatch",
     "GanConfig",
+    "GanJudge",
     "GanSource",
     "Generator",
     "GeneratorAverage",

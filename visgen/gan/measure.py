@@ -1,0 +1,75 @@
+"""Measure many generators against the same real images: what each network sees in these is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..metrics.generative import FeatureNetwork, Seen, generative_figures, stack_pixels
+from .saving import SavedGan
+from .shrinkage import measure_shrinkage
+from .source import GanSource
+
+__all__ = ["GanJudge", "flatten_figures"]
+
+
+class GanJudge:
+    """Real images, and the networks that compare others with them.
+
+    Args:
+        networks: None of them may be one that a discriminator uses.
+        real: Images that no generator was trained on, uint8 (N, 3, H, W), in random order.
+        labels: Their classes (N,), for the radii in a discriminator's feature space.
+        train: Images that the generators were trained on, for the copy check; None leaves it out.
+        blocks: Of the jackknife behind the intervals; 0 for none.
+        seed: Of the generated images.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[FeatureNetwork],
+        real: Tensor,
+        labels: Tensor | None = None,
+        train: Tensor | None = None,
+        blocks: int = 10,
+        seed: int = 1,
+    ) -> None:
+        self.real, self.labels, self.blocks, self.seed = real, labels, blocks, seed
+        self.known: list[tuple[FeatureNetwork, Seen, Seen | None]] = [
+            (network, network.see(real), None if train is None else network.see(train)) for network in networks
+        ]
+        self.protocol: dict[str, Any] = {}
+
+    def measure(self, images: Tensor) -> dict[str, float]:
+        """Give the figures of as many images as there are real ones, through each network."""
+        figures: dict[str, float] = {}
+        for network, real, train in self.known:
+            found = generative_figures(network, real, network.see(images), train=train, blocks=self.blocks)
+            self.protocol[network.name] = found["protocol"]
+            figures.update(flatten_figures(found["metrics"], network.name))
+        return figures
+
+    def measure_gan(self, gan: SavedGan) -> dict[str, float]:
+        """Give the figures of a generator's images, and how tight its discriminator's features lie ("D/...")."""
+        fake = stack_pixels(GanSource(gan, len(self.real), self.seed))
+        figures, discriminator = self.measure(fake), gan.discriminator()
+        for side, images, labels in (("real", self.real, self.labels), ("fake", fake, None)):
+            found = measure_shrinkage(discriminator, images, labels)
+            figures.update({f"D/{key}/{side}": value for key, value in found.items()})
+        return figures
+
+
+def flatten_figures(metrics: dict[str, Any], network: str) -> dict[str, float]:
+    """Give figures of `generative_figures` one name each; those without the network in their name get it.
+
+    "FD-net" keeps its value, "FD-net/se" its standard error; "copies-net/ratio" is a part of the copy check.
+    """
+    found: dict[str, float] = {}
+    for key, value in metrics.items():
+        name = key if key.endswith(f"-{network}") else f"{key}-{network}"
+        for part, number in value.items() if isinstance(value, dict) else [("value", value)]:
+            if part not in ("low", "high"):
+                found[name if part == "value" else f"{name}/{part}"] = float(number)
+    return found
