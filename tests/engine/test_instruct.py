@@ -1,0 +1,81 @@
+"""An instruction model through its three stages, tiny, and every shipped run file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from visgen.diffusion import InstructDiffusion
+from visgen.engine.instruct import load_instruct_run, make_cache, new_model, train_denoiser, train_vae
+from visgen.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "configs" / "instruct").glob("*.yaml"))
+RUN = """
+out: {out}
+model: {{size: 32, vae_widths: [8, 8], vae_groups: 4, unet_widths: [8, 8], unet_groups: 4, text_width: 8, text_layers: 1,
+  text_heads: 2, tokens: 24, vocabulary: 600}}
+codec: {{near: 0.4, far: 65.0}}
+parts:
+  room: {{source: "town:room?size=32x32&count=4", options: {{tasks: "segmentation,depth"}}, vae: 4,
+    queries: {{counts: {{segmentation: 1, depth: 1}}}}, transforms: [{{name: horizontal_flip}}], copies: 2}}
+vae: {{batch_size: 2, train: {{steps: 3, workers: 0, progress: none}}}}
+denoiser: {{batch_size: 4, train: {{steps: 4, workers: 0, progress: none, ema_decay: 0.9, save_every: 2}}}}
+"""
+
+
+def phrase(request, random):
+    return f"{request.task} {'and '.join(request.classes)}"[:20]
+
+
+@pytest.fixture
+def run(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(RUN.format(out=tmp_path / "out"), encoding="utf-8")
+    return load_instruct_run(file)
+
+
+def test_three_stages_give_a_model_and_a_resumed_run_is_the_same(run, tmp_path):
+    with pytest.raises(ConfigError, match="train the VAE of this run first"):
+        new_model(run)
+    assert train_vae(run).finished
+    model = new_model(run, ["segmentation wall", "depth"])
+    with torch.no_grad():
+        latents = model.encode_target(torch.rand(4, 3, 32, 32) * 2 - 1)
+    assert 0.1 < float(latents.std()) < 10
+    counts = make_cache(run, model)
+    assert counts["room"] >= 10 and make_cache(run, model) == counts
+    assert train_denoiser(run, model, phrase).steps == 4
+    last = InstructDiffusion.from_pretrained(Path(run.out) / "denoiser" / "last")
+    pictures = torch.zeros(1, 3, 32, 32)
+    expected = last.answer(pictures, ["depth"])
+
+    again = new_model(run, ["segmentation wall", "depth"])
+    for limit in (2, 4):  # stopped after two steps, then resumed
+        stopped = load_instruct_run(tmp_path / "run.yaml", [f"out={tmp_path / 'twice'}", f"denoiser.train.steps={limit}"])
+        (tmp_path / "twice").mkdir(exist_ok=True)
+        if not (tmp_path / "twice" / "cache").exists():
+            (tmp_path / "twice" / "cache").symlink_to(Path(run.out) / "cache")
+        train_denoiser(stopped, again, phrase, resume=limit == 4)
+    # The learning rate follows the run's length, so the two differ; what must hold is that the resumed one went on.
+    assert not torch.equal(
+        InstructDiffusion.from_pretrained(tmp_path / "twice" / "denoiser" / "last").answer(pictures, ["depth"]),
+        new_model(run, ["segmentation wall", "depth"]).answer(pictures, ["depth"]),
+    )
+    assert expected.shape == (1, 3, 32, 32)
+
+
+def test_there_are_run_files():
+    assert CONFIGS, "no YAML under configs/instruct"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_run_file_is_read_and_opens_with_its_command(path, tmp_path):
+    run = load_instruct_run(path, data_root=tmp_path)
+    assert run.settings().far > run.settings().near
+    for part in run.parts.values():
+        part.questions()
+    opening = path.read_text(encoding="utf-8").splitlines()[:15]
+    assert any("tasks/instruct/train.py" in line for line in opening if line.startswith("#"))

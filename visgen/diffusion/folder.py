@@ -1,0 +1,112 @@
+"""Read and write diffusers pipeline folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import CheckpointError, ConfigError, nearest
+from .channels import expand_conv_in as expand
+from .config import CONFIG_FILE, DiffusionConfig, read_diffusion_config
+from .model import InstructDiffusion
+
+__all__ = ["read_pipeline_folder", "write_pipeline_folder"]
+
+PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def read_pipeline_folder(folder: Path, expand_conv_in: bool, settings: Mapping[str, Any]) -> InstructDiffusion:
+    """Load the parts that `model_index.json` names, from safetensors only, in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: The folder, its index, or a part is missing or does not load.
+        ConfigError: A 4-channel denoiser without `expand_conv_in`, or a setting that is not known.
+    """
+    index = folder / "model_index.json"
+    try:
+        listed = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"'{index}' cannot be read: {error}; give the folder of a diffusers pipeline, with its model_index.json."
+        ) from error
+    missing = [part for part in PARTS if not isinstance(listed.get(part), list)]
+    if missing:
+        raise CheckpointError(f"'{index}' names no {', no '.join(missing)}; the pipeline needs {', '.join(PARTS)}.")
+    parts = {part: _load(folder, part, listed[part][1]) for part in PARTS}
+    latents, taken = int(parts["vae"].config.latent_channels), int(parts["unet"].config.in_channels)
+    config = read_diffusion_config(folder) or DiffusionConfig(size=_canvas(parts))
+    for key in settings:
+        if key not in DiffusionConfig.__dataclass_fields__:
+            known = DiffusionConfig.__dataclass_fields__
+            raise ConfigError(f"setting '{key}' is not known{nearest(key, known)} Known: {', '.join(known)}.")
+    config = replace(config, **dict(settings))
+    if taken == latents:
+        if not expand_conv_in:
+            raise ConfigError(
+                f"the denoiser in '{folder}' takes {taken} channels, so it cannot see a picture; load it with "
+                "expand_conv_in=True and train it."
+            )
+        expand(parts["unet"], latents, config.channel_order)
+    return InstructDiffusion(config=config, **parts).eval()
+
+
+def write_pipeline_folder(model: InstructDiffusion, folder: Path, dtype: str = "float32") -> Path:
+    """Write the parts, `model_index.json` and `visgen.json`.
+
+    Args:
+        model: What to save.
+        folder: Made when absent.
+        dtype: "float32", "float16" or "bfloat16" on disk; the model itself stays as it is.
+    Raises:
+        ConfigError: Another dtype.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"weights cannot be stored as '{dtype}'; use one of {', '.join(DTYPES)}.")
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    networks = (model.vae, model.unet, model.text_encoder)
+    vae, unet, text = (net if dtype == "float32" else deepcopy(net).to(DTYPES[dtype]) for net in networks)
+    pipe = StableDiffusionInstructPix2PixPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=model.tokenizer,
+        unet=unet,
+        scheduler=model.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(folder, safe_serialization=True)
+    settings = json.dumps(model.config.to_dict(), indent=1) + "\n"
+    (folder / CONFIG_FILE).write_text(settings, encoding="utf-8")
+    return folder
+
+
+def _load(folder: Path, part: str, name: str) -> Any:
+    import diffusers
+    import transformers
+
+    found = getattr(diffusers, name, None) or getattr(transformers, name, None)
+    if found is None:
+        raise CheckpointError(f"'{folder}' names class '{name}' for its {part}, which diffusers does not have.")
+    options: dict[str, Any] = {"local_files_only": True}
+    if part in ("vae", "unet", "text_encoder"):
+        options |= {"use_safetensors": True, "torch_dtype" if part != "text_encoder" else "dtype": torch.float32}
+    try:
+        return found.from_pretrained(str(folder / part), **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the {part} in '{folder}' cannot be loaded: {error}") from error
+
+
+def _canvas(parts: Mapping[str, Any]) -> int:
+    """The side in pixels that the denoiser was made for."""
+    stride = 2 ** (len(parts["vae"].config.block_out_channels) - 1)
+    side = parts["unet"].config.sample_size
+    return int(side if isinstance(side, int) else side[0]) * stride

@@ -1,0 +1,309 @@
+"""Training of an instruction model from one YAML: its VAE, the cached latents, its denoiser; each by the one trainer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config import OptimConfig, TrainConfig
+from ..config import load_config, to_yaml
+from ..data import Cached, MixturePart, Source, Subset, build_source, build_transform
+from ..diffusion import (
+    AutoencoderLoss,
+    CanvasPictures,
+    DenoisingLoss,
+    InstructDiffusion,
+    LatentCache,
+    LatentStream,
+    QueryConfig,
+    TinyConfig,
+    build_cache,
+    build_tiny,
+    standardise_latents,
+)
+from ..diffusion.codec import CodecSettings
+from ..errors import ConfigError
+from ..language import TaskRequest
+from ..options import build_options
+from ..task.instruct import AutoencoderObjective, DenoisingObjective
+from .evaluate import evenly_spaced
+from .state import RunSummary
+from .train import Trainer
+
+__all__ = ["InstructPart", "InstructRun", "InstructStage", "load_instruct_run", "make_cache", "new_model", "train_denoiser", "train_vae"]
+
+Phrase = Callable[[TaskRequest, Random], str]
+
+
+@dataclass(frozen=True)
+class InstructPart:
+    """One data set.
+
+    Args:
+        source: "format:PATH".
+        split: Part of the data set.
+        options: Further keywords of the reader.
+        shrink: Transforms without chance that come first.
+        transforms: Augmentation, the same for image and labels.
+        queries: Fields of `visgen.diffusion.QueryConfig`.
+        copies: How often each image goes into the cache, each time augmented and asked anew.
+        weight: Share of the draws.
+        limit: Use so many images, evenly spaced.
+        vae: Images that the VAE sees, evenly spaced; 0 for none.
+    """
+
+    source: str
+    split: str = "train"
+    options: dict[str, Any] = field(default_factory=dict)
+    shrink: tuple[dict[str, Any], ...] = ()
+    transforms: tuple[dict[str, Any], ...] = ()
+    queries: dict[str, Any] = field(default_factory=dict)
+    copies: int = 1
+    weight: float = 1.0
+    limit: int | None = None
+    vae: int = 0
+
+    def open(self) -> Source:
+        """The labelled images."""
+        source = build_source(self.source, self.split, **self.options)
+        return source if self.limit is None else Subset(source, evenly_spaced(len(source), self.limit))
+
+    def questions(self) -> QueryConfig:
+        """What is asked."""
+        return build_options(QueryConfig, self.queries, f"queries of part '{self.source}'")
+
+
+@dataclass(frozen=True)
+class InstructStage:
+    """One training: batch size, options of the loss, optimiser and loop."""
+
+    batch_size: int = 32
+    loss: dict[str, Any] = field(default_factory=dict)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class InstructRun:
+    """One instruction model.
+
+    Args:
+        model: Fields of `visgen.diffusion.TinyConfig`, for a model that starts from nothing.
+        start: A diffusers pipeline folder to start from instead, such as Stable Diffusion; its VAE and text encoder stay.
+        codec: Fields of `CodecSettings`.
+        parts: Name to data set.
+        vae, denoiser: The two trainings; with `start` there is no first.
+        lora: Rank of low-rank updates in place of full training of a denoiser that `start` gives; 0 trains all of it.
+        seed: Of everything.
+        out: Folder of the run.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    start: str | None = None
+    codec: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, InstructPart] = field(default_factory=dict)
+    vae: InstructStage = field(default_factory=InstructStage)
+    denoiser: InstructStage = field(default_factory=InstructStage)
+    lora: int = 0
+    seed: int = 0
+    out: str = "runs/instruct"
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ConfigError("parts is empty; name at least one data set.")
+
+    def settings(self) -> CodecSettings:
+        """What the codecs agree on."""
+        return build_options(CodecSettings, self.codec, "codec")
+
+
+def load_instruct_run(
+    path: str | Path, overrides: Iterable[str] = (), data_root: str | Path | None = None
+) -> InstructRun:
+    """Read a run file; see `visgen.config.load_config` for overrides and errors."""
+    return load_config(InstructRun, path, overrides, {"data_root": data_root})
+
+
+def new_model(run: InstructRun, corpus: Iterable[str] = ("a",)) -> InstructDiffusion:
+    """Give the model that a run starts from: the folder that `start` names, or fresh networks around the run's VAE.
+
+    Args:
+        run: The run; its VAE is trained already where there is no `start`.
+        corpus: Sentences for the tokenizer of a fresh model.
+    Raises:
+        ConfigError: There is no VAE yet.
+    """
+    if run.start is not None:
+        return InstructDiffusion.from_pretrained(run.start, expand_conv_in=True)
+    model = build_tiny(corpus, build_options(TinyConfig, run.model, "model"), run.seed)
+    folder = Path(run.out) / "vae" / "autoencoder"
+    if not folder.is_dir():
+        raise ConfigError(f"'{folder}' does not exist; train the VAE of this run first (--stage vae).")
+    model.vae = type(model.vae).from_pretrained(str(folder), local_files_only=True)
+    return model.eval()
+
+
+def train_vae(run: InstructRun, *, resume: bool = False, time_limit: float | None = None) -> RunSummary:
+    """Train the VAE on photographs and answers, standardise its latents, and write it to `out/vae/autoencoder`.
+
+    Raises:
+        ConfigError: No part gives the VAE pictures.
+    """
+    tiny = build_options(TinyConfig, run.model, "model")
+    model = build_tiny(["a"], tiny, run.seed)
+    size, settings, parts = (tiny.size, tiny.size), run.settings(), []
+    for name, part in run.parts.items():
+        if part.vae:
+            source = part.open()
+            source = Subset(source, evenly_spaced(len(source), min(part.vae, len(source))))
+            shrink = build_transform(part.shrink) if part.shrink else None
+            kept = Cached(source, None if shrink is None else _Fixed(shrink))
+            pictures = CanvasPictures(kept, part.questions(), settings, size, run.seed)
+            parts.append(MixturePart(Cached(pictures), None, float(part.vae), run.vae.batch_size, name))
+    if not parts:
+        raise ConfigError("no part has `vae` above 0, so the VAE has no pictures; set it for at least one part.")
+    mixture = _Mixed(parts, run.seed, run.vae.batch_size)
+    objective = AutoencoderObjective(model, build_options(AutoencoderLoss, run.vae.loss, "vae.loss"))
+    out = Path(run.out) / "vae"
+    _record(run, out)
+
+    def export(module: nn.Module, path: Path) -> None:
+        from copy import deepcopy
+
+        vae = deepcopy(module["vae"]).eval()  # type: ignore[index]
+        batches = [mixture.batches(10**9 + k)[0].images * 2 - 1 for k in range(24)]
+        standardise_latents(vae, batches)
+        vae.save_pretrained(path.with_name("autoencoder"))
+
+    trainer = Trainer(objective, mixture, run.vae.optim, _limited(run.vae.train, time_limit), out, seed=run.seed,
+                      export=export)  # fmt: skip
+    return trainer.fit(resume)
+
+
+def make_cache(
+    run: InstructRun, model: InstructDiffusion, progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, int]:
+    """Encode every part that is not there yet to `out/cache/PART`; gives the number of questions by part."""
+    counts = {}
+    for name, part in run.parts.items():
+        folder = Path(run.out) / "cache" / name
+        if not (folder / "questions.json").is_file():
+            cache = build_cache(
+                model,
+                name,
+                _shrunk(part),
+                part.questions(),
+                run.settings(),
+                transform=build_transform(part.transforms) if part.transforms else None,
+                copies=part.copies,
+                seed=run.seed,
+                progress=None if progress is None else lambda done, total, name=name: progress(name, done, total),  # type: ignore[misc]
+            )
+            cache.save(folder)
+        counts[name] = len(json.loads((folder / "questions.json").read_text(encoding="utf-8"))["requests"])
+    return counts
+
+
+def train_denoiser(
+    run: InstructRun,
+    model: InstructDiffusion,
+    phrase: Phrase,
+    *,
+    train_text: bool = True,
+    resume: bool = False,
+    time_limit: float | None = None,
+    evaluators: dict[str, Any] | None = None,
+) -> RunSummary:
+    """Train the denoiser (and the text encoder) on the cached latents; the model ends up in `out/denoiser/last`.
+
+    Args:
+        run: The run.
+        model: Starts from its weights; its VAE made the cache.
+        phrase: Writes a question as a sentence.
+        train_text: Also train the text encoder.
+        resume: Go on from the newest checkpoint.
+        time_limit: Minutes.
+        evaluators: As in `visgen.engine.Trainer`.
+    """
+    cache = LatentCache.join([LatentCache.load(Path(run.out) / "cache" / name) for name in run.parts])
+    weights = {name: part.weight for name, part in run.parts.items()}
+    stream = LatentStream(cache, weights, run.denoiser.batch_size, phrase, run.seed)
+    options = build_options(DenoisingLoss, run.denoiser.loss, "denoiser.loss")
+    objective = DenoisingObjective(model, options, train_text)
+    out = Path(run.out) / "denoiser"
+    _record(run, out)
+
+    def export(module: nn.Module, path: Path) -> None:
+        trained = module.state_dict()
+        kept = {name: value.clone() for name, value in objective.module.state_dict().items()}
+        objective.module.load_state_dict(trained)
+        try:
+            model.forget_texts()
+            model.save_pretrained(path)
+        finally:
+            objective.module.load_state_dict(kept)
+            model.forget_texts()
+
+    trainer = Trainer(objective, stream, run.denoiser.optim, _limited(run.denoiser.train, time_limit), out,
+                      seed=run.seed, export=export, evaluators=evaluators)  # fmt: skip
+    return trainer.fit(resume)
+
+
+class _Fixed:
+    """A transform without chance as a function of the sample alone."""
+
+    def __init__(self, transform: Callable[[Any, torch.Generator], Any]) -> None:
+        self.transform = transform
+
+    def __call__(self, sample: Any) -> Any:
+        return self.transform(sample, torch.Generator().manual_seed(0))
+
+
+class _Mixed:
+    """Batches that mix all parts: each item of a batch is drawn from a part by its weight."""
+
+    def __init__(self, parts: list[MixturePart], seed: int, batch_size: int) -> None:
+        self.parts, self.seed, self.batch_size = parts, seed, batch_size
+
+    def batches(self, step: int, rank: int = 0) -> list[Any]:
+        """Give the one batch of a draw."""
+        from ..data import collate
+
+        random = Random(f"{self.seed}/{step}/{rank}")
+        chosen = random.choices(self.parts, [part.weight for part in self.parts], k=self.batch_size)
+        return [collate([part.source[random.randrange(len(part.source))] for part in chosen], {}, "pictures")]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run is recognised by."""
+        sizes = {part.name: [len(part.source), part.weight] for part in self.parts}
+        return {"seed": self.seed, "batch_size": self.batch_size, "parts": sizes}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raise ConfigError unless the checkpoint was written with these parts."""
+        if state != json.loads(json.dumps(self.state_dict())):
+            raise ConfigError(f"the checkpoint's pictures were {state}, now they are {self.state_dict()}; start anew.")
+
+
+def _shrunk(part: InstructPart) -> Source:
+    source = part.open()
+    if not part.shrink:
+        return source if part.copies == 1 else Cached(source)
+    return Cached(source, _Fixed(build_transform(part.shrink)))
+
+
+def _limited(train: TrainConfig, time_limit: float | None) -> TrainConfig:
+    return train if time_limit is None else replace(train, time_limit=time_limit)
+
+
+def _record(run: InstructRun, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
+
+

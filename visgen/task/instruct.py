@@ -1,0 +1,74 @@
+"""Training of an instruction model as the engine sees it: one objective for its VAE, one for its denoiser and text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Batch
+from ..diffusion import AutoencoderLoss, DenoisingLoss, InstructDiffusion, LatentBatch, autoencoder_loss, denoising_loss
+from .objective import Phase
+
+__all__ = ["AutoencoderObjective", "DenoisingObjective"]
+
+
+class AutoencoderObjective:
+    """The VAE alone; batches are pictures whose meta says whether they are answers.
+
+    Args:
+        model: The instruction model; only its VAE is trained.
+        options: Weights of the loss.
+    """
+
+    def __init__(self, model: InstructDiffusion, options: AutoencoderLoss | None = None) -> None:
+        self.options = options or AutoencoderLoss()
+        self.module = nn.ModuleDict({"vae": model.vae})
+        self.phases = (Phase("vae", lambda: [{"params": list(model.vae.parameters())}], self.loss),)
+
+    def before_step(self, step: int) -> None:
+        """Nothing to prepare."""
+
+    def after_step(self, step: int) -> None:
+        """Nothing to follow."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Reconstruction loss of a batch of pictures."""
+        is_answer = torch.tensor([bool(m.get("is_answer")) for m in batch.meta], device=batch.images.device)
+        return autoencoder_loss(self.module["vae"], batch.images * 2 - 1, is_answer, self.options)
+
+
+class DenoisingObjective:
+    """Denoiser and, where it is trained too, text encoder, on cached latents.
+
+    Args:
+        model: The instruction model; its VAE stays as it is.
+        options: Shares and weights of the two modes.
+        train_text: Train the text encoder too: for one that starts from nothing. A pretrained one stays frozen.
+    """
+
+    def __init__(
+        self, model: InstructDiffusion, options: DenoisingLoss | None = None, train_text: bool = True
+    ) -> None:
+        self.model, self.options, self.train_text = model, options or DenoisingLoss(), train_text
+        trained: dict[str, Any] = {"unet": model.unet}
+        if train_text:
+            trained["text_encoder"] = model.text_encoder
+        self.module = nn.ModuleDict(trained)
+        model.vae.requires_grad_(False)
+        model.text_encoder.requires_grad_(train_text)
+        self.phases = (Phase("denoise", lambda: [{"params": list(self.module.parameters())}], self.loss),)
+
+    def before_step(self, step: int) -> None:
+        """Text states of the last step are stale."""
+        self.model.forget_texts()
+
+    def after_step(self, step: int) -> None:
+        """Nothing to follow."""
+
+    def loss(self, batch: LatentBatch) -> dict[str, Tensor]:
+        """Denoising loss of a batch of latents with instructions."""
+        with torch.set_grad_enabled(self.train_text):
+            text = self.model.embed([*batch.texts, ""])
+        return denoising_loss(self.model, batch, text[:-1], text[-1:], self.options)
