@@ -30,8 +30,7 @@ def main() -> None:
     if arguments.stage in ("cache", "all"):
         print(make_cache(run, new_model(run), progress=_say))
     if arguments.stage in ("denoiser", "all"):
-        model = new_model(run)
-        print(train_denoiser(run, model, resume=arguments.resume, time_limit=arguments.time_limit))
+        print(train_denoiser(run, resume=arguments.resume, time_limit=arguments.time_limit))
 
 
 def _say(part: str, done: int, total: int) -> None:

@@ -19,7 +19,8 @@ from visgen.task import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-INSTRUCT = [path for path in ALL_CONFIGS if path.parent.name == "instruct"]  # three stages: tests/engine/test_instruct.py
+# Three stages instead of a model with heads: tests/engine/test_instruct.py reads these.
+INSTRUCT = [path for path in ALL_CONFIGS if path.parent.name == "instruct"]
 CONFIGS = [path for path in ALL_CONFIGS if path not in INSTRUCT]
 MODELS = sorted(visgen.list_models())
 

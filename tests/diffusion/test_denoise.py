@@ -75,7 +75,7 @@ def test_shares_outside_their_range_are_refused(values):
 
 
 def test_the_same_picture_learns_different_answers_to_different_words():
-    """Four answers to one picture, told apart by the text alone: the loss falls tenfold, in one step and by sampling."""
+    """Four answers to one picture, told apart by the text alone: the loss falls tenfold."""
     model = small_model(3)
     texts = ["segment the dog", "how far is everything?", "find all the cars", "is there a cat?"]
     levels = torch.tensor([-1.0, -0.3, 0.4, 1.0])[:, None, None, None]

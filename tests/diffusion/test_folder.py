@@ -74,9 +74,7 @@ def test_a_published_folder_gives_what_diffusers_gives(tmp_path, text, image):
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))
     theirs = latents_of(pipe, pictures, noise, 4, text, image)
     with torch.no_grad():
-        mine = ours.denoise(
-            ours.encode_image(pictures), ours.encode_text(TEXTS), Sampling(4, text, image), noise=noise
-        )
+        mine = ours.denoise(ours.encode_image(pictures), ours.encode_text(TEXTS), Sampling(4, text, image), noise=noise)
         assert torch.allclose(mine, theirs, atol=1e-4)
         again = pipe.vae.decode(theirs / 0.18215).sample
         assert torch.allclose(ours.decode(mine), again, atol=1e-4)

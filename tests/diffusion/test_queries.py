@@ -81,7 +81,9 @@ def test_strange_objects_of_the_town_come_back_as_masks():
         found = town_oddities(source[k])
         assert found is not None and bool(found.masks.any())
         ids = source[k].targets["segmentation"].ids
-        assert bool((ids[found.masks.any(dim=0)] == 255).float().mean() > 0.5) or source[k].meta["ood_reason"] == "texture"
+        assert (
+            bool((ids[found.masks.any(dim=0)] == 255).float().mean() > 0.5) or source[k].meta["ood_reason"] == "texture"
+        )
     plain = Sample(torch.zeros(3, 40, 40), {"ood": OODLabel(False)})
     assert town_oddities(plain) is None
     assert not asked([plain], QueryConfig({"ood": 1.0}, familiar=0.0))

@@ -10,6 +10,7 @@ from .pictures import CanvasPictures
 from .queries import Query, QueryConfig, canvas_image, draw_queries
 from .sample import draw_latents, guide, item_generators, one_step
 from .tiny import TinyConfig, build_tiny, train_tokenizer
+from .wording import Wording, corpus_of
 
 __all__ = [
     "CHANNEL_ORDERS",
@@ -26,12 +27,14 @@ __all__ = [
     "QueryConfig",
     "Sampling",
     "TinyConfig",
+    "Wording",
     "autoencoder_loss",
     "build_cache",
     "build_tiny",
     "canvas_image",
     "cell_weights",
     "convert_conv_in",
+    "corpus_of",
     "denoising_loss",
     "draw_latents",
     "draw_queries",

@@ -47,7 +47,7 @@ def expand_conv_in(unet: Any, channels: int = 4, order: str = "noisy_image") -> 
     new.weight.zero_()
     start = 0 if order == "noisy_image" else channels
     new.weight[:, start : start + old.in_channels] = old.weight
-    if old.bias is not None:
+    if old.bias is not None and new.bias is not None:
         new.bias.copy_(old.bias)
     unet.conv_in = new
     unet.register_to_config(in_channels=new.in_channels)

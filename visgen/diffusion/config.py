@@ -57,6 +57,7 @@ class DiffusionConfig:
         sampling: Task key to how its answers are drawn; a task that is not named takes "default", else one step where
             `one_step` says so, else 20 steps.
         classes: Task key to the class names that training showed; empty where any word may be tried.
+        codec: Fields of `visgen.diffusion.codec.CodecSettings` that the answers are drawn with.
         details: Facts about the training, for people.
     Raises:
         ConfigError: A side below 32 or an order that is not known.
@@ -68,6 +69,7 @@ class DiffusionConfig:
     one_step: bool = False
     sampling: Mapping[str, Sampling] = field(default_factory=dict)
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    codec: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -83,6 +83,12 @@ class LatentCache:
     def __len__(self) -> int:
         return len(self.requests)
 
+    def select(self, keep: Tensor) -> LatentCache:
+        """Keep some questions, (M,) bool; images stay."""
+        names = ("targets", "valid", "drawn", "image_of", "part_of")
+        requests = tuple(r for r, kept in zip(self.requests, keep.tolist(), strict=True) if kept)
+        return replace(self, **{name: getattr(self, name)[keep] for name in names}, requests=requests)
+
     def save(self, folder: str | Path) -> None:
         """Write `latents.safetensors` and `questions.json`."""
         from safetensors.torch import save_file

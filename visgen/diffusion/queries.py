@@ -162,7 +162,8 @@ def _segmentation(
     if picked is None:
         return None
     name, is_there, here = picked
-    classes, colours = (name,), ()
+    classes: tuple[str, ...] = (name,)
+    colours: tuple[tuple[str, str], ...] = ()
     if random.random() < config.coloured:
         others = [n for n in here if n != name]
         if others and random.random() < config.several:

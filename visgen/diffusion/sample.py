@@ -115,9 +115,7 @@ def draw_latents(
         extra["generator"] = list(generators)
     for done, t in enumerate(scheduler.timesteps, start=1):
         scaled = scheduler.scale_model_input(latents, t)
-        predicted = guide(
-            model.predict, scaled, t, image, text, empty, sampling.text_scale, sampling.image_scale
-        )
+        predicted = guide(model.predict, scaled, t, image, text, empty, sampling.text_scale, sampling.image_scale)
         latents = scheduler.step(predicted, t, latents, return_dict=False, **extra)[0]
         if progress is not None:
             progress(done, len(scheduler.timesteps))
@@ -156,5 +154,3 @@ def one_step(
         return predicted
     sigma = (1 - model.alphas_cumprod[model.last_timestep]).sqrt()
     return -sigma.to(predicted) * predicted
-
-

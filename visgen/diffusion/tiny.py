@@ -94,7 +94,7 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, tokens: int) -> A
     )
     learned = json.loads(learner.to_str())["model"]
     names = sorted(learned["vocab"], key=learned["vocab"].get)
-    # Every byte needs its form at the end of a word too, or a word with a letter that the corpus ends none with is lost.
+    # Every byte needs its form at the end of a word too, or words that end as none of the corpus does are lost.
     known = set(names)
     names += [f"{letter}</w>" for letter in letters if f"{letter}</w>" not in known]
     merges = [tuple(pair) if not isinstance(pair, str) else tuple(pair.split(" ")) for pair in learned["merges"]]

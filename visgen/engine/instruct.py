@@ -1,4 +1,4 @@
-"""Training of an instruction model from one YAML: its VAE, the cached latents, its denoiser; each by the one trainer."""
+"""Training of an instruction model from one YAML: its VAE, the cached latents, its denoiser."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import OptimConfig, TrainConfig
-from ..config import load_config, to_yaml
+from ..config import OptimConfig, TrainConfig, load_config, to_mapping, to_yaml
 from ..data import Cached, MixturePart, Source, Subset, build_source, build_transform
 from ..diffusion import (
     AutoencoderLoss,
@@ -24,20 +23,32 @@ from ..diffusion import (
     LatentStream,
     QueryConfig,
     TinyConfig,
+    Wording,
     build_cache,
     build_tiny,
+    corpus_of,
     standardise_latents,
 )
 from ..diffusion.codec import CodecSettings
 from ..errors import ConfigError
 from ..language import TaskRequest
+from ..language.phrases import canonical
 from ..options import build_options
 from ..task.instruct import AutoencoderObjective, DenoisingObjective
 from .evaluate import evenly_spaced
 from .state import RunSummary
 from .train import Trainer
 
-__all__ = ["InstructPart", "InstructRun", "InstructStage", "load_instruct_run", "make_cache", "new_model", "train_denoiser", "train_vae"]
+__all__ = [
+    "InstructPart",
+    "InstructRun",
+    "InstructStage",
+    "load_instruct_run",
+    "make_cache",
+    "new_model",
+    "train_denoiser",
+    "train_vae",
+]
 
 Phrase = Callable[[TaskRequest, Random], str]
 
@@ -96,7 +107,8 @@ class InstructRun:
 
     Args:
         model: Fields of `visgen.diffusion.TinyConfig`, for a model that starts from nothing.
-        start: A diffusers pipeline folder to start from instead, such as Stable Diffusion; its VAE and text encoder stay.
+        start: A diffusers pipeline folder to start from instead, such as Stable Diffusion; its VAE and text encoder
+            stay.
         codec: Fields of `CodecSettings`.
         parts: Name to data set.
         vae, denoiser: The two trainings; with `start` there is no first.
@@ -213,8 +225,8 @@ def make_cache(
 
 def train_denoiser(
     run: InstructRun,
-    model: InstructDiffusion,
-    phrase: Phrase,
+    model: InstructDiffusion | None = None,
+    phrase: Phrase | None = None,
     *,
     train_text: bool = True,
     resume: bool = False,
@@ -225,19 +237,26 @@ def train_denoiser(
 
     Args:
         run: The run.
-        model: Starts from its weights; its VAE made the cache.
-        phrase: Writes a question as a sentence.
+        model: Starts from its weights; its VAE made the cache. None makes a fresh one whose tokenizer learns from the
+            questions of the cache, or loads it again from `out/denoiser/start` where it was left.
+        phrase: Writes a question as a sentence; None draws from the phrase grammar.
         train_text: Also train the text encoder.
         resume: Go on from the newest checkpoint.
         time_limit: Minutes.
         evaluators: As in `visgen.engine.Trainer`.
     """
+    out = Path(run.out) / "denoiser"
     cache = LatentCache.join([LatentCache.load(Path(run.out) / "cache" / name) for name in run.parts])
+    if model is None:
+        model = _starting_model(run, cache, out / "start")
+    own = model
+    if phrase is None:
+        phrase = Wording(lambda text: len(own.tokenizer(text)["input_ids"]), own.tokens)
+    cache = _sayable(cache, own)
     weights = {name: part.weight for name, part in run.parts.items()}
     stream = LatentStream(cache, weights, run.denoiser.batch_size, phrase, run.seed)
     options = build_options(DenoisingLoss, run.denoiser.loss, "denoiser.loss")
     objective = DenoisingObjective(model, options, train_text)
-    out = Path(run.out) / "denoiser"
     _record(run, out)
 
     def export(module: nn.Module, path: Path) -> None:
@@ -245,15 +264,39 @@ def train_denoiser(
         kept = {name: value.clone() for name, value in objective.module.state_dict().items()}
         objective.module.load_state_dict(trained)
         try:
-            model.forget_texts()
-            model.save_pretrained(path)
+            own.forget_texts()
+            own.save_pretrained(path)
         finally:
             objective.module.load_state_dict(kept)
-            model.forget_texts()
+            own.forget_texts()
 
     trainer = Trainer(objective, stream, run.denoiser.optim, _limited(run.denoiser.train, time_limit), out,
                       seed=run.seed, export=export, evaluators=evaluators)  # fmt: skip
     return trainer.fit(resume)
+
+
+def _starting_model(run: InstructRun, cache: LatentCache, folder: Path) -> InstructDiffusion:
+    if (folder / "model_index.json").is_file():
+        return InstructDiffusion.from_pretrained(folder)
+    model = new_model(run, corpus_of(cache.requests, run.seed))
+    named: dict[str, dict[str, None]] = {}
+    for request in cache.requests:
+        ends = [name for name in (request.relation or ())[::2] if name is not None]
+        named.setdefault(request.task, {}).update(dict.fromkeys([*request.classes, *ends]))
+    classes = {task: tuple(sorted(names)) for task, names in named.items()}
+    codec = to_mapping(run.settings())
+    model.config = replace(model.config, classes=classes, codec=codec)
+    model.save_pretrained(folder)
+    return model
+
+
+def _sayable(cache: LatentCache, model: InstructDiffusion) -> LatentCache:
+    """Leave out the questions whose plainest sentence is too long for the text encoder."""
+    lengths = {
+        request: len(model.tokenizer(canonical(request))["input_ids"]) for request in dict.fromkeys(cache.requests)
+    }
+    keep = torch.tensor([lengths[request] <= model.tokens for request in cache.requests])
+    return cache if bool(keep.all()) else cache.select(keep)
 
 
 class _Fixed:
@@ -305,5 +348,3 @@ def _limited(train: TrainConfig, time_limit: float | None) -> TrainConfig:
 def _record(run: InstructRun, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(to_yaml(run), encoding="utf-8")
-
-

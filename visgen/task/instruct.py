@@ -48,9 +48,7 @@ class DenoisingObjective:
         train_text: Train the text encoder too: for one that starts from nothing. A pretrained one stays frozen.
     """
 
-    def __init__(
-        self, model: InstructDiffusion, options: DenoisingLoss | None = None, train_text: bool = True
-    ) -> None:
+    def __init__(self, model: InstructDiffusion, options: DenoisingLoss | None = None, train_text: bool = True) -> None:
         self.model, self.options, self.train_text = model, options or DenoisingLoss(), train_text
         trained: dict[str, Any] = {"unet": model.unet}
         if train_text:
