@@ -14,6 +14,7 @@ from .card import ModelCard
 from .device import resolve_device
 from .files import CONFIG_FILE, WEIGHTS_FILE, fill_model, read_config, read_tensors, write_folder
 from .index import DEFAULT_MODEL, check_hash, find_entry, list_models
+from .instruct import build_instruct, is_instruct
 
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
@@ -100,6 +101,8 @@ def _load(config_path: Path, weights_path: Path, name: str, is_checked: bool = F
     if stored and not is_checked:
         check_hash(weights_path, stored.get("sha256", ""), stored.get("bytes", -1), f"'{config_path}'")
     tensors = read_tensors(weights_path)
+    if is_instruct(config["model"]):
+        return build_instruct(config["model"], tensors, name)  # type: ignore[return-value]
     try:
         model = build_model(config["model"], load_weights=False)
     except (ConfigError, LookupError) as error:
