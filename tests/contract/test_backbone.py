@@ -11,10 +11,22 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from visgen.backbones import BACKBONES, STRIDES, Backbone, Features
+from visgen.diffusion import InstructDiffusion, TinyConfig, build_tiny
 from visgen.errors import VisgenError
 
 TASKS = ("classification", "depth")
 MOE = {"tasks": TASKS, "width": 32, "depth": 3, "heads": 2, "num_experts": 4, "top_k": 2, "attention_experts": 4}
+
+
+def instruct_model() -> InstructDiffusion:
+    """A small instruction model with random weights, without the parts that features do not come from."""
+    sizes = TinyConfig(
+        size=64, vae_widths=(8, 8, 8), vae_groups=4, unet_widths=(8, 8, 16), unet_groups=4, text_width=8,
+        text_layers=1, text_heads=2, tokens=32, vocabulary=600,
+    )  # fmt: skip
+    return build_tiny(["how far is everything", "classify the picture"], sizes)
+
+
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "vit_moe": ("vit_moe", {**MOE, "prefix_depth": 1}),
     "vit_moe with stem": (
@@ -22,6 +34,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {**MOE, "depth": 2, "stem": {"name": "test_efficientnet"}, "stem_token": True, "layout": "all_mlp"},
     ),
     "vit_moe dense": ("vit_moe", {**MOE, "layout": "dense", "class_token": True, "token": "class"}),
+    "diffusion features": ("diffusion_features", {"model": instruct_model(), "width": 16, "side": 64}),
+    "diffusion features, all trained": (
+        "diffusion_features",
+        {"model": instruct_model(), "width": 16, "frozen": False},
+    ),
     "timm": ("timm", {"model": "test_resnet"}),
     "timm transformer": ("timm", {"model": "test_vit"}),
 }

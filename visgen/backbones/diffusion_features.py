@@ -84,7 +84,12 @@ class DiffusionFeatures(Backbone):
         self.token = nn.Linear(config.width, config.width)
         self.channels = dict.fromkeys(STRIDES, config.width)
         self.token_dim = config.width
-        self.diffusion.requires_grad_(not config.frozen)
+        self.diffusion.requires_grad_(False)
+        if not config.frozen:  # the VAE stays, and what comes after the last tap gives no features
+            for part in (self.diffusion.unet, self.diffusion.text_encoder):
+                part.requires_grad_(True)
+            for part in (self.diffusion.unet.conv_norm_out, self.diffusion.unet.conv_out):
+                part.requires_grad_(False)
         self._multiple = max(32, stride * 2 ** (len(widths) - 1))
 
     def train(self, mode: bool = True) -> DiffusionFeatures:

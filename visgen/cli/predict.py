@@ -33,7 +33,14 @@ def predict(
     task: Annotated[
         list[str] | None, typer.Option("--task", help="A task or head, e.g. depth or segmentation.camvid; may repeat.")
     ] = None,
-    path: Annotated[str, typer.Option("--path", help="Which kind of model answers: auto or moe.")] = "auto",
+    path: Annotated[
+        str, typer.Option("--path", help="Which kind of model answers: auto, moe, diffusion, diffusion-head or both.")
+    ] = "auto",
+    instruct: Annotated[
+        str | None, typer.Option("--instruct", help="Instruction model of --path auto, both or diffusion.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of drawn answers.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Denoising steps of drawn answers.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Shipped name, folder or Hub id.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write pictures and JSON into this folder.")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
@@ -63,10 +70,12 @@ def predict(
         raise ConfigError("no INPUT is given; name a picture, a folder, a 'pattern', a video or an address.")
     if not inputs and out is not None:
         raise ConfigError(f"--out is '{out}' but no INPUT is given, so there is nothing to write; add a picture.")
+    if steps is not None and instruct is None and path not in ("diffusion", "both"):
+        raise ConfigError(f"--steps is {steps} but path '{path}' draws nothing; use --path diffusion or both.")
     with only_json(as_json):
         from ..pipelines import pipeline
 
-        pipe = pipeline(task or None, model, device=device, dtype=dtype, path=path)
+        pipe = pipeline(task or None, model, device=device, dtype=dtype, path=path, instruct=instruct)
         plan = pipe.plan(do)
         results = pipe.chain(
             inputs or [],
@@ -77,6 +86,7 @@ def predict(
             on_error=on_error,
             allow_private=allow_private,
             progress=progress,
+            **{key: value for key, value in {"seed": seed, "steps": steps}.items() if value is not None},
         )
         if explain and inputs:
             say(plan.explain())

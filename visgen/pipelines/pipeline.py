@@ -12,18 +12,20 @@ import torch
 from ..errors import ConfigError, UnknownName, nearest
 from ..structures import Result
 from ..structures.working_size import MIN_SIDE
-from ..zoo import DEFAULT_MODEL, load_model, resolve_device, resolve_dtype
+from ..zoo import DEFAULT_MODEL, INSTRUCT_MODEL, load_model, resolve_device, resolve_dtype
 from .inputs import Inputs, chain_inputs, open_inputs
 from .plan import Plan, plan_instruction
 from .run import OnError, RunOptions, run_items
 from .skills import skills_of
 
 if TYPE_CHECKING:
+    from ..diffusion import InstructDiffusion
     from ..task import MultiTaskModel
+    from .instruct import InstructPipeline
 
 __all__ = ["Pipeline", "pipeline"]
 
-PATHS = ("auto", "moe")
+PATHS = ("auto", "moe", "diffusion", "diffusion-head", "both")
 
 
 def pipeline(
@@ -33,6 +35,7 @@ def pipeline(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     path: str = "auto",
+    instruct: InstructDiffusion | str | Path | None = None,
 ) -> Pipeline:
     """Give a callable that answers one or several tasks about pictures.
 
@@ -44,21 +47,55 @@ def pipeline(
             shipped default.
         device: "auto" takes an accelerator when there is one.
         dtype: Arithmetic of the model: "auto" is float32 on the CPU and bfloat16 elsewhere.
-        path: Which kind of model answers: "auto" or "moe" (the mixture of experts).
+        path: Which kind of model answers. "moe": the mixture of experts. "diffusion": the instruction model, which
+            draws its answers. "both": each, with a measure of how far they agree. "diffusion-head": heads on the
+            features of an instruction model, which `model` then is. "auto": whatever `model` is; and with `instruct`
+            the experts, but the instruction model for classes, colours and words that they do not know.
+        instruct: The instruction model of the paths "diffusion", "both" and "auto": a name, folder or model. None takes
+            the shipped one, except under "auto", where it means that there is none.
+    Returns:
+        A Pipeline, or for the other paths an InstructPipeline or PairedPipeline, which are called in the same way.
     Raises:
         UnknownName: A task, model or path that is not there; the nearest name is suggested.
         CheckpointError: Weights that are torn or do not fit.
-        ConfigError: A device or dtype that this machine does not have; or path "moe" with another kind of model.
+        ConfigError: A device or dtype that this machine does not have; or a path that does not go with the model.
     """
     if path not in PATHS:
         raise UnknownName(f"path '{path}' is not known{nearest(path, PATHS)} Known: {', '.join(PATHS)}.")
     target = resolve_device(device)
     arithmetic = resolve_dtype(dtype, target)
+    if path == "diffusion" and model is None:
+        model = INSTRUCT_MODEL if instruct is None else instruct  # type: ignore[assignment]
     if model is None or isinstance(model, (str, Path)):
         name = str(model or DEFAULT_MODEL)
         model = load_model(name, target)
     else:
         name, model = type(model).__name__, model.to(target)
+    from ..diffusion import InstructDiffusion
+
+    if isinstance(model, InstructDiffusion):
+        if path not in ("auto", "diffusion"):
+            raise ConfigError(
+                f"path is '{path}' but model '{name}' is an instruction model; use path='diffusion', or give it as "
+                "`instruct` beside a model with heads."
+            )
+        return _drawing(model, task, target, name)  # type: ignore[return-value]
+    if path == "both" or (path == "auto" and instruct is not None):
+        from .both import PairedPipeline
+
+        experts = Pipeline(
+            model,
+            _heads(model, task),
+            device=target,
+            dtype=arithmetic,
+            path=_path_of(model),
+            name=name,
+            any_task=task is None,
+        )
+        other = INSTRUCT_MODEL if instruct is None else instruct
+        drawn = load_model(other, target) if isinstance(other, (str, Path)) else other.to(target)
+        named = str(other) if isinstance(other, (str, Path)) else type(other).__name__
+        return PairedPipeline(experts, _drawing(drawn, task, target, named), path)  # type: ignore[return-value]
     kind = _path_of(model)
     if path not in ("auto", kind):
         raise ConfigError(f"path is '{path}' but the backbone of model '{name}' is '{kind}'; use path='auto'.")
@@ -230,6 +267,19 @@ class Pipeline:
         )
 
 
+def _drawing(model: Any, task: str | Sequence[str] | None, device: torch.device, name: str) -> InstructPipeline:
+    from ..diffusion import InstructDiffusion
+    from .instruct import InstructPipeline
+
+    if not isinstance(model, InstructDiffusion):
+        raise ConfigError(
+            f"model '{name}' was given to draw answers but is a {type(model).__name__}; give an instruction model."
+        )
+    asked = None if task is None else [task] if isinstance(task, str) else list(task)
+    tasks = None if asked is None else tuple(dict.fromkeys(one.partition(".")[0] for one in asked))
+    return InstructPipeline(model, tasks, device=device, name=name)
+
+
 def _heads(model: MultiTaskModel, task: str | Sequence[str] | None) -> tuple[str, ...]:
     asked = list(model.specs) if task is None else [task] if isinstance(task, str) else list(task)
     if not asked:
@@ -239,7 +289,9 @@ def _heads(model: MultiTaskModel, task: str | Sequence[str] | None) -> tuple[str
 
 def _path_of(model: MultiTaskModel) -> str:
     name = str(model.config().get("backbone", {}).get("name", "")) or type(model.backbone).__name__
-    return "moe" if getattr(model.backbone, "routed_layers", ()) else name
+    if getattr(model.backbone, "routed_layers", ()):
+        return "moe"
+    return "diffusion-head" if name == "diffusion_features" else name
 
 
 def _with_bar(results: Iterator[Result], total: int | None) -> Iterator[Result]:

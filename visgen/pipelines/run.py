@@ -24,7 +24,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "run_items"]
+__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "limit_value", "run_items"]
 
 # For people, not for evaluation: the detector gives up to 100 boxes of any score, a scene graph every pair of boxes.
 DISPLAY_THRESHOLD = 0.25  # low, since a detector whose scores are qualities is rarely sure: 0.5 would show little
@@ -123,7 +123,7 @@ def _answer(model: MultiTaskModel, plan: Plan, group: list[_Picture], options: R
     for i, picture in enumerate(group):
         picture.timing["model"] = seconds
         values = {head: _named(row[i].to("cpu"), head.partition(".")[2]) for head, row in answers.items()}
-        given, request = plan.answer(values, partial(_limit, options=options))
+        given, request = plan.answer(values, partial(limit_value, options=options))
         fields: dict[str, Any] = {}
         for head, value in given.items():
             task, _, label_set = head.partition(".")
@@ -146,7 +146,7 @@ def _named(value: Any, label_set: str) -> Any:
     return replace(value, name=label_set) if isinstance(value, SemanticMap) and value.name != label_set else value
 
 
-def _limit(value: Any, options: RunOptions) -> Any:
+def limit_value(value: Any, options: RunOptions) -> Any:
     """Apply `threshold` and `top_k` to answers that have scores; boxes and triplets come out best first."""
     if isinstance(value, (Boxes, Masks)) and value.scores is not None:
         least = DISPLAY_THRESHOLD if options.threshold is None else options.threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,9 +10,30 @@ from torch import Tensor, nn
 
 from ..data import Batch
 from ..diffusion import AutoencoderLoss, DenoisingLoss, InstructDiffusion, LatentBatch, autoencoder_loss, denoising_loss
+from ..diffusion.portable import build_described, describe_model
+from ..errors import ConfigError
 from .objective import Phase
 
-__all__ = ["AutoencoderObjective", "DenoisingObjective"]
+__all__ = ["AutoencoderObjective", "DenoisingObjective", "with_diffusion"]
+
+
+def with_diffusion(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the options of a backbone of diffusion features twice: with the model itself, and with its description.
+
+    Args:
+        options: Its "model" is an InstructDiffusion, or a description of one (whose weights a checkpoint fills).
+    Raises:
+        ConfigError: It is neither.
+    """
+    model = options.get("model")
+    if isinstance(model, InstructDiffusion):
+        return dict(options), {**options, "model": describe_model(model)}
+    if isinstance(model, Mapping):
+        return {**options, "model": build_described(model)}, dict(options)
+    raise ConfigError(
+        f"the model of backbone diffusion_features is a {type(model).__name__}; give an InstructDiffusion, such as "
+        "visgen.load_model('visgen-instruct-tiny') loads."
+    )
 
 
 class AutoencoderObjective:

@@ -312,7 +312,12 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
     backbone = BACKBONES.get(key)
     if key.startswith("vit_moe"):
         options.setdefault("tasks", (*(k for k in TASK_KEYS if k in present), *own))
-    built = backbone(load_weights=load_weights, **options)
+    given = options
+    if key == "diffusion_features":  # the one backbone that another wing's model goes into
+        from .instruct import with_diffusion
+
+        given, options = with_diffusion(options)
+    built = backbone(load_weights=load_weights, **given)
     plain = {
         "backbone": _without_weights({"name": key, **options}),
         "heads": {name: asdict(spec) for name, spec in specs.items()},

@@ -28,7 +28,7 @@ def is_instruct(model: Mapping[str, Any]) -> bool:
 def save_instruct(
     model: InstructDiffusion, folder: str | Path, *, card: ModelCard | str | None = None, dtype: str = "float32"
 ) -> Path:
-    """Write `config.json`, `model.safetensors` and `README.md`; `from_pretrained` reads them, `add_to_index` lists them.
+    """Write `config.json`, `model.safetensors` and `README.md`, which `from_pretrained` and `add_to_index` take.
 
     Args:
         model: The model; `InstructDiffusion.save_pretrained` writes the folder that diffusers reads instead.

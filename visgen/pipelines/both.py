@@ -1,0 +1,214 @@
+"""Both paths on the same pictures: the experts' answers, and how far the instruction model agrees with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UnknownName, VisgenError
+from ..structures import Boxes, Classification, DepthMap, Result, SemanticMap, load_image, picture_of
+from ..structures.boxes import pairwise_iou
+from .inputs import Inputs, chain_inputs, open_inputs
+from .instruct import InstructPipeline, InstructPlan
+from .pipeline import Pipeline
+from .plan import Plan
+
+__all__ = ["BothPlan", "PairedPipeline", "agreement"]
+
+SAME_BOX = 0.5  # IoU from which two boxes are the same thing, as in AP50
+DELTA = 1.25  # ratio of depths that counts as the same, as in the delta1 metric
+
+
+@dataclass(frozen=True)
+class BothPlan:
+    """What each path does; None where it cannot."""
+
+    experts: Plan | None
+    drawn: InstructPlan | None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks asked, of either path."""
+        found = [*(self.experts.tasks if self.experts else ()), *(self.drawn.tasks if self.drawn else ())]
+        return tuple(dict.fromkeys(found))
+
+    def explain(self) -> str:
+        """Give the lines of both plans."""
+        return "\n".join(plan.explain() for plan in (self.experts, self.drawn) if plan is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give both plans as one JSON-able dictionary; that of the experts comes first."""
+        first = (self.experts or self.drawn).to_dict()  # type: ignore[union-attr]
+        return {**first, "paths": [name for name, plan in self._named() if plan is not None]}
+
+    def _named(self) -> tuple[tuple[str, Any], ...]:
+        return (("moe", self.experts), ("diffusion", self.drawn))
+
+
+class PairedPipeline:
+    """What `pipeline(path="both")` and, with an instruction model at hand, `path="auto"` give.
+
+    Args:
+        experts: The pipeline of the mixture of experts.
+        drawn: The pipeline of the instruction model.
+        path: "both": each answers, and `Result.request["agreement"]` compares; where the experts do not know what is
+            asked, the instruction model's answer stands alone. "auto": the experts answer what they know, and what they
+            do not know goes to the instruction model.
+    """
+
+    def __init__(self, experts: Pipeline, drawn: InstructPipeline, path: str) -> None:
+        self.experts, self.drawn, self.path = experts, drawn, path
+        self.name = f"{experts.name} and {drawn.name}"
+
+    def __repr__(self) -> str:
+        return f"PairedPipeline({self.name}, path={self.path})"
+
+    def plan(self, instruction: str | Sequence[str] | None = None) -> BothPlan:
+        """Give what a call would do, without a picture.
+
+        Raises:
+            ConfigError, UnknownName: Neither path can; the error is that of the experts.
+        """
+        experts: Plan | None = None
+        failure: VisgenError | None = None
+        try:
+            experts = self.experts.plan(instruction)
+        except UnknownName as error:
+            failure = error
+        drawn: InstructPlan | None = None
+        if (self.path == "both" or experts is None) and instruction is not None:
+            try:
+                drawn = self.drawn.plan(instruction)
+            except VisgenError as error:
+                if failure is not None:
+                    raise failure from error
+        if experts is None and drawn is None and failure is not None:
+            raise failure
+        return BothPlan(experts, drawn)
+
+    def __call__(self, inputs: Any, instruction: str | Sequence[str] | None = None, **options: Any) -> Any:
+        """Answer for one or many pictures; options as for `visgen.pipelines.Pipeline`, and `steps` for the other."""
+        plan = self.plan(instruction)
+        opened = open_inputs(inputs, allow_private=options.pop("allow_private", False))
+        stream = options.pop("stream", False)
+        results = self._run(plan, instruction, opened, **options)
+        if stream or opened.form == "stream":
+            return results
+        return next(results, None) if opened.form == "one" else list(results)
+
+    def chain(
+        self, inputs: Sequence[Any], instruction: str | Sequence[str] | None = None, **options: Any
+    ) -> Iterator[Result]:
+        """Answer for several inputs in a row, lazily."""
+        plan = self.plan(instruction)
+        opened = chain_inputs(inputs, allow_private=options.pop("allow_private", False))
+        return self._run(plan, instruction, opened, **options)
+
+    def _run(
+        self,
+        plan: BothPlan,
+        instruction: str | Sequence[str] | None,
+        opened: Inputs,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        color: str = "rgb",
+        on_error: str = "raise",
+        progress: bool = False,
+        **options: Any,
+    ) -> Iterator[Result]:
+        for item in opened.items:
+            try:
+                image = load_image(item.read(), color=color)
+            except (VisgenError, OSError) as error:
+                if on_error == "raise":
+                    raise
+                if on_error == "record":
+                    yield Result(source=item.source, error=f"{item.source}: {error}", request=plan.to_dict())
+                continue
+            shown = None if item.is_file else picture_of(image)
+            result: Result | None = None
+            if plan.experts is not None:
+                result = self.experts(image, instruction, **options)
+            if plan.drawn is not None:
+                limits = {k: options[k] for k in ("threshold", "top_k") if options.get(k) is not None}
+                other = self.drawn(image, instruction, seed=seed, steps=steps, progress=progress, **limits)
+                result = other if result is None else self._joined(result, other)
+            assert result is not None
+            yield replace(result, source=item.source, image=shown)
+
+    def _joined(self, result: Result, other: Result) -> Result:
+        request = {**(result.request or {}), "agreement": agreement(result, other), "other": other.to_dict()}
+        timing = {**result.timing, "diffusion": other.timing.get("model", 0.0)}
+        return replace(result, request=request, path="both", timing=timing)
+
+
+def agreement(first: Result, second: Result) -> dict[str, float]:
+    """Say how far two results about one picture agree, by task, from 0 to 1.
+
+    Segmentation: mean intersection over union of the classes that both answers can name. Detection: F1 of boxes of one
+    class that overlap by half. Depth: share of the pixels within a factor of 1.25. Classification: 1 when the most
+    likely of the classes in common is the same. Tasks that only one answered, or that share no class, are left out.
+    """
+    found: dict[str, float] = {}
+    for task in ("classification", "detection", "segmentation", "depth"):
+        values = [_agreement(a, b) for a in _values(first, task) for b in _values(second, task)]
+        known = [value for value in values if value is not None]
+        if known:
+            found[task] = sum(known) / len(known)
+    return found
+
+
+def _values(result: Result, task: str) -> list[Any]:
+    held = getattr(result, task)
+    return list(held.values()) if isinstance(held, dict) else [] if held is None else [held]
+
+
+def _agreement(a: Any, b: Any) -> float | None:
+    if isinstance(a, DepthMap) and isinstance(b, DepthMap):
+        both = a.valid & b.valid
+        ratio = torch.maximum(a.metres / b.metres.clamp(min=1e-6), b.metres / a.metres.clamp(min=1e-6))
+        return float((ratio[both] < DELTA).float().mean()) if bool(both.any()) else None
+    names = [n for n in getattr(a, "classes", ()) if n in getattr(b, "classes", ())]
+    if not names:
+        return None
+    if isinstance(a, SemanticMap) and isinstance(b, SemanticMap):
+        shares = []
+        for name in names:
+            one, two = (value.ids == value.classes.index(name) for value in (a, b))
+            union = int((one | two).sum())
+            if union:
+                shares.append(int((one & two).sum()) / union)
+        return sum(shares) / len(shares) if shares else 1.0
+    if isinstance(a, Boxes) and isinstance(b, Boxes):
+        return _box_f1(a, b, names)
+    if isinstance(a, Classification) and isinstance(b, Classification):
+        best = [max(names, key=lambda n, value=value: float(value.probabilities[value.classes.index(n)])) for value in
+                (a, b)]  # type: ignore[misc]  # fmt: skip
+        return float(best[0] == best[1])
+    return None
+
+
+def _box_f1(a: Boxes, b: Boxes, names: Sequence[str]) -> float:
+    pairs = total = 0
+    for name in names:
+        one, two = (value.xyxy[value.labels == value.classes.index(name)] for value in (a, b))
+        total += len(one) + len(two)
+        pairs += _matches(one, two)
+    return 1.0 if total == 0 else 2 * pairs / total
+
+
+def _matches(one: Tensor, two: Tensor) -> int:
+    """Pairs of boxes of the two sets that overlap by half, each box in one pair at most, best pairs first."""
+    if not (len(one) and len(two)):
+        return 0
+    overlap, count = pairwise_iou(one, two).clone(), 0
+    while float(overlap.max()) >= SAME_BOX:
+        row, column = divmod(int(overlap.argmax()), overlap.shape[1])
+        overlap[row], overlap[:, column] = -1, -1
+        count += 1
+    return count
