@@ -203,6 +203,7 @@ def make_cache(
     run: InstructRun, model: InstructDiffusion, progress: Callable[[str, int, int], None] | None = None
 ) -> dict[str, int]:
     """Encode every part that is not there yet to `out/cache/PART`; gives the number of questions by part."""
+    model.vae.to(memory_format=torch.channels_last)  # its few channels are faster this way on CPUs
     counts = {}
     for name, part in run.parts.items():
         folder = Path(run.out) / "cache" / name
