@@ -96,7 +96,8 @@ def test_the_same_picture_learns_different_answers_to_different_words():
     model.forget_texts()
     with torch.no_grad():
         means = model.predict_x0(batch.image, model.encode_text(texts)).mean(dim=(1, 2, 3))
-    assert torch.allclose(means, levels.flatten(), atol=0.25)
+    assert means.argsort().tolist() == [0, 1, 2, 3]
+    assert torch.allclose(means, levels.flatten(), atol=0.4)
 
 
 def test_decoded_pictures_can_count_too():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -30,6 +31,7 @@ from ..diffusion import (
     standardise_latents,
 )
 from ..diffusion.codec import CodecSettings
+from ..diffusion.low_rank import add_low_rank, merge_low_rank
 from ..errors import ConfigError
 from ..language import TaskRequest
 from ..language.phrases import canonical
@@ -162,14 +164,22 @@ def new_model(run: InstructRun, corpus: Iterable[str] = ("a",)) -> InstructDiffu
     return model.eval()
 
 
-def train_vae(run: InstructRun, *, resume: bool = False, time_limit: float | None = None) -> RunSummary:
+def train_vae(
+    run: InstructRun, *, resume: bool = False, time_limit: float | None = None, decoder_only: bool = False
+) -> RunSummary:
     """Train the VAE on photographs and answers, standardise its latents, and write it to `out/vae/autoencoder`.
 
+    Args:
+        run: The run.
+        resume: Go on from the newest checkpoint.
+        time_limit: Minutes.
+        decoder_only: Train the decoder of the VAE that is there some more, and write it to `out/decoder/autoencoder`.
+            The encoder stays, so cached latents and a denoiser trained on them do too.
     Raises:
-        ConfigError: No part gives the VAE pictures.
+        ConfigError: No part gives the VAE pictures; or there is no VAE whose decoder could be trained.
     """
     tiny = build_options(TinyConfig, run.model, "model")
-    model = build_tiny(["a"], tiny, run.seed)
+    model = new_model(run) if decoder_only else build_tiny(["a"], tiny, run.seed)
     size, settings, parts = (tiny.size, tiny.size), run.settings(), []
     for name, part in run.parts.items():
         if part.vae:
@@ -182,16 +192,14 @@ def train_vae(run: InstructRun, *, resume: bool = False, time_limit: float | Non
     if not parts:
         raise ConfigError("no part has `vae` above 0, so the VAE has no pictures; set it for at least one part.")
     mixture = _Mixed(parts, run.seed, run.vae.batch_size)
-    objective = AutoencoderObjective(model, build_options(AutoencoderLoss, run.vae.loss, "vae.loss"))
-    out = Path(run.out) / "vae"
+    objective = AutoencoderObjective(model, build_options(AutoencoderLoss, run.vae.loss, "vae.loss"), decoder_only)
+    out = Path(run.out) / ("decoder" if decoder_only else "vae")
     _record(run, out)
 
     def export(module: nn.Module, path: Path) -> None:
-        from copy import deepcopy
-
         vae = deepcopy(module["vae"]).eval()  # type: ignore[index]
-        batches = [mixture.batches(10**9 + k)[0].images * 2 - 1 for k in range(24)]
-        standardise_latents(vae, batches)
+        if not decoder_only:
+            standardise_latents(vae, [mixture.batches(10**9 + k)[0].images * 2 - 1 for k in range(24)])
         vae.save_pretrained(path.with_name("autoencoder"))
 
     trainer = Trainer(objective, mixture, run.vae.optim, _limited(run.vae.train, time_limit), out, seed=run.seed,
@@ -229,7 +237,7 @@ def train_denoiser(
     model: InstructDiffusion | None = None,
     phrase: Phrase | None = None,
     *,
-    train_text: bool = True,
+    train_text: bool | None = None,
     resume: bool = False,
     time_limit: float | None = None,
     evaluators: dict[str, Any] | None = None,
@@ -241,7 +249,7 @@ def train_denoiser(
         model: Starts from its weights; its VAE made the cache. None makes a fresh one whose tokenizer learns from the
             questions of the cache, or loads it again from `out/denoiser/start` where it was left.
         phrase: Writes a question as a sentence; None draws from the phrase grammar.
-        train_text: Also train the text encoder.
+        train_text: Also train the text encoder; None does where the run starts from nothing.
         resume: Go on from the newest checkpoint.
         time_limit: Minutes.
         evaluators: As in `visgen.engine.Trainer`.
@@ -257,7 +265,9 @@ def train_denoiser(
     weights = {name: part.weight for name, part in run.parts.items()}
     stream = LatentStream(cache, weights, run.denoiser.batch_size, phrase, run.seed)
     options = build_options(DenoisingLoss, run.denoiser.loss, "denoiser.loss")
-    objective = DenoisingObjective(model, options, train_text)
+    if run.lora:
+        add_low_rank(model.unet, run.lora)
+    objective = DenoisingObjective(model, options, run.start is None if train_text is None else train_text)
     _record(run, out)
 
     def export(module: nn.Module, path: Path) -> None:
@@ -266,7 +276,7 @@ def train_denoiser(
         objective.module.load_state_dict(trained)
         try:
             own.forget_texts()
-            own.save_pretrained(path)
+            _plain(own, run.lora).save_pretrained(path)
         finally:
             objective.module.load_state_dict(kept)
             own.forget_texts()
@@ -284,11 +294,21 @@ def _starting_model(run: InstructRun, cache: LatentCache, folder: Path) -> Instr
     for request in cache.requests:
         ends = [name for name in (request.relation or ())[::2] if name is not None]
         named.setdefault(request.task, {}).update(dict.fromkeys([*request.classes, *ends]))
-    classes = {task: tuple(sorted(names)) for task, names in named.items()}
+    # A text encoder that knows more words than the questions hold is not limited to them.
+    classes = {task: tuple(sorted(names)) for task, names in named.items()} if run.start is None else {}
     codec = to_mapping(run.settings())
     model.config = replace(model.config, classes=classes, codec=codec)
     model.save_pretrained(folder)
     return model
+
+
+def _plain(model: InstructDiffusion, lora: int) -> InstructDiffusion:
+    """The model as others load it: low-rank updates merged into a copy."""
+    if not lora:
+        return model
+    copied = deepcopy(model)
+    merge_low_rank(copied.unet)
+    return copied
 
 
 def _sayable(cache: LatentCache, model: InstructDiffusion) -> LatentCache:

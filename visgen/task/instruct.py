@@ -42,11 +42,17 @@ class AutoencoderObjective:
     Args:
         model: The instruction model; only its VAE is trained.
         options: Weights of the loss.
+        decoder_only: Leave the encoder, and so all latents, as they are.
     """
 
-    def __init__(self, model: InstructDiffusion, options: AutoencoderLoss | None = None) -> None:
+    def __init__(
+        self, model: InstructDiffusion, options: AutoencoderLoss | None = None, decoder_only: bool = False
+    ) -> None:
         self.options = options or AutoencoderLoss()
         self.module = nn.ModuleDict({"vae": model.vae})
+        if decoder_only:
+            for part in (model.vae.encoder, model.vae.quant_conv):
+                part.requires_grad_(False)
         self.phases = (Phase("vae", lambda: [{"params": list(model.vae.parameters())}], self.loss),)
 
     def before_step(self, step: int) -> None:

@@ -1,0 +1,205 @@
+"""The figures of an instruction model: what it was asked, how it did, its bound and its control, as one record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data import Sample, Source
+from ..diffusion import InstructDiffusion, Query, QueryConfig, Sampling, Wording, draw_queries
+from ..diffusion.answers import codec_settings
+from ..diffusion.codec import codec_for
+from ..diffusion.measure import WAYS, Asked, answer_pictures, read_answers, score_answer
+from ..errors import DataError
+from ..language import TaskRequest
+from ..language.phrases import canonical
+from ..metrics import paired_bootstrap
+from .evaluate import evenly_spaced
+
+__all__ = ["ask", "codec_confusion", "phrasing_scores", "rescore", "summarise_ways", "two_objects"]
+
+
+def ask(
+    model: InstructDiffusion,
+    source: Source,
+    queries: QueryConfig,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    split: str = "plain",
+    keep: Callable[[Query], bool] | None = None,
+) -> list[Asked]:
+    """Draw questions about the images of a source, the same for the same seed whatever the split of phrases.
+
+    Args:
+        model: Whose text encoder must hold the sentences; longer ones become canonical.
+        source: Labelled images.
+        queries: How many of which kind.
+        limit: Use so many images, evenly spaced.
+        seed: Of questions and phrases.
+        split: "plain" for the canonical sentence, else a split of `visgen.language.phrases`.
+        keep: Leaves out questions for which it is false.
+    """
+    settings, rows = codec_settings(model), []
+    plausible: list[str] = []
+    words = Wording(lambda text: len(model.tokenizer(text)["input_ids"]), model.tokens, float(split == "plain"),
+                    "train" if split == "plain" else split)  # fmt: skip
+    for index in evenly_spaced(len(source), limit):
+        sample, random = source[index], Random(f"{seed}/{index}")
+        for query in draw_queries(sample, queries, settings, random, plausible):
+            if query.is_there:
+                plausible.extend(query.request.classes)
+            if keep is None or keep(query):
+                rows.append(Asked(sample, query, words(query.request, Random(f"{seed}/{index}/{len(rows)}/{split}"))))
+        plausible = plausible[-300:]
+    if not rows:
+        raise DataError(f"no image of '{source.name}' can answer a question; check its targets and the counts.")
+    return rows
+
+
+def rescore(
+    model: InstructDiffusion, rows: Sequence[Asked], way: str, *, sampling: Sampling | None = None, seed: int = 0
+) -> list[dict[str, float]]:
+    """Answer questions one way and score them; see `visgen.diffusion.measure`."""
+    chosen = sampling or model.config.sampling_of("default")
+    pictures = answer_pictures(model, rows, way, sampling=chosen, seed=seed)
+    values = read_answers(model, rows, pictures)
+    return [score_answer(row.query, value) for row, value in zip(rows, values, strict=True)]
+
+
+def summarise_ways(
+    model: InstructDiffusion, rows: Sequence[Asked], *, sampling: Sampling | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Give the mean scores of questions by the model, its bound and its control, and the gain over the control.
+
+    Returns:
+        {"model", "bound", "shuffled"}, each {figure: mean}, "questions", and "gain": mean score above the control with
+        the 95 % interval of a paired bootstrap over questions.
+    """
+    scored = {way: rescore(model, rows, way, sampling=sampling, seed=seed) for way in WAYS}
+    given: dict[str, Any] = {way: _means(values) for way, values in scored.items()}
+    columns = [torch.tensor([[[v["score"]] for v in scored[way]]]) for way in ("shuffled", "model")]
+    gain = paired_bootstrap(columns[0], columns[1], torch.Generator().manual_seed(seed))
+    return {**given, "questions": len(rows), "gain": {key: float(value) for key, value in gain.items()}}
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            found.setdefault(name, []).append(float(value))
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def codec_confusion(
+    model: InstructDiffusion, samples: Sequence[Sample], *, seed: int = 0, sampling: Sampling | None = None
+) -> dict[str, Any]:
+    """Ask each image a question of every task it can answer; see whose true answer each drawn picture is nearest to.
+
+    An image counts with the tasks whose true pictures differ from one another; nearest is by mean squared error.
+
+    Returns:
+        "own": share of pictures nearest to the answer that was asked for, "chance": one over the mean number of tasks
+        asked, "pictures", and "confusion": asked task to {nearest task: count}.
+    """
+    settings, size = codec_settings(model), (model.config.size, model.config.size)
+    chosen = sampling or model.config.sampling_of("default")
+    confusion: dict[str, dict[str, int]] = {}
+    hits = total = images = 0
+    for number, sample in enumerate(samples):
+        random, asked = Random(f"{seed}/confusion/{number}"), {}
+        config = QueryConfig(dict.fromkeys(QueryConfig().counts, 1.0), absent=0.0, coloured=0.0, avoid=("building",))
+        for query in draw_queries(sample, config, settings, random):
+            if query.is_there or query.request.task == "classification":
+                asked.setdefault(query.request.task, query)
+        true: dict[str, Tensor] = {}
+        for task, query in asked.items():
+            picture = query.picture(codec_for(query.request, settings), size)[0]
+            if all(float((picture - other).square().mean()) > 0.02 for other in true.values()):
+                true[task] = picture
+        if len(true) < 2:
+            continue
+        images += 1
+        rows = [Asked(sample, asked[task], canonical(asked[task].request)) for task in true]
+        for row, drawn in zip(rows, answer_pictures(model, rows, sampling=chosen, seed=seed), strict=True):
+            task = row.query.request.task
+            nearest = min(true, key=lambda name, drawn=drawn: float((drawn - true[name]).square().mean()))  # type: ignore[misc]
+            confusion.setdefault(task, {}).setdefault(nearest, 0)
+            confusion[task][nearest] += 1
+            hits += nearest == task
+            total += 1
+    if not total:
+        raise DataError("no image can answer two tasks; give images with several kinds of labels.")
+    return {"own": hits / total, "chance": images / total, "pictures": total, "confusion": confusion}
+
+
+def two_objects(
+    model: InstructDiffusion,
+    samples: Sequence[Sample],
+    *,
+    least: float = 0.02,
+    seed: int = 0,
+    sampling: Sampling | None = None,
+) -> dict[str, float]:
+    """Ask images that hold two kinds for the one and for the other: overlap with the own and with the other mask.
+
+    Args:
+        model: The instruction model.
+        samples: Images with a map.
+        least: Least share of the image that each kind covers.
+        seed: Of the choice of kinds.
+        sampling: How answers are drawn.
+    Returns:
+        "own" and "cross": mean IoU with the mask that was asked for and with the other one; "bound": own IoU of the
+        true picture through the VAE; "pairs".
+    """
+    rows: list[Asked] = []
+    others: list[Tensor] = []
+    for number, sample in enumerate(samples):
+        target = sample.targets["segmentation"]
+        kinds = [name for _, name, share in target.shares() if share >= least and name not in _STUFF]
+        if len(kinds) < 2:
+            continue
+        pair = Random(f"{seed}/pair/{number}").sample(kinds, 2)
+        for name, other in (pair, pair[::-1]):
+            request = TaskRequest("segmentation", (name,))
+            rows.append(Asked(sample, Query(request, target), canonical(request)))
+            others.append(target.ids == target.classes.index(other))
+    if not rows:
+        raise DataError("no image holds two kinds that are large enough; give more images or lower `least`.")
+    chosen = sampling or model.config.sampling_of("segmentation")
+    found = {}
+    for way in ("model", "bound"):
+        values = read_answers(model, rows, answer_pictures(model, rows, way, sampling=chosen, seed=seed))
+        found[way] = sum(score_answer(r.query, v)["score"] for r, v in zip(rows, values, strict=True)) / len(rows)
+        if way == "model":
+            cross = 0.0
+            for value, other in zip(values, others, strict=True):
+                painted = value.ids == 0
+                cross += float((painted & other).sum()) / max(1.0, float((painted | other).sum()))
+    return {"own": found["model"], "cross": cross / len(rows), "bound": found["bound"], "pairs": len(rows) / 2}
+
+
+_STUFF = ("sky", "road", "sidewalk", "grass", "wall", "floor", "ceiling", "window", "door", "cord", "building")
+
+
+def phrasing_scores(
+    model: InstructDiffusion,
+    source: Source,
+    queries: QueryConfig,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    splits: Sequence[str] = ("plain", "train", "frames", "synonyms"),
+) -> dict[str, float]:
+    """Give the mean score of the same questions in each split of phrases, and what held-out ones keep of seen ones."""
+    found = {}
+    for split in splits:
+        rows = ask(model, source, queries, limit=limit, seed=seed, split=split)
+        found[split] = _means(rescore(model, rows, "model"))["score"]
+    kept = {f"{split} kept": found[split] / found["train"] for split in ("frames", "synonyms") if split in found}
+    return {**found, **kept}
