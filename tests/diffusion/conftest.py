@@ -7,6 +7,8 @@ import torch
 
 from visgen.diffusion import InstructDiffusion, TinyConfig, build_tiny
 
+torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and a busy machine loses much
+
 SIZES = TinyConfig(
     size=32, vae_widths=(8, 16), vae_groups=4, unet_widths=(16, 16), unet_groups=4, text_width=16, text_layers=1,
     text_heads=2, tokens=24, vocabulary=620,
