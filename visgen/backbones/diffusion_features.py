@@ -60,6 +60,8 @@ class DiffusionFeatures(Backbone):
     enlarging. Everything under a stride that is missing is the nearest one pooled or enlarged.
     """
 
+    diffusion: Any  # an InstructDiffusion, whose class this layer does not know
+
     def __init__(
         self, config: DiffusionFeaturesConfig | None = None, load_weights: bool = True, **options: Any
     ) -> None:

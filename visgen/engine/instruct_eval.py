@@ -44,7 +44,8 @@ def ask(
         split: "plain" for the canonical sentence, else a split of `visgen.language.phrases`.
         keep: Leaves out questions for which it is false.
     """
-    settings, rows = codec_settings(model), []
+    settings = codec_settings(model)
+    rows: list[Asked] = []
     plausible: list[str] = []
     words = Wording(lambda text: len(model.tokenizer(text)["input_ids"]), model.tokens, float(split == "plain"),
                     "train" if split == "plain" else split)  # fmt: skip
@@ -111,7 +112,8 @@ def codec_confusion(
     confusion: dict[str, dict[str, int]] = {}
     hits = total = images = 0
     for number, sample in enumerate(samples):
-        random, asked = Random(f"{seed}/confusion/{number}"), {}
+        random = Random(f"{seed}/confusion/{number}")
+        asked: dict[str, Query] = {}
         config = QueryConfig(dict.fromkeys(QueryConfig().counts, 1.0), absent=0.0, coloured=0.0, avoid=("building",))
         for query in draw_queries(sample, config, settings, random):
             if query.is_there or query.request.task == "classification":

@@ -187,10 +187,13 @@ def _agreement(a: Any, b: Any) -> float | None:
     if isinstance(a, Boxes) and isinstance(b, Boxes):
         return _box_f1(a, b, names)
     if isinstance(a, Classification) and isinstance(b, Classification):
-        best = [max(names, key=lambda n, value=value: float(value.probabilities[value.classes.index(n)])) for value in
-                (a, b)]  # type: ignore[misc]  # fmt: skip
+        best = [_likeliest(value, names) for value in (a, b)]
         return float(best[0] == best[1])
     return None
+
+
+def _likeliest(value: Classification, names: Sequence[str]) -> str:
+    return max(names, key=lambda name: float(value.probabilities[value.classes.index(name)]))
 
 
 def _box_f1(a: Boxes, b: Boxes, names: Sequence[str]) -> float:

@@ -203,7 +203,9 @@ class InstructPipeline:
             sets = fields.setdefault(answer.request.task, {})
             value = answer.value if limits is None else limit_value(answer.value, limits)
             sets["; ".join(answer.texts) if sets or _repeats(answers, answer) else answer.request.task] = value
-        held = {task: next(iter(sets.values())) if len(sets) == 1 else sets for task, sets in fields.items()}
+        held: dict[str, Any] = {
+            task: next(iter(sets.values())) if len(sets) == 1 else sets for task, sets in fields.items()
+        }
         rows = [_described(answer) for answer in answers]
         return Result(
             **held,
