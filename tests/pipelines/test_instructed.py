@@ -12,7 +12,7 @@ import torch
 
 from visgen import pipeline
 from visgen.errors import ConfigError, UnknownName
-from visgen.pipelines.run import DISPLAY_THRESHOLD, MOST_TRIPLETS, RunOptions, _limit
+from visgen.pipelines.run import DISPLAY_THRESHOLD, MOST_TRIPLETS, RunOptions, limit_value
 from visgen.structures import Boxes, Result, SceneGraph
 from visgen.task import MultiTaskModel
 
@@ -79,7 +79,7 @@ def test_of_two_boxes_in_one_place_the_surer_is_shown() -> None:
     xyxy = torch.tensor([[0.0, 0, 20, 20], [1, 0, 20, 20], [30, 0, 50, 20]])
     boxes = Boxes(xyxy, torch.tensor([0, 1, 0]), (60, 60), ("cat", "dog"), scores=torch.tensor([0.4, 0.6, 0.5]))
     cpu = RunOptions(torch.device("cpu"), torch.float32, "moe", 320, 0)
-    assert _limit(boxes, cpu).names == ("dog", "cat") and len(_limit(boxes, replace(cpu, threshold=0.3))) == 3
+    assert limit_value(boxes, cpu).names == ("dog", "cat") and len(limit_value(boxes, replace(cpu, threshold=0.3))) == 3
 
 
 def test_top_k_counts_what_was_asked(pipe: Any, picture: np.ndarray) -> None:
@@ -155,7 +155,7 @@ def crowded(count: int = 30) -> SceneGraph:
 
 
 def test_a_graph_is_shown_by_the_best_predicate_of_its_best_pairs() -> None:
-    shown = _limit(crowded(), OPTIONS)
+    shown = limit_value(crowded(), OPTIONS)
     assert len(shown) == MOST_TRIPLETS and {p for _, p, _ in shown.names} == {"on"}
     assert len(shown.boxes) == MOST_TRIPLETS + 1  # those that stand in a triplet
     assert torch.equal(shown.scores, crowded().constrained().top(MOST_TRIPLETS).scores)
@@ -163,18 +163,18 @@ def test_a_graph_is_shown_by_the_best_predicate_of_its_best_pairs() -> None:
 
 
 def test_the_limits_of_a_graph_can_be_moved() -> None:
-    assert len(_limit(crowded(), replace(OPTIONS, top_k=3))) == 3
-    strict = _limit(crowded(), replace(OPTIONS, threshold=0.855))
+    assert len(limit_value(crowded(), replace(OPTIONS, top_k=3))) == 3
+    strict = limit_value(crowded(), replace(OPTIONS, threshold=0.855))
     assert len(strict) == 5 and strict.scores.min() >= 0.855
-    every = _limit(crowded(), replace(OPTIONS, threshold=0.0))
+    every = limit_value(crowded(), replace(OPTIONS, threshold=0.0))
     assert len(every) == len(crowded()) and len(every.boxes) == 30
-    assert len(_limit(crowded(), replace(OPTIONS, threshold=0.0, top_k=7))) == 7
-    empty = _limit(crowded().select(torch.zeros(58, dtype=torch.bool)), OPTIONS)
+    assert len(limit_value(crowded(), replace(OPTIONS, threshold=0.0, top_k=7))) == 7
+    empty = limit_value(crowded().select(torch.zeros(58, dtype=torch.bool)), OPTIONS)
     assert len(empty) == len(empty.boxes) == 0
 
 
 def test_targets_have_no_scores_and_stay_whole() -> None:
     boxes = replace(crowded().boxes, scores=None)
-    assert _limit(boxes, OPTIONS) is boxes
+    assert limit_value(boxes, OPTIONS) is boxes
     graph = replace(crowded(), scores=None)
-    assert _limit(graph, OPTIONS) is graph
+    assert limit_value(graph, OPTIONS) is graph

@@ -210,16 +210,16 @@ def test_a_threshold_that_no_task_uses_is_refused(model: MultiTaskModel, picture
 
 
 def test_threshold_and_top_k_keep_the_best_boxes() -> None:
-    from visgen.pipelines.run import RunOptions, _limit
+    from visgen.pipelines.run import RunOptions, limit_value
 
     corners = torch.tensor([[0.0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3], [0, 0, 4, 4]])
     boxes = Boxes(corners, torch.tensor([0, 1, 0, 1]), (10, 10), ("a", "b"), torch.tensor([0.2, 0.9, 0.5, 0.7]))
     options = RunOptions(torch.device("cpu"), torch.float32, "moe", 320, 0, threshold=0.5, top_k=2)
-    kept = _limit(boxes, options)
+    kept = limit_value(boxes, options)
     assert kept.xyxy[:, 2].tolist() == [2, 4]
     assert kept.labels.tolist() == [1, 1]
     assert kept.scores.tolist() == pytest.approx([0.9, 0.7])
-    every = _limit(boxes, replace(options, top_k=None))
+    every = limit_value(boxes, replace(options, top_k=None))
     assert every.xyxy[:, 2].tolist() == [2, 4, 3]
 
 
