@@ -17,7 +17,7 @@ LAYERS = {
     4: ("backbones", "heads", "diffusion", "gan", "ood"),
     5: ("task",),
     6: ("engine",),
-    7: ("zoo", "experts", "search"),
+    7: ("zoo", "experts", "search", "export"),
     8: ("pipelines",),
     9: ("cli",),
     10: ("__main__",),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, data, doctor, evaluate, experts, finetune, fit, models, predict, train
+from . import bench, data, doctor, evaluate, experts, export, finetune, fit, models, predict, train
 from .output import show_tracebacks
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app.command("finetune")(finetune.finetune)
 app.command("fit")(fit.fit)
 app.add_typer(data.app, name="data")
 app.add_typer(experts.app, name="experts")
+app.command("export")(export.export)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,6 +11,12 @@ __all__ = ["SimplePyramid", "halve"]
 
 def halve(x: Tensor) -> Tensor:
     """Stride-32 map (B, D, ceil(h/2), ceil(w/2)) of a stride-16 map by max pooling."""
+    if torch.compiler.is_exporting():  # pooling with ceil_mode would tie a graph to the parity of its recorded size
+        for axis in (-2, -1):
+            last = x.shape[axis] - 1
+            first = 2 * torch.arange(last // 2 + 1, device=x.device)
+            x = torch.maximum(x.index_select(axis, first), x.index_select(axis, (first + 1).clamp(max=last)))
+        return x
     return F.max_pool2d(x, 2, ceil_mode=True)
 
 

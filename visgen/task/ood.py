@@ -60,7 +60,7 @@ class OODHead(Head):
         Raises:
             ConfigError: The head was never fitted, or the logits are missing.
         """
-        if not bool(self.score.fitted):
+        if not torch.compiler.is_exporting() and not bool(self.score.fitted):
             raise ConfigError(
                 "the OOD head of this model was never fitted, so it knows no images to compare with; run visgen fit "
                 "MODEL --data imagefolder:PATH --out FOLDER, or visgen.engine.fit_head."

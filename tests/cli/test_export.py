@@ -1,0 +1,39 @@
+"""`visgen export`: files and figures, and mistakes with a way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_a_head_is_written(visgen_json: Callable[..., Any], model_folder: Path, tmp_path: Path) -> None:
+    report = visgen_json(
+        "export", model_folder, "--task", "classification", "--format", "torch_export", "--size", "40x48",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert Path(report["file"]).stat().st_size == report["bytes"] > 0
+    assert report["meta"]["head"] == "classification"
+    assert report["meta"]["input"]["height"] == 40
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "name one of --task and --head"),
+        (("--task", "depth", "--head", "depth"), "name one of --task and --head"),
+        (("--task", "depth", "--size", "240"), "--size is '240'; write HEIGHTxWIDTH"),
+        (("--task", "depth", "--int8"), "--int8 needs --data"),
+        (("--task", "depth", "--data", "depth:x"), "nothing is measured without --int8"),
+        (("--head", "segmentation.strete", "--format", "torch_export"), "neither a task nor a head"),
+    ],
+)
+def test_mistakes_exit_with_2(
+    visgen: Callable[..., Any], model_folder: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    result = visgen("export", model_folder, "--out", tmp_path / "out", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
