@@ -222,7 +222,8 @@ class MultiTaskModel(nn.Module):
         if len(valid) != len(images) or len(sizes) != len(images):
             raise DataError(f"{len(images)} images came with {len(valid)} valid and {len(sizes)} output sizes.")
         was_training = self.training
-        self.eval()
+        if was_training:  # walking all modules twice would cost as much as a task of a small model
+            self.eval()
         try:
             wanted = self._with_those_below(names, given or {})
             routes = list(dict.fromkeys(self.route(name) for name in wanted))
@@ -230,7 +231,8 @@ class MultiTaskModel(nn.Module):
             run = _Run(self, features, full, valid, sizes, given or {})
             return {name: run.answer(name) for name in dict.fromkeys(names)}
         finally:
-            self.train(was_training)
+            if was_training:
+                self.train()
 
     def _with_those_below(self, names: Sequence[str], given: Mapping[str, Any]) -> list[str]:
         """The heads `names` and those that they stand on, where no target takes their place."""
