@@ -45,7 +45,7 @@ class ExportedModel:
         else:
             self._run, text = _open_torch(self.path)
         try:
-            self.meta: dict[str, Any] = json.loads(text)
+            self.meta: dict[str, Any] = json.loads(text or "")
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"'{self.path}' has no metadata of visgen; write it with visgen export.") from error
         if self.meta.get("format") != FORMAT:
