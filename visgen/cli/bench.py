@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UnknownName, nearest
-from .benches import latency
+from .benches import latency, pipeline
 from .output import user_errors
 
 __all__ = ["app"]
@@ -32,3 +32,4 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("latency")(latency.latency)
+app.command("pipeline")(pipeline.pipeline)
