@@ -130,12 +130,23 @@ def test_noise_gives_few_and_faint_boxes() -> None:
     assert len(CODEC.decode(torch.full((3, 64, 64), -1.0), CAR, (64, 64))) == 0
 
 
-def test_another_size_of_canvas_keeps_boxes_to_a_pixel() -> None:
+@settings(max_examples=40)
+@given(*(st.floats(0, 40) for _ in range(2)), *(st.floats(1.5, 20) for _ in range(2)))
+def test_edges_between_pixels_come_back(x: float, y: float, width: float, height: float) -> None:
+    value = boxes([[x, y, x + width, y + height]], (64, 64))
+    found = CODEC.decode(CODEC.encode(value, CAR, (64, 64)), CAR, (64, 64))
+    assert len(found) == 1
+    # Exact but for edges that snap to a pixel, and sides of less than two pixels, whose full brightness is not known.
+    allowed = 0.16 if min(width, height) >= 2 else 0.5
+    assert float((found.xyxy - value.xyxy).abs().max()) <= allowed
+
+
+def test_another_size_of_canvas_keeps_boxes_to_a_fifth_of_its_pixels() -> None:
     value = random_boxes(2, 5, (300, 400), 40, 120)
     found = CODEC.decode(CODEC.encode(value, CAR, (128, 128)), CAR, (300, 400))
     assert found.size == (300, 400)
     order = pairwise_iou(value.xyxy, found.xyxy).argmax(dim=1)
-    assert float((found.xyxy[order] - value.xyxy).abs().max()) <= 400 / 128
+    assert float((found.xyxy[order] - value.xyxy).abs().max()) <= 0.2 * 400 / 128
 
 
 def test_crowds_and_half_labelled_classes_are_left_out_of_the_loss() -> None:
