@@ -1,7 +1,7 @@
 """What does a photograph show? The five likeliest classes, printed and drawn.
 
-    python tasks/classification/demo.py                      # the photographs in data/samples
-    python tasks/classification/demo.py PHOTO.jpg FOLDER --out out/mine
+python tasks/classification/demo.py                      # the photographs in data/samples
+python tasks/classification/demo.py PHOTO.jpg FOLDER --out out/mine
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far away is it? A depth map of each photograph, drawn, and its nearest, median and farthest metres, printed.
 
-    python tasks/depth/demo.py                               # the photographs in data/samples
-    python tasks/depth/demo.py PHOTO.jpg FOLDER --out out/mine
+python tasks/depth/demo.py                               # the photographs in data/samples
+python tasks/depth/demo.py PHOTO.jpg FOLDER --out out/mine
 """
 
 from __future__ import annotations

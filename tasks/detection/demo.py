@@ -1,7 +1,7 @@
 """What is where in a photograph? The boxes that the model is sure of, drawn, and the surest of them, printed.
 
-    python tasks/detection/demo.py                           # the photographs in data/samples
-    python tasks/detection/demo.py PHOTO.jpg FOLDER --threshold 0.5 --out out/mine
+python tasks/detection/demo.py                           # the photographs in data/samples
+python tasks/detection/demo.py PHOTO.jpg FOLDER --threshold 0.5 --out out/mine
 """
 
 from __future__ import annotations

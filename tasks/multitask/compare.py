@@ -71,7 +71,8 @@ def report(args: argparse.Namespace) -> None:
     for arm, runs in found.items():
         metrics["figures"][arm] = {
             figure: summarise([run["metrics"][figure] for run in runs])
-            for figure in FIGURES if figure in runs[0]["metrics"]
+            for figure in FIGURES
+            if figure in runs[0]["metrics"]
         }
         for i, layer in enumerate(runs[0].get("routing", [])):
             rows = [run["routing"][i] for run in runs]

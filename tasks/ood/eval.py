@@ -30,10 +30,11 @@ from visgen.zoo import DEFAULT_MODEL, load_model
 
 OUTSIDE = {"far": "ood_textures", "near": "ood_clutter"}
 KEEP = 0.95
+RANK, RANKED = 384, ("mahalanobis", "relative_mahalanobis", "max_logit_mahalanobis", "vim")
 
 
 def invent(root: Path) -> MultiTaskModel:
-    """Noise in the layout of the real sets and an untrained model: figures mean nothing."""
+    """Noise in the layout of the real sets and an untrained model."""
     rng = np.random.default_rng(0)
     inside = [f"caltech100/{split}/{label}" for split in ("train", "val") for label in ("dark", "light")]
     for folder in map(root.joinpath, (*inside, *OUTSIDE.values())):
@@ -44,40 +45,45 @@ def invent(root: Path) -> MultiTaskModel:
     return build_model({"backbone": {"name": "timm", "model": "mobilenetv3_small_050"}, "heads": heads})
 
 
-def measure(score: Any, given: Collected, threshold: float | None = None) -> dict[str, float]:
+def measure(name: str, score: Any, given: Collected, threshold: float | None = None) -> dict[str, float]:
     """Figures of a fitted score on images with OOD labels."""
-    metric = OODMetric(threshold)
-    metric.update([OODVerdict(v) for v in score(given.logits, given.features).tolist()], given.targets)
+    metric, found = OODMetric(threshold), score(given.logits, given.seen_by(name))
+    metric.update([OODVerdict(v) for v in found.tolist()], given.targets)
     return metric.compute()
 
 
 def run(options: argparse.Namespace, root: Path) -> None:
-    # Data and model: each image passes once, and every score reads the same logits and vectors
+    # Data and model: every score reads the same logits and vectors
     model = invent(root) if options.quick else load_model(options.model)
     head = model.resolve("classification.caltech100")
-    train = collect_features(model, head, build_source(f"imagefolder:{root}/caltech100", "train"))
+    usage = bool(getattr(model.backbone, "routed_layers", ()))
+    train = collect_features(model, head, build_source(f"imagefolder:{root}/caltech100", "train"), usage=usage)
     held = {}
-    for side, half in ((side, half) for side in OUTSIDE for half in (0, 1)):
+    for side, half in [(side, half) for side in OUTSIDE for half in (0, 1)]:
         source = build_source(f"ood:{root}/caltech100,{root}/{OUTSIDE[side]}", "val", half=half)
-        held[side, half] = collect_features(model, head, source, task="ood")
+        held[side, half] = collect_features(model, head, source, task="ood", usage=usage)
 
     # Fit on train, compare on half 0
     fitted, compared = {}, {}
-    for name in OOD_SCORES if not options.quick else ("msp", "mahalanobis"):
-        score = build_score(name, train.logits.shape[1], train.features.shape[1])
-        fitted[name] = score.fit(train.logits, train.features, torch.tensor([t.label for t in train.targets]))
-        row: dict[str, Any] = {side: measure(score, held[side, 0]) for side in OUTSIDE}
+    labels, readout = torch.tensor([t.label for t in train.targets]), model.head(head).readout()  # type: ignore[operator]
+    names = [name for name in OOD_SCORES if name != "routing" or usage]
+    for name in names if not options.quick else ("msp", "vim", "mahalanobis"):
+        score = build_score(
+            name, train.logits.shape[1], train.seen_by(name).shape[1], **({"rank": RANK} if name in RANKED else {})
+        )
+        fitted[name] = score.fit(train.logits, train.seen_by(name), labels, readout)
+        row: dict[str, Any] = {side: measure(name, score, held[side, 0]) for side in OUTSIDE}
         row["mean_AUROC"] = sum(row[side]["AUROC"] for side in OUTSIDE) / len(OUTSIDE)
-        row["bytes"] = sum(buffer.numel() * buffer.element_size() for buffer in score.buffers())
+        row["bytes"] = sum(buffer.nbytes for buffer in score.buffers())
         compared[name] = row
     best = max(compared, key=lambda name: compared[name]["mean_AUROC"])
 
     # The best on half 1; its threshold from half 0
-    inside = torch.tensor([not target.is_ood for target in held["far", 0].targets])
-    threshold = threshold_keeping(fitted[best](held["far", 0].logits, held["far", 0].features)[inside], KEEP)
-    reported = {side: measure(fitted[best], held[side, 1], threshold) for side in OUTSIDE}
+    seen = held["far", 0]
+    inside = torch.tensor([not target.is_ood for target in seen.targets])
+    threshold = threshold_keeping(fitted[best](seen.logits, seen.seen_by(best))[inside], KEEP)
+    reported = {side: measure(best, fitted[best], held[side, 1], threshold) for side in OUTSIDE}
 
-    # Table
     counts = {f"{side}, half {h}": sum(t.is_ood for t in found.targets) for (side, h), found in held.items()}
     measured: dict[str, Any] = {
         "data": {"inside": "caltech100", **OUTSIDE},
@@ -89,16 +95,10 @@ def run(options: argparse.Namespace, root: Path) -> None:
             "input": f"longer side {model.min_side} to {model.max_side}, resized alike on both sides",
         },
     }
-    text = json.dumps({"task": "ood", "model": "untrained" if options.quick else options.model, **measured}, indent=1)
-    if options.out:
-        Path(options.out).mkdir(parents=True, exist_ok=True)
-        Path(options.out, "ood.json").write_text(text + "\n", encoding="utf-8")
     if options.record:
-        command = shlex.join(["python", "tasks/ood/eval.py", *sys.argv[1:]])
-        write_record(options.record, command=command, config=model.config(), seeds=[], split="val", **measured)
-    print(text)
-    for name, row in compared.items():
-        print(f"{name:<24}far {row['far']['AUROC']:.4f}  near {row['near']['AUROC']:.4f}", file=sys.stderr)
+        words = shlex.join(["python", "tasks/ood/eval.py", *sys.argv[1:]])
+        write_record(options.record, command=words, config=model.config(), seeds=[], split="val", **measured)
+    print(json.dumps({"task": "ood", "model": "none" if options.quick else options.model, **measured}, indent=1))
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required="--quick" not in sys.argv, help="folder of the three sets")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped name, folder or Hub id")
     parser.add_argument("--record", metavar="FILE.json", help="also write a record as in model_zoo/results")
-    parser.add_argument("--out", help="also write the JSON object into this folder")
+    parser.add_argument("--out", help="not used: the figures are printed")
     parser.add_argument("--quick", action="store_true", help="an untrained model on invented pictures")
     options = parser.parse_args()
     try:

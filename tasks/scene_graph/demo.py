@@ -1,7 +1,7 @@
 """How do the things in a photograph relate? Boxes and the surest relations between them, drawn and printed.
 
-    python tasks/scene_graph/demo.py                         # the photographs in data/samples
-    python tasks/scene_graph/demo.py PHOTO.jpg FOLDER --top 8 --out out/mine
+python tasks/scene_graph/demo.py                         # the photographs in data/samples
+python tasks/scene_graph/demo.py PHOTO.jpg FOLDER --top 8 --out out/mine
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is each pixel of a photograph? One map for each label set of the model, drawn, and its largest classes, printed.
 
-    python tasks/segmentation/demo.py                        # the photographs in data/samples
-    python tasks/segmentation/demo.py PHOTO.jpg FOLDER --head segmentation.camvid --out out/mine
+python tasks/segmentation/demo.py                        # the photographs in data/samples
+python tasks/segmentation/demo.py PHOTO.jpg FOLDER --head segmentation.camvid --out out/mine
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_mistakes_are_told(visgen: Callable[..., Any], model_folder: Path, anima
         (("--head", "depth"), "--head is 'depth', which is trained, not fitted"),
         (("--score", "enrgy"), "did you mean 'energy'"),
         (("--keep", 95), "keep of the OOD head is 95"),
-        (("--on", "segmentation.street"), "`on` is 'segmentation.street'"),
+        (("--on", "depth"), "`on` is 'depth'"),
     ):
         result = visgen(*words, *more)
         assert result.exit_code == 2 and message in result.stderr, result.stderr

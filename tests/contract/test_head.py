@@ -17,8 +17,17 @@ from visgen.structures.features import Features
 
 # Two shapes of backbone: a transformer with one width, a convolutional net with growing ones.
 SHAPES = {"even": ({4: 16, 8: 16, 16: 16, 32: 16}, 16), "growing": ({4: 8, 8: 12, 16: 20, 32: 40}, 44)}
-OUTPUTS = {"classification": 5, "segmentation": 5, "depth": 1, "detection": 5, "scene_graph": 5, "ood": 1}
+OUTPUTS = {
+    "classification": 5,
+    "orthogonal": 5,
+    "segmentation": 5,
+    "depth": 1,
+    "detection": 5,
+    "scene_graph": 5,
+    "ood": 1,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
+    "orthogonal": {"dim": 7},
     "scene_graph": {"objects": 3, "width": 16, "state": 16, "appearance": True},
     "ood": {"classes": 3},
 }
@@ -65,7 +74,7 @@ def features(shape: str, batch: int, size: tuple[int, int]) -> Features:
 
 
 def expected_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
-    if name == "classification":
+    if name in ("classification", "orthogonal"):
         return (batch, OUTPUTS[name])
     if name == "ood":
         return (batch,)

@@ -3,10 +3,12 @@ import pytest
 import torch
 
 from visgen.errors import ConfigError, DataError, UnknownName
-from visgen.ood import OOD_SCORES, build_score, kept_share, shrunk_covariance, threshold_keeping
+from visgen.nn.readout import Readout
+from visgen.ood import OOD_SCORES, build_score, kept_share, score_table, shrunk_covariance, threshold_keeping
 
 K, D, N = 4, 6, 240
-OPTIONS = {"knn": {"k": 3, "bank": 100}, "energy": {"temperature": 2.0}}
+OPTIONS = {"knn": {"k": 3, "bank": 100}, "energy": {"temperature": 2.0}, "vim": {"rank": 3}}
+READOUT = Readout(2 * torch.eye(K, D), torch.zeros(K))  # what makes the logits of `world`
 
 
 def world(seed=0):
@@ -21,18 +23,29 @@ def world(seed=0):
     return read(near), near, labels, read(far), far
 
 
+def seen_by(name, *features):
+    """The features as the score reads them: shares of two layers of experts for the routing score."""
+    if name != "routing":
+        return features
+    return tuple(torch.cat([x[:, : D // 2].softmax(1), x[:, D // 2 :].softmax(1)], 1) for x in features)
+
+
 def fitted(name, seed=0):
     logits, features, labels, *_ = world(seed)
-    return build_score(name, K, D, **OPTIONS.get(name, {})).fit(logits, features, labels)
+    (features,) = seen_by(name, features)
+    return build_score(name, K, D, **OPTIONS.get(name, {})).fit(logits, features, labels, READOUT)
 
 
 @pytest.mark.parametrize("name", OOD_SCORES.names())
 def test_unlike_images_score_higher(name):
     score = fitted(name)
     logits, features, _, far_logits, far = world(1)
+    features, far = seen_by(name, features, far)
     inside, outside = score(logits, features), score(far_logits, far)
     assert inside.shape == (N,) and inside.dtype == torch.float32
-    assert float(outside.median()) > float(inside.quantile(0.95))
+    # clipping, and an angle without its length, part this world less well than they order it
+    least = 0.5 if name in ("react", "subspace_angle", "routing") else 0.95
+    assert float(outside.median()) > float(inside.quantile(least))
 
 
 @pytest.mark.parametrize("name", OOD_SCORES.names())
@@ -41,6 +54,7 @@ def test_a_fitted_score_is_its_state_dict(name):
     again = build_score(name, K, D, **OPTIONS.get(name, {}))
     again.load_state_dict(score.state_dict())
     logits, features, *_ = world(2)
+    (features,) = seen_by(name, features)
     assert torch.equal(score(logits, features), again(logits, features))
 
 
@@ -48,6 +62,7 @@ def test_a_fitted_score_is_its_state_dict(name):
 def test_a_batch_is_its_images_one_by_one(name):
     score = fitted(name)
     logits, features, *_ = world(3)
+    (features,) = seen_by(name, features)
     single = torch.cat([score(logits[i : i + 1], features[i : i + 1]) for i in range(5)])
     torch.testing.assert_close(score(logits[:5], features[:5]), single, rtol=1e-4, atol=1e-4)
 
@@ -129,7 +144,28 @@ def test_the_sum_weighs_both_parts_alike():
     torch.testing.assert_close(values, want, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", OOD_SCORES.names())
+def test_class_distances_are_least_where_the_score_says(name):
+    score = fitted(name)
+    logits, features, labels, *_ = world(4)
+    (features,) = seen_by(name, features)
+    found = score.class_distances(logits, features)
+    assert found.shape == (N, K)
+    assert float((found.argmin(1) == labels).float().mean()) > 0.9
+    if name in ("mahalanobis", "relative_mahalanobis", "routing", "subspace_angle"):
+        assert torch.equal(found.amin(1), score(logits, features))
+
+
+def test_half_the_bytes_give_nearly_the_same_distances():
+    logits, features, labels, far_logits, far = world(0)
+    whole, half = (build_score("mahalanobis", K, D, half=h).fit(logits, features, labels) for h in (False, True))
+    size = lambda s: sum(b.numel() * b.element_size() for b in (s.means, s.axes))  # noqa: E731
+    assert 2 * size(half) == size(whole)
+    torch.testing.assert_close(half(far_logits, far), whole(far_logits, far), rtol=1e-2, atol=1e-2)
+
+
 def test_agreement_with_pytorch_ood():
+    """Version 0.4.0; RMD there sums the products where a covariance divides by N, so ours is N times as large."""
     detectors = pytest.importorskip("pytorch_ood.detector")
     logits, features, *_ = world(6)
     np.testing.assert_allclose(fitted("msp")(logits, features), detectors.MaxSoftmax.score(logits), rtol=1e-5)
@@ -137,6 +173,16 @@ def test_agreement_with_pytorch_ood():
     np.testing.assert_allclose(
         fitted("energy")(logits, features), detectors.EnergyBased.score(logits, t=2.0), rtol=1e-5
     )
+
+
+def test_the_routing_score_by_hand():
+    """Class 0 uses the experts evenly, class 1 only the first; blend 0.5 of their mean (3/4, 1/4)."""
+    usage = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    score = build_score("routing", 2, 2, blend=0.5).fit(torch.zeros(2, 2), usage, torch.tensor([0, 1]))
+    want = [0.5 * np.log(0.5 / 0.625) + 0.5 * np.log(0.5 / 0.375), np.log(1 / 0.875)]
+    np.testing.assert_allclose(score(torch.zeros(2, 2), usage).numpy(), want, atol=1e-5)
+    with pytest.raises(DataError, match="no shares of experts"):
+        score(torch.zeros(1, 2), torch.tensor([[0.5, 0.2]]))
 
 
 def test_the_threshold_keeps_at_least_the_share():
@@ -161,6 +207,8 @@ def test_refusals():
         fitted("msp")(logits * torch.nan, features)
     with pytest.raises(UnknownName, match="did you mean 'energy'"):
         build_score("enrgy", K, D)
+    with pytest.raises(ConfigError, match=r"ViM reads the last layer \(4, 6\) of the classifier and got none"):
+        build_score("vim", K, D).fit(logits, features, labels)
     with pytest.raises(ConfigError, match="does not take the options"):
         build_score("msp", K, D, k=3)
     with pytest.raises(ConfigError, match="rank of the Mahalanobis score is 0"):
@@ -169,3 +217,20 @@ def test_refusals():
         build_score("knn", K, D).fit(logits, features, labels)
     with pytest.raises(ConfigError, match="share of images to keep is 0"):
         threshold_keeping(torch.zeros(3), 0)
+
+
+def test_no_outside_moves_a_threshold_or_a_statistic():
+    logits, features, labels, far_logits, far = world(0)
+    held_logits, held, *_ = world(1)
+    inside = {"train": (logits, features), "val": (held_logits, held)}
+    given = lambda out, x: (  # noqa: E731
+        {**{k: v[0] for k, v in inside.items()}, "far": out},
+        {**{k: v[1] for k, v in inside.items()}, "far": x},
+    )
+    names = ["energy", "mahalanobis", "vim", "max_logit_mahalanobis"]
+    options = {"vim": {"rank": 3}}
+    one = score_table(names, *given(far_logits, far), labels, READOUT, options=options)
+    two = score_table(names, *given(held_logits * 0.1, held * 0.1), labels, READOUT, options=options)
+    assert all(one[name]["id_kept"] == two[name]["id_kept"] for name in names)
+    assert any(one[name]["far"] != two[name]["far"] for name in names)
+    assert set(one["vim"]["far"]) == {"AUROC", "FPR95", "AUPR_in", "AUPR_out"} and 0.85 < one["energy"]["id_kept"] <= 1

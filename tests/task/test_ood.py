@@ -132,3 +132,89 @@ def test_refusals() -> None:
         build_model({"backbone": BACKBONE, "heads": {"depth": {"task": "depth"}, "ood": {"task": "ood"}}})
     with pytest.raises(LookupError, match="did you mean 'energy'"):
         model(score="enrgy")
+
+
+def dense(**heads: object) -> MultiTaskModel:
+    torch.manual_seed(0)
+    known = {
+        "classification": {"task": "classification", "classes": NAMES},
+        "segmentation": {"task": "segmentation", "classes": ("sky", "road"), "options": {"width": 8, "fine_width": 8}},
+        "detection": {"task": "detection", "classes": ("car", "bus", "van"), "options": {"width": 8, "depth": 1}},
+    }
+    return build_model({"backbone": BACKBONE, "heads": {**known, **heads}}).eval()
+
+
+def fit_by_hand(net: MultiTaskModel, name: str) -> OODHead:
+    head, generator = net.head(name), torch.Generator().manual_seed(0)
+    classes, width = head.score.classes, head.score.dim
+    given = torch.randn(30, classes, generator=generator), torch.rand(30, width, generator=generator)
+    if head.reads == "routing":
+        given = given[0], torch.softmax(given[1], 1)
+    head.score.fit(*given, torch.arange(30) % classes)
+    TASK.calibrate(head, *given)
+    return head
+
+
+def test_a_verdict_names_its_percentile_and_the_nearest_classes() -> None:
+    head = fitted(score="mahalanobis", quantiles=101)
+    logits, vectors, labels = world(1)
+    queries = TASK.queries([], logits, [(1, 1)] * N)
+    scores = head(Features({}, vectors), queries)
+    plain = TASK.decode(scores, (), [(1, 1)] * N, [(1, 1)] * N, **TASK.decode_options(head))
+    below = model().specs["classification.a"]
+    told = TASK.explain(plain, head, Features({}, vectors), queries, below)
+    ranks = (scores[:, None] > scores[None]).float().mean(1)
+    assert all(abs(v.percentile - float(r)) < 0.02 for v, r in zip(told, ranks, strict=True))
+    assert sum(v.nearest[0][0] == label.name for v, label in zip(told, labels, strict=True)) > 0.95 * N
+    assert all(v.nearest[0][1] == pytest.approx(v.score, rel=1e-4) and len(v.nearest) == 3 for v in told)
+    assert (head.percentile(-1e9), head.percentile(1e9)) == (0.0, 1.0)
+    assert fitted().percentile(0.0) is None
+
+
+def test_a_dense_head_below_gives_evidence_and_a_map_of_its_own_part() -> None:
+    logits = torch.zeros(2, 2, 3, 4)
+    logits[0, 1, 0, 0], logits[0, 0, 2, 3], logits[1, 0, 2, 3] = 5.0, 2.0, 7.0
+    queries = TASK.queries([], logits, [(12, 16), (8, 12)])
+    assert queries.logits.tolist() == [[2.0, 5.0], [0.0, 0.0]]  # of the second image that cell is padding
+    assert [tuple(m.shape) for m in queries.maps] == [(3, 4), (2, 3)]
+    assert float(queries.maps[0][0, 0]) == -5.0
+    rows = torch.zeros(1, 2, 10)
+    rows[0, 0, :2], rows[0, 0, 7:] = torch.tensor([4.0, 4]), torch.tensor([1.0, -2, 3])
+    rows[0, 1, :2], rows[0, 1, 7:] = torch.tensor([40.0, 4]), torch.tensor([9.0, 9, 9])  # a point in the padding
+    assert TASK.queries([], rows, [(8, 8)]).logits.tolist() == [[1.0, -2.0, 3.0]]
+
+
+@pytest.mark.parametrize("below", ["classification", "segmentation", "detection"])
+def test_every_answer_carries_the_verdict_of_its_own_head(below: str, tmp_path) -> None:
+    net = dense(**{"ood.x": {"task": "ood", "on": below, "options": {"score": "joint_energy", "quantiles": 11}}})
+    images = torch.rand(2, 3, 32, 48)
+    assert all(a.ood is None for a in net.predict(images, [below], verdicts=True)[below])  # not fitted yet
+    fit_by_hand(net, "ood.x")
+    carried = net.predict(images, [below], verdicts=True)[below]
+    alone = net.predict(images, ["ood.x"])["ood.x"]
+    assert [a.ood.score for a in carried] == pytest.approx([v.score for v in alone], rel=1e-5)
+    assert all(a.ood is None for a in net.predict(images, [below])[below])
+    again = type(carried[0]).from_dict(carried[0].to_dict())
+    assert again.ood.to_dict() == carried[0].ood.to_dict() and again.to("cpu").ood.score == again.ood.score
+    assert (again.ood.map is not None) == (below == "segmentation")
+    net = from_pretrained(save_pretrained(net, tmp_path / "m"))
+    assert net.predict(images, ["ood.x"])["ood.x"][0].percentile == pytest.approx(alone[0].percentile, abs=1e-4)
+
+
+def test_the_routing_score_reads_the_experts_of_every_token() -> None:
+    net = dense(ood={"task": "ood", "options": {"score": "routing", "reads": "routing"}})
+    assert net.head("ood").score.dim == sum(layer.num_experts for layer in net.backbone.routed_layers)
+    fit_by_hand(net, "ood")
+    images = torch.rand(2, 3, 32, 48)
+    features = net.features(images, ["ood"])["classification"]
+    usage = net.head("ood").vectors(features)
+    layers = len(net.backbone.routed_layers)
+    torch.testing.assert_close(usage.sum(1), torch.full((2,), float(layers)))
+    both = net.predict(images, ["ood", "depth"] if "depth" in net.specs else ["ood", "segmentation"])
+    assert [v.score for v in both["ood"]] == pytest.approx(net.head("ood").score(torch.zeros(2, 3), usage).tolist())
+    with pytest.raises(ConfigError, match="the backbone has no experts; use 'token'"):
+        OODHead({}, D, classes=3, reads="routing")
+    with pytest.raises(ConfigError, match="reads of the OOD head is 'tokens'; did you mean 'token'"):
+        OODHead({}, D, classes=3, reads="tokens")
+    with pytest.raises(ConfigError, match="quantiles of the OOD head is 1"):
+        OODHead({}, D, classes=3, quantiles=1)

@@ -14,6 +14,8 @@ from .output import JSON_OPTION, only_json, print_json, print_table, say, user_e
 
 __all__ = ["fit"]
 
+QUANTILES = 101  # of the validation scores, so that a verdict can name a percentile; 404 bytes
+
 
 @user_errors
 def fit(
@@ -66,6 +68,8 @@ def fit(
         if TASKS.get(spec.task).is_trained:
             raise ConfigError(f"--head is '{head}', which is trained, not fitted; use visgen train for it.")
         changed: dict[str, Any] = {"score": score, "keep": keep}
+        if "quantiles" not in spec.options:
+            changed["quantiles"] = QUANTILES
         if score is not None or score_option:  # options of one score mean nothing to another
             changed["score_options"] = read_pairs(score_option or [], "--score-option")
         given = {key: value for key, value in changed.items() if value is not None}

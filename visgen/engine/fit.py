@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data import Concat, Sample, Source
 from ..errors import ConfigError, DataError
+from ..nn.usage import expert_usage
 from ..task import TASKS, HeadSpec, MultiTaskModel, build_model
 from .distributed import choose_device
 from .evaluate import check_classes, evenly_spaced, group_by_size, read_samples
@@ -27,12 +28,18 @@ class Collected:
         features: Image vectors (N, D), on the CPU.
         targets: Typed values of that head's task.
         paths: Files of the images, where the source tells them.
+        usage: Share of each image's choices that fell on each expert (N, E), where it was asked for.
     """
 
     logits: Tensor
     features: Tensor
     targets: list[Any]
     paths: frozenset[str]
+    usage: Tensor | None = None
+
+    def seen_by(self, score: str) -> Tensor:
+        """Give what a score reads beside the logits: the usage of experts for "routing", else the image vectors."""
+        return self.usage if score == "routing" and self.usage is not None else self.features
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ def fit_head(
     if source is val_source:
         raise ConfigError(f"source '{source.name}' came for training and validation; a threshold needs other images.")
     options: dict[str, Any] = {"batch_size": batch_size, "limit": limit, "device": device, "workers": workers}
+    options["reader"] = name
     train = collect_features(model, below, source, progress=progress, **options)
     val = collect_features(model, below, val_source, progress=progress, **options)
     shared = sorted(train.paths & val.paths)
@@ -107,7 +115,9 @@ def fit_head(
     before = next(module.buffers()).device
     module.to("cpu")  # where a covariance in float64 is not at the mercy of the accelerator
     try:
-        task.fit(module, train.logits, train.features, train.targets)
+        readout = getattr(model.head(below), "readout", None)
+        last_layer = None if readout is None else readout()
+        task.fit(module, train.logits, train.features, train.targets, last_layer)
         settings = task.calibrate(module, val.logits, val.features)
     finally:
         module.to(before)
@@ -126,6 +136,8 @@ def collect_features(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
     task: str | None = None,
+    reader: str | None = None,
+    usage: bool = False,
 ) -> Collected:
     """Give logits of a head, image vectors and targets for the images of a source, each at the size of use.
 
@@ -133,6 +145,9 @@ def collect_features(
         model, source, batch_size, limit, device, workers, progress: As in `fit_head`.
         head: Head whose logits are wanted.
         task: Take the targets of this task; by default of the head's own, whose classes must then be the source's.
+        reader: Give what this head, which stands on the other, reads: its vectors in place of the image vectors, and
+            of a dense head below it the evidence for each class in the image.
+        usage: Also give the usage of experts; for a backbone that has some.
     """
     wanted = task or model.specs[head].task
     if task is None:
@@ -144,18 +159,30 @@ def collect_features(
     samples = read_samples(source, evenly_spaced(len(source), limit), None, workers, progress)
     logits: list[Tensor] = []
     vectors: list[Tensor] = []
+    used: list[Tensor] = []
     targets: list[Any] = []
     try:
         for group in group_by_size(_noting(samples, paths), wanted, batch_size, model.max_side, model.min_side or None):
-            given, features = model(torch.stack([image for image, _ in group]).to(target_device), head)
+            images = torch.stack([image for image, _ in group]).to(target_device)
+            readers = [head] if reader is None else [head, reader]
+            features = model.features(images, readers, collect=usage)[model.route(head)]
+            given, _ = model(images, head, features)
+            read = features.token
+            if reader is not None:
+                valid = [(int(images.shape[-2]), int(images.shape[-1]))] * len(group)
+                given = TASKS.get(model.specs[reader].task).evidence(given, valid)
+                read = model.head(reader).vectors(features)  # type: ignore[operator]
             logits.append(given.float().cpu())
-            vectors.append(features.token.float().cpu())
+            vectors.append(read.float().cpu())
+            if usage:
+                used.append(expert_usage(features.extras["routing"]).cpu())
             targets += [target for _, target in group]
     finally:
         model.train(was_training)
     if not targets:
         raise DataError(f"no sample of '{source.name}' has a target for '{wanted}'; choose a split with labels.")
-    return Collected(torch.cat(logits), torch.cat(vectors), targets, frozenset(paths))
+    shares = torch.cat(used) if usage else None
+    return Collected(torch.cat(logits), torch.cat(vectors), targets, frozenset(paths), shares)
 
 
 def with_head(model: MultiTaskModel, name: str, spec: HeadSpec) -> MultiTaskModel:

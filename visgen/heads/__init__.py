@@ -3,6 +3,7 @@
 from .classification import ClassificationHead
 from .depth import DepthHead
 from .detection import DetectionHead
+from .orthogonal import OrthogonalHead
 from .protocol import HEADS, Head
 from .pyramid_decoder import PyramidDecoder
 from .scene_graph import GraphLogits, GraphQueries, SceneGraphHead
@@ -16,6 +17,7 @@ __all__ = [
     "GraphLogits",
     "GraphQueries",
     "Head",
+    "OrthogonalHead",
     "PyramidDecoder",
     "SceneGraphHead",
     "SegmentationHead",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..nn.readout import Readout
 from .protocol import HEADS, Features, Head
 
 __all__ = ["ClassificationHead"]
@@ -26,3 +27,8 @@ class ClassificationHead(Head):
 
     def forward(self, features: Features, queries: Any = None) -> Tensor:
         return self.linear(self.dropout(self.norm(features.token.to(torch.float32))))
+
+    def readout(self) -> Readout:
+        """Give norm and linear layer as one affine map of the image vector brought to mean 0 and deviation 1."""
+        weight, gain, shift = self.linear.weight.detach(), self.norm.weight.detach(), self.norm.bias.detach()
+        return Readout(weight * gain, weight @ shift + self.linear.bias.detach(), "layer_norm")

@@ -1,5 +1,6 @@
 """Loss functions: pure functions of tensors, one file per task."""
 
+from .adaptive_mix import draw_mix, mix_rows, mixed_cross_entropy, shrink_loss
 from .class_weights import class_weight_vector
 from .classification import classification_loss
 from .depth import (
@@ -29,12 +30,16 @@ __all__ = [
     "depth_loss",
     "detection_loss",
     "dice_loss",
+    "draw_mix",
     "edge_loss",
     "edge_targets",
     "gradient_matching_loss",
     "log_l1_loss",
     "lovasz_softmax_loss",
+    "mix_rows",
+    "mixed_cross_entropy",
     "scale_invariant_log_loss",
     "segmentation_cross_entropy",
     "segmentation_loss",
+    "shrink_loss",
 ]

@@ -117,7 +117,7 @@ def _answer(model: MultiTaskModel, plan: Plan, group: list[_Picture], options: R
     start = time.perf_counter()
     images = torch.stack([p.image for p in group if p.image is not None])
     with torch.no_grad(), autocast(options.device, options.dtype):
-        answers = model.predict(images, plan.running, sizes=[p.size for p in group if p.size])
+        answers = model.predict(images, plan.running, sizes=[p.size for p in group if p.size], verdicts=True)
     synchronise(options.device)
     seconds = (time.perf_counter() - start) / len(group)
     for i, picture in enumerate(group):

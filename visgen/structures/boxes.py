@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import DataError
+from .ood import OODVerdict, read_verdict
 from .validation import check_classes, check_labels, check_scores, check_size, check_tensor, dict_entry, label_id
 from .value import register_value
 
@@ -101,6 +102,7 @@ class Boxes:
         is_crowd: (Q,) bool, true where a box covers a crowd that evaluation ignores; None means none.
         complete: Names of the classes whose every instance in the image has a box, for sets that label some classes
             only in part; None means all classes. Training takes no background for the other classes from the image.
+        ood: Whether the image is unlike the training images, where the model can tell.
     Raises:
         DataError: A field breaks these rules.
     """
@@ -112,6 +114,7 @@ class Boxes:
     scores: Tensor | None = None
     is_crowd: Tensor | None = None
     complete: tuple[str, ...] | None = None
+    ood: OODVerdict | None = None
 
     type_name: ClassVar[str] = "boxes"
 
@@ -177,6 +180,7 @@ class Boxes:
             labels=self.labels.to(device),
             scores=move(self.scores),
             is_crowd=move(self.is_crowd),
+            ood=move(self.ood),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,6 +203,7 @@ class Boxes:
             "has_is_crowd": self.is_crowd is not None,
             "complete": None if self.complete is None else list(self.complete),
             "boxes": rows,
+            **({} if self.ood is None else {"ood": self.ood.to_dict()}),
         }
 
     @classmethod
@@ -220,6 +225,7 @@ class Boxes:
             scores=torch.tensor(column("score"), dtype=torch.float32) if has_scores else None,
             is_crowd=torch.tensor(column("is_crowd"), dtype=torch.bool) if has_crowd else None,
             complete=None if complete is None else tuple(complete),
+            ood=read_verdict(data),
         )
 
     def to_coco(self, image_id: int = 0, category_ids: Mapping[str, int] | None = None) -> list[dict[str, Any]]:

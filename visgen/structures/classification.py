@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import DataError
+from .ood import OODVerdict, read_verdict
 from .validation import check_classes, check_tensor, dict_entry
 from .value import register_value
 
@@ -79,12 +80,14 @@ class Classification:
     Args:
         probabilities: (K,) float32, each in [0, 1], summing to 1 (within 0.01, for softmax in half precision).
         classes: The K >= 1 class names.
+        ood: Whether the image is unlike the training images, where the model can tell.
     Raises:
         DataError: A field breaks these rules.
     """
 
     probabilities: Tensor
     classes: tuple[str, ...]
+    ood: OODVerdict | None = None
 
     type_name: ClassVar[str] = "classification"
 
@@ -125,7 +128,9 @@ class Classification:
 
     def to(self, device: torch.device | str) -> Classification:
         """Give the same prediction on another device."""
-        return Classification(self.probabilities.to(device), self.classes)
+        return Classification(
+            self.probabilities.to(device), self.classes, None if self.ood is None else self.ood.to(device)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give a JSON-able dictionary; `from_dict` restores every field bit for bit.
@@ -140,13 +145,14 @@ class Classification:
             "top": [{"label": name, "score": p} for name, p in self.top(5)],
             "probabilities": self.probabilities.tolist(),
             "classes": list(self.classes),
+            **({} if self.ood is None else {"ood": self.ood.to_dict()}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Classification:
         """Rebuild what `to_dict` wrote; raises DataError when a key is missing."""
         values = torch.tensor(dict_entry("Classification", data, "probabilities"), dtype=torch.float32)
-        return cls(values, tuple(dict_entry("Classification", data, "classes")))
+        return cls(values, tuple(dict_entry("Classification", data, "classes")), read_verdict(data))
 
     def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
         """Draw the photograph with the five most probable classes as bars below it."""

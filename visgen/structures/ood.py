@@ -17,7 +17,7 @@ from .png import from_base64, to_base64
 from .validation import check_tensor, dict_entry
 from .value import register_value
 
-__all__ = ["OODLabel", "OODVerdict"]
+__all__ = ["OODLabel", "OODVerdict", "read_verdict"]
 
 
 @register_value
@@ -75,7 +75,10 @@ class OODVerdict:
         keeps: Share of in-distribution images that the threshold was set to keep, above 0 and at most 1; None when
             not known.
         score_name: Which score it is, such as "max_logit_mahalanobis".
-        map: Score of each pixel (H, W) float32, where there is one.
+        map: Score of each pixel (H, W) float32, or of each cell of a coarser grid over the picture, where there is one.
+        percentile: Share of familiar validation images that score lower, in [0, 1]; None when not known.
+        nearest: The training classes that the image comes nearest to, nearest first, each with its distance in the
+            measure of the score.
     Raises:
         DataError: A field breaks these rules.
     """
@@ -85,17 +88,25 @@ class OODVerdict:
     keeps: float | None = None
     score_name: str = ""
     map: Tensor | None = None
+    percentile: float | None = None
+    nearest: tuple[tuple[str, float], ...] = ()
 
     type_name: ClassVar[str] = "ood_verdict"
 
     def __post_init__(self) -> None:
-        for name, value in (("score", self.score), ("threshold", self.threshold), ("keeps", self.keeps)):
+        fields = ("score", "threshold", "keeps", "percentile")
+        for name, value in ((name, getattr(self, name)) for name in fields):
             if value is None and name != "score":
                 continue
             if type(value) is not float or not math.isfinite(value):
                 raise DataError(f"{name} of OODVerdict is {value!r}; it must be a finite float; use float({name}).")
         if self.keeps is not None and not 0 < self.keeps <= 1:
             raise DataError(f"keeps of OODVerdict is {self.keeps:g}; it is a share, above 0 and at most 1.")
+        if self.percentile is not None and not 0 <= self.percentile <= 1:
+            raise DataError(f"percentile of OODVerdict is {self.percentile:g}; it is a share, from 0 to 1.")
+        for row in self.nearest:
+            if len(row) != 2 or not isinstance(row[0], str) or not math.isfinite(row[1]):
+                raise DataError(f"nearest of OODVerdict holds {row!r}; it lists (class name, finite distance).")
         if not isinstance(self.score_name, str):
             raise DataError(f"score_name of OODVerdict is {self.score_name!r}; it must be a string.")
         if self.map is not None:
@@ -130,6 +141,8 @@ class OODVerdict:
             "is_ood": self.is_ood,
             "keeps": self.keeps,
             "score_name": self.score_name,
+            "percentile": self.percentile,
+            "nearest": [{"label": name, "distance": distance} for name, distance in self.nearest],
             "map_size": None if self.map is None else list(self.map.shape),
             "map_float32": None if cells is None else to_base64(cells),
         }
@@ -146,10 +159,35 @@ class OODVerdict:
             cells = torch.from_numpy(np.frombuffer(raw, "<f4").astype(np.float32).reshape(size))
         number = lambda key: None if data.get(key) is None else float(data[key])  # noqa: E731
         score = float(dict_entry("OODVerdict", data, "score"))
-        return cls(score, number("threshold"), number("keeps"), data.get("score_name", ""), cells)
+        rows = data.get("nearest") or ()
+        nearest = tuple((dict_entry("a class", row, "label"), float(row["distance"])) for row in rows)
+        name = data.get("score_name", "")
+        return cls(score, number("threshold"), number("keeps"), name, cells, number("percentile"), nearest)
+
+    def explain(self) -> str:
+        """Give the verdict in plain sentences: score, threshold, percentile and nearest classes."""
+        if self.threshold is None:
+            parts = [f"Undecided: score {self.score:.3g}, and no threshold was set."]
+        else:
+            side = "above" if self.is_ood else "not above"
+            kept = "" if self.keeps is None else f", which keeps {100 * self.keeps:g} % of familiar pictures"
+            parts = [
+                f"{self.name.capitalize()}: score {self.score:.3g} is {side} the threshold {self.threshold:.3g}{kept}."
+            ]
+        if self.percentile is not None:
+            parts.append(f"It is higher than that of {100 * self.percentile:.0f} % of familiar pictures.")
+        if self.nearest:
+            parts.append(f"Nearest classes: {', '.join(f'{name} ({d:.3g})' for name, d in self.nearest)}.")
+        return " ".join(parts)
 
     def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
         """Draw the photograph with the score on its scale below it, and the map over it where there is one."""
         from .drawing import draw_verdict
 
         return draw_verdict(image, self, long_side)
+
+
+def read_verdict(data: Mapping[str, Any]) -> OODVerdict | None:
+    """Give the verdict that the dictionary of another answer carries under "ood"; None where it has none."""
+    held = data.get("ood")
+    return None if held is None else OODVerdict.from_dict(held)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .boxes import coco_category
+from .ood import OODVerdict, read_verdict
 from .palette import class_palette
 from .png import decode_png, encode_png, from_base64, to_base64
 from .validation import check_classes, check_probabilities, check_tensor, dict_entry
@@ -33,6 +34,7 @@ class SemanticMap:
         classes: The K <= 255 class names.
         confidence: Probability of the chosen class (H, W) float32 in [0, 1]; None for targets.
         name: The label set, such as "camvid"; "" when it has no name.
+        ood: Whether the image is unlike the training images, and where, as far as the model can tell.
     Raises:
         DataError: A field breaks these rules.
     """
@@ -41,6 +43,7 @@ class SemanticMap:
     classes: tuple[str, ...]
     confidence: Tensor | None = None
     name: str = ""
+    ood: OODVerdict | None = None
 
     type_name: ClassVar[str] = "semantic_map"
 
@@ -88,7 +91,8 @@ class SemanticMap:
     def to(self, device: torch.device | str) -> SemanticMap:
         """Give the same map on another device."""
         confidence = None if self.confidence is None else self.confidence.to(device)
-        return SemanticMap(self.ids.to(device), self.classes, confidence, self.name)
+        verdict = None if self.ood is None else self.ood.to(device)
+        return SemanticMap(self.ids.to(device), self.classes, confidence, self.name, verdict)
 
     def to_png(self) -> bytes:
         """Give the ids as an 8-bit palette PNG: pixel value = class id, shown in the colours of `palette`."""
@@ -111,6 +115,8 @@ class SemanticMap:
         if self.confidence is not None:
             levels = (self.confidence.cpu() * 255).round().to(torch.uint8).numpy()
             data["confidence_png"] = to_base64(encode_png(levels))
+        if self.ood is not None:
+            data["ood"] = self.ood.to_dict()
         return data
 
     @classmethod
@@ -126,6 +132,7 @@ class SemanticMap:
             tuple(dict_entry("SemanticMap", data, "classes")),
             confidence,
             dict_entry("SemanticMap", data, "name"),
+            read_verdict(data),
         )
 
     def to_coco(self, image_id: int = 0, category_ids: Mapping[str, int] | None = None) -> list[dict[str, Any]]:

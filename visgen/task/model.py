@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -82,11 +82,13 @@ class MultiTaskModel(nn.Module):
             raise ConfigError(f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
         task = TASKS.get(spec.task)
         below = self.below(name)
+        experts = sum(layer.num_experts for layer in getattr(self.backbone, "routed_layers", ()))
         self.heads[_module_name(name)] = HEADS.get(spec.head or task.head)(
             channels=dict(self.backbone.channels),
             token_dim=self.backbone.token_dim,
             outputs=task.outputs(spec.classes),
             **task.head_options(None if below is None else self.specs[below]),
+            **({"experts": experts} if task.counts_experts else {}),
             **dict(spec.options),
         )
 
@@ -154,8 +156,9 @@ class MultiTaskModel(nn.Module):
                 raise ConfigError(f"head '{name}' stands on '{spec.on}', but task '{spec.task}' reads no other head.")
             return None
         found = spec.on or self.default_heads.get(wanted)
-        if found is None or found not in self.specs or self.specs[found].task != wanted:
-            have = [head for head, other in self.specs.items() if other.task == wanted]
+        able = (wanted, *TASKS.get(spec.task).may_stand_on)
+        if found is None or found not in self.specs or self.specs[found].task not in able:
+            have = [head for head, other in self.specs.items() if other.task in able]
             raise ConfigError(
                 f"head '{name}' stands on a head of task '{wanted}', but `on` is '{spec.on}' and the model has "
                 f"{', '.join(have) or 'none of that task'}; add one, or name it under `on`."
@@ -203,6 +206,7 @@ class MultiTaskModel(nn.Module):
         valid: Sequence[tuple[int, int]] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
         given: Mapping[str, tuple[str, Sequence[Any]]] | None = None,
+        verdicts: bool = False,
     ) -> dict[str, list[Any]]:
         """Answer for a batch, computing the task-independent prefix once and each task's features once.
 
@@ -212,6 +216,8 @@ class MultiTaskModel(nn.Module):
             valid: (H, W) of each image inside the batch, the rest being padding right and below; all of it when None.
             sizes: (H, W) that each answer shall have; `valid` when None.
             given: Head name -> (protocol, targets), where a part of the answer is given as `Task.protocols` say.
+            verdicts: Let an answer carry the verdict of the fitted OOD head that stands on its head, where there is
+                one and the typed value has a field for it.
         Returns:
             Head name -> one typed value per image, on the device of the images.
         """
@@ -225,14 +231,42 @@ class MultiTaskModel(nn.Module):
         if was_training:  # walking all modules twice would cost as much as a task of a small model
             self.eval()
         try:
-            wanted = self._with_those_below(names, given or {})
-            routes = list(dict.fromkeys(self.route(name) for name in wanted))
-            features = self.backbone.suffixes(self.prefix(images), routes)
+            riders = self._riders(names) if verdicts else {}
+            wanted = self._with_those_below([*names, *riders.values()], given or {})
+            features = self.features(images, wanted)
             run = _Run(self, features, full, valid, sizes, given or {})
-            return {name: run.answer(name) for name in dict.fromkeys(names)}
+            answers = {name: run.answer(name) for name in dict.fromkeys(names)}
+            for name, rider in riders.items():
+                task = self.specs[rider].task
+                if all(hasattr(answer, task) for answer in answers[name]):
+                    pairs = zip(answers[name], run.answer(rider), strict=True)
+                    answers[name] = [replace(answer, **{task: verdict}) for answer, verdict in pairs]
+            return answers
         finally:
             if was_training:
                 self.train()
+
+    def features(self, images: Tensor, heads: Sequence[str], collect: bool = False) -> dict[str, Any]:
+        """Give the features of each route that the heads take.
+
+        The experts of every token are recorded where a head reads them, or everywhere with `collect`, which only a
+        backbone with experts takes.
+        """
+        state = self.prefix(images)
+        read = [h for h in heads if collect or getattr(self.head(h), "reads", "") == "routing"]
+        noted = dict.fromkeys(map(self.route, read))
+        plain = [route for route in dict.fromkeys(self.route(h) for h in heads) if route not in noted]
+        found = self.backbone.suffixes(state, plain) if plain else {}
+        return found | {route: self.backbone.suffix(state, route, collect=True) for route in noted}  # type: ignore[call-arg]
+
+    def _riders(self, heads: Sequence[str]) -> dict[str, str]:
+        """Give, for each head that a fitted head rides on, that head."""
+        found: dict[str, str] = {}
+        for name, spec in self.specs.items():
+            is_fitted = bool(getattr(getattr(self.head(name), "score", None), "fitted", False))
+            if TASKS.get(spec.task).rides and is_fitted and self.below(name) in heads:
+                found.setdefault(str(self.below(name)), name)
+        return found
 
     def _with_those_below(self, names: Sequence[str], given: Mapping[str, Any]) -> list[str]:
         """The heads `names` and those that they stand on, where no target takes their place."""
@@ -274,8 +308,9 @@ class _Run:
         logits = self.logits[name] = head(self.features[route], queries)
         is_map = isinstance(logits, Tensor) and logits.ndim == 4
         stride = round(self.full[0] / logits.shape[-2]) if is_map else 1
-        self.answers[name] = task.decode(
-            logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head)
+        answers = task.decode(logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head))
+        self.answers[name] = task.explain(
+            answers, head, self.features[route], queries, None if below is None else model.specs[below]
         )
         return self.answers[name]
 

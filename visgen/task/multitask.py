@@ -79,7 +79,7 @@ class MultiTaskObjective:
             ConfigError: The batch feeds a head that the model lacks.
             DataError: No image of the batch has a target. Single images without one are left out of the loss.
         """
-        state = self.model.prefix(batch.images)
+        state: Any = None  # what all heads of the batch share, unless a head mixes the pictures first
         logs: dict[str, Tensor] = {}
         total: Tensor | None = None
         statistics: list[list[dict[str, Any]]] = []
@@ -93,6 +93,13 @@ class MultiTaskObjective:
             labelled = [i for i, target in enumerate(targets) if target is not None]
             if not labelled or not TASKS.get(task).is_trained:
                 continue
+            if TASKS.get(task).mixes(self.loss_options[head]):
+                value, parts = self._mixed(batch, task, head, labelled, statistics)
+                logs |= parts
+                weighted = self.loss_weights.get(head, 1.0) * value
+                total = weighted if total is None else total + weighted
+                continue
+            state = self.model.prefix(batch.images) if state is None else state
             features = self.model.backbone.suffix(state, self.model.route(head))
             if features.extras.get("routing"):
                 statistics.append(features.extras["routing"])
@@ -100,13 +107,8 @@ class MultiTaskObjective:
             logits, _ = self.model(batch.images, head, features, queries)
             if queries is None and len(labelled) < len(targets):
                 logits, targets = logits[labelled], [targets[i] for i in labelled]
-            weights = self._class_weights[head.replace(".", "__")] if self._has_weights(head) else None
-            value = TASKS.get(task).loss(
-                logits,
-                targets,
-                self.loss_options[head],
-                weights.to(batch.images.device) if weights is not None else None,
-            )
+            weights = self._weights_of(head, batch.images.device)
+            value = TASKS.get(task).loss(logits, targets, self.loss_options[head], weights)
             logs[head] = value.detach()
             weighted = self.loss_weights.get(head, 1.0) * value
             total = weighted if total is None else total + weighted
@@ -121,8 +123,35 @@ class MultiTaskObjective:
             logs.update({f"routing/{name}": value.detach() for name, value in terms.items()})
         return {"loss": total, **logs}
 
-    def _has_weights(self, head: str) -> bool:
-        return head.replace(".", "__") in self._class_weights
+    def _mixed(
+        self, batch: Batch, task: str, head: str, labelled: list[int], statistics: list[list[dict[str, Any]]]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a head that mixes the pictures of its batch before the model sees them, and what to log."""
+        if len(batch.heads) > 1:
+            raise ConfigError(
+                f"head '{head}' mixes the pictures of source '{batch.source}', which also feeds "
+                f"{', '.join(h for h in batch.heads.values() if h != head)}; let a part with this head alone feed it."
+            )
+
+        def see(images: Tensor) -> Any:
+            features = self.model.backbone.suffix(self.model.prefix(images), self.model.route(head))
+            if features.extras.get("routing"):
+                statistics.append(features.extras["routing"])
+            return features
+
+        images, targets = batch.images, batch.targets[task]
+        if len(labelled) < len(targets):
+            images, targets = images[labelled], [targets[i] for i in labelled]
+        weights = self._weights_of(head, images.device)
+        found = TASKS.get(task).mixed_loss(
+            self.model.head(head), see, images, targets, self.loss_options[head], weights
+        )
+        value = found.pop("loss")
+        return value, {head: value.detach(), **{f"{head}/{name}": part.detach() for name, part in found.items()}}
+
+    def _weights_of(self, head: str, device: Any) -> Tensor | None:
+        name = head.replace(".", "__")
+        return self._class_weights[name].to(device) if name in self._class_weights else None
 
 
 def count_classes(model: MultiTaskModel, head: str, targets: Any) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import DataError
+from ..nn.readout import Readout
 from ..registry import Registry
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Task:
         stands_on: Task whose head this task's heads read beside the picture: scene graphs stand on the boxes of a
             detection head, OOD scores on the logits of a classification head.
         rides: True when the head reads the features of the head below it, so that the task has no pass of its own.
+        counts_experts: The head is told how many experts the backbone has, as the option `experts`.
         is_trained: False when its heads have no loss and are fitted after training.
         protocols: What evaluation may give the model beside the picture, each measured on its own.
         unaided: The protocol that gives nothing, which is also plain use.
@@ -66,7 +68,9 @@ class Task:
     key: ClassVar[str]
     head: ClassVar[str]
     stands_on: ClassVar[str | None] = None
+    may_stand_on: ClassVar[tuple[str, ...]] = ()
     rides: ClassVar[bool] = False
+    counts_experts: ClassVar[bool] = False
     is_trained: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = ("",)
     unaided: ClassVar[str] = ""
@@ -91,6 +95,29 @@ class Task:
             weights: Class weights (K,), or None.
         """
         raise NotImplementedError(f"{type(self).__name__} must define loss.")
+
+    def mixes(self, options: Mapping[str, Any]) -> bool:
+        """Whether these loss options train on mixed pictures, so that `mixed_loss` takes the place of `loss`."""
+        return False
+
+    def mixed_loss(
+        self,
+        head: Any,
+        see: Callable[[Tensor], Any],
+        images: Tensor,
+        targets: Sequence[Any],
+        options: Mapping[str, Any],
+        weights: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Loss of a batch that is mixed before the model sees it: "loss" and parts of it to be logged.
+
+        Args:
+            head: The head module.
+            see: Gives the Features of images (B, 3, H, W).
+            images: The batch, every one with a target.
+            targets, options, weights: As in `loss`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} mixes no pictures.")
 
     def decode(
         self,
@@ -149,14 +176,39 @@ class Task:
         """Keywords of `decode` that the head module settles, such as a threshold that it holds."""
         return {}
 
-    def fit(self, head: Any, logits: Tensor, features: Tensor, targets: Sequence[Any]) -> None:
+    def explain(
+        self, answers: Sequence[Any], head: Any, features: Any, queries: Any, below: HeadSpec | None
+    ) -> list[Any]:
+        """Give the answers of `decode` with what the head module can say about them beside.
+
+        Args:
+            answers: One typed value per image.
+            head: The head module.
+            features, queries: What the head read.
+            below: The head that it stands on.
+        """
+        return list(answers)
+
+    def evidence(self, logits: Any, valid: Sequence[tuple[int, int]]) -> Tensor:
+        """Give one row of class logits (B, K) per image from what the head below gave, for heads that are fitted."""
+        return logits
+
+    def fit(
+        self,
+        head: Any,
+        logits: Tensor,
+        features: Tensor,
+        targets: Sequence[Any],
+        readout: Readout | None = None,
+    ) -> None:
         """Fit a head that is not trained to training images.
 
         Args:
             head: The head module.
-            logits: What the head below gave for the images (N, K).
-            features: Their image vectors (N, D).
+            logits: `evidence` of what the head below gave for the images (N, K).
+            features: What the head reads of their features (N, D).
             targets: Their targets of the task below.
+            readout: The last layer of the head below, where it has one to give.
         """
         raise NotImplementedError(f"{type(self).__name__} has no heads to fit; they are trained.")
 

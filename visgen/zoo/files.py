@@ -49,7 +49,7 @@ def write_tensors(model: nn.Module, path: Path, dtype: str = "float32") -> None:
         model: Any module.
         path: File to write.
         dtype: "float32", "float16" or "bfloat16" for matrices and kernels. Vectors (norms, biases) and buffers
-            (running statistics) stay in float32, as does a matrix whose values do not fit: together they are small
+            (running statistics) stay as they are, as does a matrix whose values do not fit: together they are small
             and a running variance below 6e-8 would become 0 in half precision.
     Raises:
         ConfigError: Another dtype.
@@ -66,7 +66,7 @@ def write_tensors(model: nn.Module, path: Path, dtype: str = "float32") -> None:
             shared[name] = first_name[key]
             continue
         first_name[key] = name
-        tensors[name] = _to_stored(value.detach(), _STORED[dtype] if id(value) in parameters else torch.float32)
+        tensors[name] = _to_stored(value.detach(), _STORED[dtype] if id(value) in parameters else value.dtype)
     # safetensors writes several entries in any order; with one alone, equal weights give equal bytes and one hash.
     entries = {"format": "pt", **({"shared": json.dumps(shared)} if shared else {})}
     save_file(tensors, path, metadata=entries)
