@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data at {root}; set VISGEN_DATA to a folder of data sets to run this test")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test depends on what the user's cache holds, such as a compiled kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

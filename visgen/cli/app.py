@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, data, doctor, evaluate, experts, export, finetune, fit, models, predict, train
+from . import bench, data, doctor, evaluate, experts, export, finetune, fit, kernels, models, predict, train
 from .output import show_tracebacks
 
 __all__ = ["app", "main"]
@@ -32,6 +32,7 @@ app.command("export")(export.export)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")
+app.add_typer(kernels.app, name="kernels")
 
 
 def _version(wanted: bool) -> None:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .compiled_kernel import compiled_expert_mlp
 from .dispatch import Dispatch, cast_for_autocast, combine, dispatch_rows, gather_rows, sum_slots
 from .grouped_linear import grouped_linear, row_sizes
 from .moe_backend import choose_backend, wants_reference
@@ -97,11 +98,13 @@ def _expert_mlp(
     keep: bool,
 ) -> tuple[Tensor, Tensor]:
     """Give the output (S, D) and, with `keep`, the pre-activations (S k, h) in expert order."""
-    choose_backend(x, w1, w2)  # raises when another one is forced
+    backend = choose_backend(x, w1, w2)
     k = weights.shape[1]
     tokens = order // k
     sizes = row_sizes(counts, tokens)
     inner = x.new_empty(len(tokens) if keep else 0, w1.shape[1])
+    if backend == "compiled":
+        return compiled_expert_mlp(x, weights, w1, b1, w2, b2, tokens, inverse, counts, inner), inner
     scratch = inner if keep else x.new_empty(max(sizes), w1.shape[1])
     y = x.new_empty(len(tokens), w2.shape[1])
     parts = zip(

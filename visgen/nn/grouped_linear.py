@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from .compiled_kernel import compiled_grouped_linear
 from .dispatch import (
     Dispatch,
     cast_for_autocast,
@@ -70,6 +71,9 @@ def _grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -
         return masked_linear(x, w, counts, bias)
     if backend == "cuda_grouped":
         return _cuda_forward(x, w, counts, bias)
+    if backend == "compiled":
+        row_sizes(counts, x)
+        return compiled_grouped_linear(x, w, counts, bias)
     sizes = row_sizes(counts, x)
     out = x.new_empty(x.shape[0], w.shape[1])
     # views of all experts are made in one call each: at 75 rows per expert Python costs as much as the products

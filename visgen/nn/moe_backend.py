@@ -2,6 +2,7 @@
 
     reference     every expert on every row, then a mask: slow, obvious, for tests and for the bench
     loop          one matrix product for each contiguous slice of rows; anywhere, any floating dtype
+    compiled      this machine's own kernel, once `visgen kernels build` has made it; CPU, float32 and bfloat16
     cuda_grouped  torch's grouped product; CUDA of compute capability 8.0 or newer, bfloat16, 16-byte aligned rows.
                   From 9.0 on it never waits for the GPU; between 8.0 and 9.0 torch may fall back to a loop of its own.
 
@@ -21,10 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError, nearest
+from .compiled_kernel import kernel_refuses
 
 __all__ = ["BACKENDS", "ENVIRONMENT", "choose_backend", "torch_grouped_mm", "wants_reference"]
 
-BACKENDS = ("reference", "loop", "cuda_grouped")
+BACKENDS = ("reference", "loop", "compiled", "cuda_grouped")
 ENVIRONMENT = "VISGEN_MOE_BACKEND"
 _log = logging.getLogger(__name__)
 
@@ -45,8 +47,8 @@ def choose_backend(x: Tensor, *weights: Tensor) -> str:
         if reason := _refusal(wanted, x, weights):
             raise ConfigError(f"{ENVIRONMENT} is '{wanted}' but {reason}; unset it to let visgen choose.")
         return _note(wanted, x.device.type, x.dtype)
-    name = "loop" if _refusal("cuda_grouped", x, weights) else "cuda_grouped"
-    return _note(name, x.device.type, x.dtype)
+    name = "cuda_grouped" if x.device.type == "cuda" else "compiled"
+    return _note("loop" if _refusal(name, x, weights) else name, x.device.type, x.dtype)
 
 
 @torch.compiler.assume_constant_result
@@ -68,6 +70,10 @@ def _refusal(name: str, x: Tensor, weights: tuple[Tensor, ...]) -> str:
         if x.device.type != "cuda":
             return f"the tensors are on {x.device.type} and it needs CUDA"
         return _cuda_refusal(x, weights)
+    if name == "compiled":
+        if x.device.type != "cpu":
+            return f"the tensors are on {x.device.type} and it computes on the CPU"
+        return kernel_refuses(x.dtype, weights)
     return ""
 
 
