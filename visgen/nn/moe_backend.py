@@ -24,7 +24,7 @@ from torch import Tensor
 from ..errors import ConfigError, nearest
 from .compiled_kernel import kernel_refuses
 
-__all__ = ["BACKENDS", "ENVIRONMENT", "choose_backend", "torch_grouped_mm", "wants_reference"]
+__all__ = ["BACKENDS", "ENVIRONMENT", "available_backends", "choose_backend", "torch_grouped_mm", "wants_reference"]
 
 BACKENDS = ("reference", "loop", "compiled", "cuda_grouped")
 ENVIRONMENT = "VISGEN_MOE_BACKEND"
@@ -49,6 +49,11 @@ def choose_backend(x: Tensor, *weights: Tensor) -> str:
         return _note(wanted, x.device.type, x.dtype)
     name = "cuda_grouped" if x.device.type == "cuda" else "compiled"
     return _note("loop" if _refusal(name, x, weights) else name, x.device.type, x.dtype)
+
+
+def available_backends(x: Tensor, *weights: Tensor) -> list[str]:
+    """The backends that can compute these tensors, whatever the environment says."""
+    return [name for name in BACKENDS if not _refusal(name, x, weights)]
 
 
 @torch.compiler.assume_constant_result
