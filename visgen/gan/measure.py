@@ -22,7 +22,8 @@ class GanJudge:
         networks: None of them may be one that a discriminator uses.
         real: Images that no generator was trained on, uint8 (N, 3, H, W), in random order.
         labels: Their classes (N,), for the radii in a discriminator's feature space.
-        train: Images that the generators were trained on, for the copy check; None leaves it out.
+        train: Images that the generators were trained on, for the copy check by the last network, since there are many
+            of them; None leaves it out.
         blocks: Of the jackknife behind the intervals; 0 for none.
         seed: Of the generated images.
     """
@@ -38,7 +39,8 @@ class GanJudge:
     ) -> None:
         self.real, self.labels, self.blocks, self.seed = real, labels, blocks, seed
         self.known: list[tuple[FeatureNetwork, Seen, Seen | None]] = [
-            (network, network.see(real), None if train is None else network.see(train)) for network in networks
+            (network, network.see(real), None if train is None or network is not networks[-1] else network.see(train))
+            for network in networks
         ]
         self.protocol: dict[str, Any] = {}
 

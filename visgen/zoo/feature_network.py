@@ -45,10 +45,10 @@ def timm_feature_network(
 
     network = timm.create_model(model, pretrained=False, **options)
     load_timm_weights(network, weights)
-    network.eval().requires_grad_(False).to(device)
+    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # quicker on processors
 
     def look(images: Tensor) -> Tensor:
-        x = (images.to(device) - mean) / std
+        x = ((images.to(device) - mean) / std).contiguous(memory_format=torch.channels_last)
         vector: Tensor = network.forward_head(network.forward_features(x), pre_logits=True)
         return vector
 

@@ -85,7 +85,7 @@ class FeatureNetwork:
         return scaled.clamp_(0, 1)
 
     @torch.no_grad()
-    def see(self, batches: Tensor | Iterable[Tensor], batch_size: int = 64) -> Seen:
+    def see(self, batches: Tensor | Iterable[Tensor], batch_size: int = 32) -> Seen:
         """Look at uint8 images (N, 3, H, W), or at batches of them."""
         parts = batches.split(batch_size) if isinstance(batches, Tensor) else batches
         features: list[Tensor] = []
