@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -364,3 +366,24 @@ def test_a_row_is_the_mean_of_the_steps_since_the_last_one(tmp_path: Path, toy: 
             assert (float(row[name]) if row[name] else None) == expected
         assert row["lr"] == steps[-1]["lr"]
     assert [r["loss"] for r in third] == [r["loss"] for r in resumed]
+
+
+def test_a_phase_may_step_the_optimiser_of_an_earlier_one(tmp_path: Path, toy: ModuleType) -> None:
+    def shared(**changes: Any) -> Any:
+        torch.manual_seed(0)
+        objective = toy.ToyObjective(toy.ToyNet())
+        main = replace(objective.phases[0], parameters=lambda: [{**g, "beta_power": 0.5} for g in objective._groups()])
+        objective.phases = (main, replace(main, name="extra", parameters=[], every=2, **{"shares": "main", **changes}))
+        train = TrainConfig(steps=4, workers=0, threads=1, device="cpu", progress="none")
+        return Trainer(objective, toy.ToyMixture(), OptimConfig(betas=(0.81, 0.64)), train, tmp_path / "run")
+
+    trainer = shared()
+    main, extra = trainer.phases
+    assert extra.optimiser is main.optimiser and main.optimiser.param_groups[0]["betas"] == pytest.approx((0.9, 0.8))
+    trainer.fit()
+    steps = {int(s["step"]) for s in main.optimiser.state.values()}
+    assert max(steps) == 4 + 2, "two extra steps with the same moments"
+    checkpoint = load_newest(tmp_path / "run" / "checkpoints")
+    assert checkpoint is not None and set(checkpoint.tensors) == {"model", "optim.main"}
+    with pytest.raises(ConfigError, match="shares the optimiser of 'later', .* name one of main"):
+        shared(shares="later")
