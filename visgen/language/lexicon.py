@@ -174,6 +174,8 @@ FRAMES = (
             "what|who BE SUBJ PRED",
             "what|who SUBJ BE PRED",
             "what|who do|does SUBJ PRED_BASE",
+            "what|whom SUBJ PRED_S",
+            "do|does SUBJ PRED_BASE OBJ",
             "what BE SUBJ doing",
             "what SUBJ BE doing",
             "how BE SUBJ related|connected to|with OBJ",

@@ -224,17 +224,20 @@ CUES = {
     "detection": "rectangle rectangles box boxes boxed bounding_box bounding_boxes bounding_rectangle frame frames "
     "framed coordinates coordinate corner corners whereabouts location locations position positions positioned "
     "placement pinpoint locate located locating detect detected detecting detection detector where which_spot "
-    "which_spots which_place looking_for look_out_for search searching hunt hunt_down hunt_for track_down seek "
+    "which_spots which_place which_places looking_for locations_of look_out_for search searching hunt hunt_down "
+    "hunt_for track_down seek "
     "seek_out tag zoom_in_on zoom_to zero_in_on home_in_on hiding scout",
     "count": "how_many headcount head_count tally tally_up tot_up add_up sum_up total number count counted "
     "counting enumerate quantity amount how_numerous the_crowd_of",
-    "depth": "depth depths depth_map depth_picture depth_image depth_values distance distances range ranges "
+    "depth": "gap how_long_is_the_way how_long_is_the_walk far_from_me far_from_us depth depths depth_map "
+    "depth_picture depth_image depth_values distance distances range ranges "
     "how_far how_close how_near how_deep how_distant how_remote how_much_room how_much_space how_long_a_walk "
     "how_long_a_way how_far_off how_far_away close_or_far far_or_near near_or_far far_or_close close_or_distant "
     "close_or_far_away far_away_or_close near_or_far_away in_metres in_meters in_feet in_yards in_miles in_steps "
     "how_many_metres how_many_meters how_many_feet how_many_steps how_many_paces how_many_yards how_many_miles "
     "how_many_centimetres",
-    "classification": "classify any_sign_of any_signs_of any_trace_of any_hint_of a_sign_of a_trace_of feature "
+    "classification": "classify identifiable recognisable recognizable noticeable any_sign_of any_signs_of "
+    "any_trace_of any_hint_of a_sign_of a_trace_of feature "
     "features featured appear appears appearing occur occurs exist exists shows_up show_up turns_up turn_up "
     "be_seen be_found thing_shown object_shown am_i_looking_at are_we_looking_at contain contains include includes "
     "depict depicts depicted portray portrays in_here present",
@@ -269,7 +272,15 @@ GLUE = (
     "precise accurate full complete rough good nice quick proper correct clean sharp detailed whole entire actual "
     "expert answer result question way manner kind in_any_way in_some_way in_the_picture in_the_image in_the_photo "
     "in_this_picture in_this_image in_this_photo in_the_scene in_this_scene in_this_shot in_the_shot in_the_frame "
-    "in_my_picture in_my_photo in_view in_question in_here up_there over_there down_there out_there"
+    "in_my_picture in_my_photo in_view in_question in_here up_there over_there down_there out_there provide "
+    "provides supply offer share obtain receive have_got run perform apply carry_out carried_out grateful thankful "
+    "pleased delighted appreciate appreciated favour moment chance possibility idea clue purpose task job order "
+    "case that_shows that_show that_marks that_mark that_covers that_cover showing_only say_something tell_apart "
+    "make_out pick_out does_not_it is_not_it are_not_they do_not_they is_not_that over_there right_there in_which "
+    "in_what at_what on_my_photo in_my_image be_so_kind be_so_good be_so_kind_as be_so_good_as be_careful must_i "
+    "must_we get_there rather somewhat slightly bit little_bit kind_of sort_of as_well as_well_as_possible "
+    "as_exactly_as_possible for_sure in_fact in_total altogether overall exact_same most_exact every_single "
+    "each_single at_least_roughly anyhow anyway honestly basically essentially literally me_out us_out"
 )
 AFTER_CUE = {  # words that may follow a cue of these tasks, and what comes before one
     "segmentation": ("around", "round", "over"),
