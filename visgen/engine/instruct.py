@@ -115,6 +115,7 @@ class InstructRun:
         parts: Name to data set.
         vae, denoiser: The two trainings; with `start` there is no first.
         lora: Rank of low-rank updates in place of full training of a denoiser that `start` gives; 0 trains all of it.
+        plain: Share of canonical sentences among those that questions are trained with.
         seed: Of everything.
         out: Folder of the run.
     """
@@ -126,6 +127,7 @@ class InstructRun:
     vae: InstructStage = field(default_factory=InstructStage)
     denoiser: InstructStage = field(default_factory=InstructStage)
     lora: int = 0
+    plain: float = 0.3
     seed: int = 0
     out: str = "runs/instruct"
 
@@ -260,7 +262,7 @@ def train_denoiser(
         model = _starting_model(run, cache, out / "start")
     own = model
     if phrase is None:
-        phrase = Wording(lambda text: len(own.tokenizer(text)["input_ids"]), own.tokens)
+        phrase = Wording(lambda text: len(own.tokenizer(text)["input_ids"]), own.tokens, run.plain)
     cache = _sayable(cache, own)
     weights = {name: part.weight for name, part in run.parts.items()}
     stream = LatentStream(cache, weights, run.denoiser.batch_size, phrase, run.seed)

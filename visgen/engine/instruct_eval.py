@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data import Sample, Source
+from ..data import Sample, Source, build_source
 from ..diffusion import InstructDiffusion, Query, QueryConfig, Sampling, Wording, draw_queries
 from ..diffusion.answers import codec_settings
 from ..diffusion.codec import codec_for
@@ -18,9 +18,10 @@ from ..errors import DataError
 from ..language import TaskRequest
 from ..language.phrases import canonical
 from ..metrics import paired_bootstrap
+from ..metrics.query import QueryDetectionMetric
 from .evaluate import evenly_spaced
 
-__all__ = ["ask", "codec_confusion", "phrasing_scores", "rescore", "summarise_ways", "two_objects"]
+__all__ = ["ask", "codec_confusion", "measure_town", "phrasing_scores", "rescore", "summarise_ways", "two_objects"]
 
 
 def ask(
@@ -51,7 +52,11 @@ def ask(
                     "train" if split == "plain" else split)  # fmt: skip
     for index in evenly_spaced(len(source), limit):
         sample, random = source[index], Random(f"{seed}/{index}")
+        asked: set[TaskRequest] = set()
         for query in draw_queries(sample, queries, settings, random, plausible):
+            if query.request in asked:
+                continue  # a question asked twice would count twice
+            asked.add(query.request)
             if query.is_there:
                 plausible.extend(query.request.classes)
             if keep is None or keep(query):
@@ -85,7 +90,25 @@ def summarise_ways(
     given: dict[str, Any] = {way: _means(values) for way, values in scored.items()}
     columns = [torch.tensor([[[v["score"]] for v in scored[way]]]) for way in ("shuffled", "model")]
     gain = paired_bootstrap(columns[0], columns[1], torch.Generator().manual_seed(seed))
+    if all(row.query.request.task == "detection" for row in rows):
+        given["AP"] = _average_precision(model, rows, sampling, seed)
     return {**given, "questions": len(rows), "gain": {key: float(value) for key, value in gain.items()}}
+
+
+def _average_precision(
+    model: InstructDiffusion, rows: Sequence[Asked], sampling: Sampling | None, seed: int
+) -> dict[str, float]:
+    """COCO's figures of the model's boxes and of the bound, absent classes included; {} where no class is absent."""
+    found: dict[str, float] = {}
+    for way in ("model", "bound"):
+        chosen = sampling or model.config.sampling_of("detection")
+        values = read_answers(model, rows, answer_pictures(model, rows, way, sampling=chosen, seed=seed))
+        metric = QueryDetectionMetric(rows[0].query.value.classes)
+        for row, value in zip(rows, values, strict=True):
+            metric.update([value], [row.query.value], [row.query.request.classes[0]], [id(row.sample)])
+        figures = metric.compute() if any(not row.query.is_there for row in rows) else {}
+        found |= {f"{way}/{name}": figures[name] for name in ("AP", "AP50", "absent_boxes") if name in figures}
+    return found
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -205,3 +228,31 @@ def phrasing_scores(
         found[split] = _means(rescore(model, rows, "model"))["score"]
     kept = {f"{split} kept": found[split] / found["train"] for split in ("frames", "synonyms") if split in found}
     return {**found, **kept}
+
+
+def measure_town(model: InstructDiffusion, scenes: int, sampling: Sampling) -> dict[str, Any]:
+    """Ask questions of every kind about town scenes that training never sees.
+
+    Args:
+        model: The instruction model.
+        scenes: How many scenes of the split "val", at 64 px.
+        sampling: How answers are drawn.
+    Returns:
+        Part to figures: "codec" and "two objects" (see there), one part per task, "absent nouns", "colours named" and
+        "phrasings".
+    """
+    tasks = "classification,detection,segmentation,depth,scene_graph"
+    source = build_source(f"town:instruct?size=64x64&count={scenes}", "val", tasks=tasks)
+    odd = build_source(f"town:instruct?size=64x64&count={scenes}&ood_share=0.5", "val", tasks="segmentation")
+    samples = [source[k] for k in range(scenes)]
+    found: dict[str, Any] = {"codec": codec_confusion(model, samples, sampling=sampling)}
+    found["two objects"] = two_objects(model, samples, sampling=sampling)
+    parts = {task: ({task: 2.0}, 0.2, 0.0) for task in QueryConfig().counts}
+    parts |= {"absent nouns": ({"segmentation": 2.0}, 1.0, 0.0), "colours named": ({"segmentation": 2.0}, 0.0, 1.0)}
+    for name, (counts, absent, coloured) in parts.items():
+        config = QueryConfig(counts, absent, coloured, least=0.006, avoid=("building",))
+        rows = ask(model, odd if name == "ood" else source, config)
+        found[name] = summarise_ways(model, rows, sampling=sampling)
+    mixed = dict.fromkeys(("segmentation", "detection", "depth", "classification"), 1.0)
+    found["phrasings"] = phrasing_scores(model, source, QueryConfig(mixed, least=0.006, avoid=("building",)))
+    return found
