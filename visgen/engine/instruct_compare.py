@@ -20,7 +20,7 @@ from .train import Trainer
 
 __all__ = ["compare_answers", "constant_answer", "heads_on"]
 
-HEADS = {
+HEADS: dict[str, dict[str, Any]] = {
     "segmentation.camvid": {"task": "segmentation", "options": {"width": 64, "fine_width": 48}},
     "depth": {"task": "depth", "options": {"width": 64, "fine_width": 48}},
 }
@@ -172,7 +172,8 @@ class _Constant(DrawnModel):
 
         found: dict[str, Any] = {}
         for name in heads:
-            value, rows = self.values[name], []
+            value = self.values[name]
+            rows: list[Any] = []
             for size in sizes:
                 if isinstance(value, DepthMap):
                     rows.append(DepthMap(F.interpolate(value.metres[None, None], size=tuple(size))[0, 0]))
