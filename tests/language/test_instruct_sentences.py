@@ -25,8 +25,9 @@ SENTENCES: list[dict[str, Any]] = FILE["sentences"]
 LATER = {"after the parser": 33, "after the growth": 22, "after the second growth": 13}
 """Groups written when the parser stood, by one who knew its ways but aimed past its tables, and how many it must read
 right. At first contact it read 14 of 40, after the tables grew 16 of another 30, and after they grew again 11 of
-another 24; it refused the rest and misread none. Of the 27 that it must refuse it took one at first contact ("segment whoever is
-near the fountain", as a question to the scene graph). So of phrasings that nobody foresaw it understands about half.
+another 24; it refused the rest and misread none. Of the 27 that it must refuse it took one at first contact
+("segment whoever is near the fountain", as a question to the scene graph).
+So of phrasings that nobody foresaw it understands about half.
 Each group then helped to fill gaps, so the numbers here are no measure of that."""
 FORESEEN = [entry for entry in SENTENCES if entry["group"] not in ("unseen", *LATER)]
 UNSEEN = [entry for entry in SENTENCES if entry["group"] == "unseen"]
