@@ -25,8 +25,8 @@ HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parents[1] / "configs" / "experts"
 SETS = {"batik64": "batik64/top1", "cifar10": "cifar10/top1", "clothing": "clothing/mIoU"}
 ARMS = ("head", "router", "top:4", "bottom:4", "new:2", "lora", "full")
-# A part of the prefix trains, so nothing of it can be remembered; fresh low-rank factors learn at the full rate.
-CHANGES = {"lora": ["finetune.cache_mb=0", "optim.lr_scales.backbone=1.0"], "full": ["finetune.cache_mb=0"]}
+# A part of the prefix trains, so nothing of it can be remembered; a whole network moves more gently than a part.
+CHANGES = {"lora": ["finetune.cache_mb=0"], "full": ["finetune.cache_mb=0", "optim.lr_scales.backbone=0.1"]}
 
 
 def arm_config(name: str, arm: str, seed: int, args: argparse.Namespace) -> RunConfig:

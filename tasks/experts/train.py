@@ -43,11 +43,11 @@ def configure(options: argparse.Namespace) -> RunConfig:
         ),
         model=ModelConfig(max_side=options.size, min_side=options.size),
         data=DataConfig(train={"train": train}, val={"val": val}),
-        # Head and routers learn at the full rate, what was trained before at a tenth; a low-rank update is new.
+        # A part learns at the full rate; where everything trains, what was trained before moves at a tenth.
         optim=OptimConfig(
             lr=options.lr,
             warmup_steps=options.steps // 20,
-            lr_scales={"backbone": 1.0 if options.experts.startswith("lora") else 0.1, "router.tasks": 1.0},
+            lr_scales={"backbone": 0.1 if options.experts == "full" else 1.0, "router.tasks": 1.0},
         ),
         train=TrainConfig(steps=options.steps, workers=0 if options.quick else 1, log_every=10),
         seed=options.seed,

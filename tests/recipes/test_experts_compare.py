@@ -69,7 +69,7 @@ def test_the_arms_differ_in_what_trains_alone(name: str) -> None:
     first = runs["head"]
     for arm, one in runs.items():
         alike = replace(one.finetune, experts="head", cache_mb=first.finetune.cache_mb)
-        scales = one.optim.lr_scales if arm == "lora" else first.optim.lr_scales
+        scales = one.optim.lr_scales if arm == "full" else first.optim.lr_scales
         optim = replace(first.optim, lr_scales=scales)
         assert replace(one, finetune=alike, out=first.out) == replace(first, optim=optim), arm
         assert (one.finetune.cache_mb == 0) == (arm in ("lora", "full"))
