@@ -80,18 +80,24 @@ class PhaseStep:
         """
         saved = [buffer.clone() for buffer in self.module.buffers()]
         self.optimiser.zero_grad(set_to_none=True)
-        total, logs = 0.0, []
+        losses: list[Tensor] = []
+        named: list[dict[str, Tensor]] = []
         for batch, share in zip(batches, self._shares(batches), strict=True):
             with self._autocast():
                 values = self.phase.loss(batch)
             loss = _checked_loss(values, self.phase.name) * share
             if loss.requires_grad:
                 loss.backward()
-            total += float(loss.detach())
-            logs.append({name: float(value.detach()) for name, value in values.items() if name != "loss"})
+            losses.append(loss.detach())
+            named.append({name: value.detach() for name, value in values.items() if name != "loss"})
         self.workers.sum_gradients(self.parameters)
         self.workers.average_norm_statistics(self.module)
         norm = float(clip_gradients(self.parameters, self.optim.clip_norm))
+        # read after everything is under way: a GPU is waited for once a step, not once a figure
+        numbers = _read([*losses, *(value for values in named for value in values.values())])
+        total = sum(numbers[: len(losses)])
+        figures = iter(numbers[len(losses) :])
+        logs = [{name: next(figures) for name in values} for values in named]
         gathered = self.workers.gather([repr(total), logs])
         total = sum(float(loss) for loss, _ in gathered)
         applied = bool(torch.tensor([total, norm], dtype=torch.float64).isfinite().all())
@@ -125,6 +131,16 @@ def _checked_loss(values: Mapping[str, Tensor], phase: str) -> Tensor:
         got = f"keys {sorted(values)}" if loss is None else f"a loss of shape {tuple(loss.shape)}"
         raise ConfigError(f"the loss function of phase '{phase}' returned {got}; it must return a scalar 'loss'.")
     return loss.float().reshape(())
+
+
+def _read(values: Sequence[Tensor]) -> list[float]:
+    """Scalars of any dtypes as exact numbers, copied from the device at once."""
+    if not values:
+        return []
+    exact = all(value.is_floating_point() and value.dtype != torch.float64 for value in values)
+    dtype = torch.float32 if exact else torch.float64  # some devices have no float64, and do not meet it here
+    device = values[0].device
+    return torch.stack([value.reshape(()).to(device, dtype) for value in values]).tolist()
 
 
 def _mean(logs: Sequence[Mapping[str, float]]) -> dict[str, float]:
