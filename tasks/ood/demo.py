@@ -42,8 +42,7 @@ def run(options: argparse.Namespace) -> None:
     for number, result in enumerate(islice(ask.chain(images), 2 if options.quick else None)):
         name, verdict = Path(result.source).stem, result.ood
         result.plot().save(options.out / f"{number:03d}-{name}.png")
-        limit = "no threshold" if verdict.threshold is None else f"threshold {verdict.threshold:.3f}"
-        print(f"{name:<20}{verdict.name:<12}score {verdict.score:.3f}, {limit}")
+        print(f"{name:<20}{verdict.explain()}")
     print(f"the pictures are in {options.out}")
 
 

@@ -50,13 +50,14 @@ def fit(
     """Fit or refit a head that is not trained, and save the model with it.
 
     Statistics come from one part of the data and the threshold from another. What is not given stays as it is in the
-    model, or takes its default in a new head.
+    model, or takes its default in a new head. calibration.png beside the weights shows where the threshold lies.
     """
     with only_json(as_json):
         from dataclasses import replace
 
         from ..data import build_source
         from ..engine import fit_head, with_head
+        from ..structures.calibration_drawing import draw_calibration
         from ..task import TASKS, HeadSpec
         from ..zoo import load_model, save_pretrained
 
@@ -87,6 +88,10 @@ def fit(
             progress=None if quiet or not sys.stderr.isatty() else counter(),
         ).to_dict()
         folder = save_pretrained(loaded, out, dtype=dtype)
+        module = loaded.head(name)
+        if getattr(module, "quantiles", None) is not None:
+            drawn = draw_calibration(module.quantiles, float(module.threshold), score_name=module.score_name)  # type: ignore[arg-type]
+            drawn.save(folder / "calibration.png")
         report = {"model": model, "data": data, **report, "out": str(folder)}
     if as_json:
         print_json(report)

@@ -44,7 +44,8 @@ def draw_verdict(image: Any, value: OODVerdict, long_side: int | None = None) ->
 
     Args:
         image: As in `Value.draw`; None gives the panel alone, `long_side` wide, or a map on plain grey.
-        value: Needs `score`, `threshold`, `keeps`, `score_name`, `map` and `is_ood` only.
+        value: Needs `score`, `threshold`, `keeps`, `score_name`, `map` and `is_ood` only; what else a verdict says is written
+            below the gauge.
         long_side: As in `Value.draw`.
     """
     if image is None and value.map is None:
@@ -76,7 +77,20 @@ def _panel(value: OODVerdict, width: int, size: int) -> Image.Image:
     named = f"score {value.score:.3g}" + (f" ({value.score_name})" if value.score_name else "")
     if value.threshold is None or value.is_ood is None:
         return _sentence(f"{named}, no threshold set", width, size)
-    return stack((_headline(bool(value.is_ood), named, width, size), _gauge(value, value.threshold, width, size)))
+    parts = [_headline(bool(value.is_ood), named, width, size), _gauge(value, value.threshold, width, size)]
+    if reasons := _reasons(value):
+        parts.append(_sentence(reasons, width, size))
+    return stack(parts)
+
+
+def _reasons(value: OODVerdict) -> str:
+    """What the verdict says beside its score, in plain words; "" where that is nothing."""
+    words = []
+    if getattr(value, "percentile", None) is not None:
+        words.append(f"It scores higher than {percent(value.percentile)} of familiar pictures.")  # type: ignore[arg-type]
+    if getattr(value, "nearest", ()):
+        words.append(f"Nearest classes: {', '.join(name for name, _ in value.nearest)}.")
+    return " ".join(words)
 
 
 def _headline(unusual: bool, note: str, width: int, size: int) -> Image.Image:
