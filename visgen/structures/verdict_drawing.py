@@ -44,8 +44,8 @@ def draw_verdict(image: Any, value: OODVerdict, long_side: int | None = None) ->
 
     Args:
         image: As in `Value.draw`; None gives the panel alone, `long_side` wide, or a map on plain grey.
-        value: Needs `score`, `threshold`, `keeps`, `score_name`, `map` and `is_ood` only; what else a verdict says is written
-            below the gauge.
+        value: Needs `score`, `threshold`, `keeps`, `score_name`, `map` and `is_ood` only; the percentile and the
+            nearest classes of a verdict are written below the gauge.
         long_side: As in `Value.draw`.
     """
     if image is None and value.map is None:
