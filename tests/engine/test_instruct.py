@@ -56,6 +56,8 @@ def test_three_stages_give_a_model_and_a_resumed_run_is_the_same(run, tmp_path):
     assert train_denoiser(other, resume=True).steps == 6
     resumed = InstructDiffusion.from_pretrained(Path(run.out) / "denoiser" / "last")
     assert not torch.equal(resumed.answer(pictures, ["depth"]), expected)
+    further = replace(run, name="denoiser-2", weights=str(Path(run.out) / "denoiser" / "last"))
+    assert train_denoiser(further).out.endswith("denoiser-2")
     assert expected.shape == (1, 3, 32, 32)
 
 

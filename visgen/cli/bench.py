@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UnknownName, nearest
-from .benches import latency, moe, pipeline, train
+from .benches import instruct, latency, moe, pipeline, train
 from .output import user_errors
 
 __all__ = ["app"]
@@ -35,3 +35,4 @@ app.command("latency")(latency.latency)
 app.command("pipeline")(pipeline.pipeline)
 app.command("moe")(moe.moe)
 app.command("train")(train.train)
+app.command("instruct")(instruct.instruct)

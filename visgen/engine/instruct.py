@@ -111,6 +111,9 @@ class InstructRun:
         model: Fields of `visgen.diffusion.TinyConfig`, for a model that starts from nothing.
         start: A diffusers pipeline folder to start from instead, such as Stable Diffusion; its VAE and text encoder
             stay.
+        weights: An instruction model, such as `out/denoiser/last` of an earlier part, whose denoiser and text encoder
+            go on from there; its VAE must be the one that made the cache.
+        name: Folder inside `out` of the denoiser's training, one for each part of it.
         codec: Fields of `CodecSettings`.
         parts: Name to data set.
         vae, denoiser: The two trainings; with `start` there is no first.
@@ -122,6 +125,8 @@ class InstructRun:
 
     model: dict[str, Any] = field(default_factory=dict)
     start: str | None = None
+    weights: str | None = None
+    name: str = "denoiser"
     codec: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, InstructPart] = field(default_factory=dict)
     vae: InstructStage = field(default_factory=InstructStage)
@@ -256,7 +261,7 @@ def train_denoiser(
         time_limit: Minutes.
         evaluators: As in `visgen.engine.Trainer`.
     """
-    out = Path(run.out) / "denoiser"
+    out = Path(run.out) / run.name
     cache = LatentCache.join([LatentCache.load(Path(run.out) / "cache" / name) for name in run.parts])
     if model is None:
         model = _starting_model(run, cache, out / "start")
@@ -291,6 +296,10 @@ def train_denoiser(
 def _starting_model(run: InstructRun, cache: LatentCache, folder: Path) -> InstructDiffusion:
     if (folder / "model_index.json").is_file():
         return InstructDiffusion.from_pretrained(folder)
+    if run.weights is not None:
+        model = InstructDiffusion.from_pretrained(run.weights)
+        model.save_pretrained(folder)
+        return model
     model = new_model(run, corpus_of(cache.requests, run.seed))
     named: dict[str, dict[str, None]] = {}
     for request in cache.requests:
