@@ -24,6 +24,7 @@ __all__ = ["WAYS", "Asked", "answer_pictures", "read_answers", "score_answer", "
 WAYS = ("model", "bound", "shuffled")
 """The model's answers; the true pictures through the VAE; the model's answers to another question about the image."""
 SAME_BOX = 0.5
+FOREIGN = ("segment the person", "find the car", "is there a dog", "is anything unusual", "how far is everything")
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,13 @@ def answer_pictures(
 def shuffled_texts(rows: Sequence[Asked], seed: int = 0) -> list[str]:
     """The sentences of the rows, each given to another row that asks something else, drawn with a seed.
 
-    The control for "it follows the instruction": the pictures stay, the words come from elsewhere.
+    The control for "it follows the instruction": the pictures stay, the words come from elsewhere. Where all rows ask
+    the same (depth, ood), the words are those of other tasks.
     """
     texts = [row.text for row in rows]
     if len({row.query.request for row in rows}) < 2:
-        return texts
+        foreign = [text for text in FOREIGN if text not in texts]
+        return [foreign[k % len(foreign)] for k in range(len(rows))]
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     requests = [row.query.request for row in rows]
     for k in range(len(rows)):

@@ -73,7 +73,7 @@ def measure_instruct(model: str | None, threads: int, repeats: int) -> dict[str,
 
     name = model or INSTRUCT_MODEL
     with compute_threads(threads), torch.no_grad():
-        pipe = pipeline(path="diffusion", model=name, device="cpu")
+        pipe: Any = pipeline(path="diffusion", model=name, device="cpu")
         picture = torch.rand(3, 240, 320, generator=torch.Generator().manual_seed(0))
         several = ["how far is everything?", "is anything unusual?"]
         cases: dict[str, Callable[[], Any]] = {

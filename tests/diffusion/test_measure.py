@@ -1,0 +1,63 @@
+"""Scores by hand: what flatters a model must not, and the control asks something else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from visgen.data import Sample
+from visgen.diffusion import Query
+from visgen.diffusion.measure import FOREIGN, Asked, score_answer, shuffled_texts
+from visgen.language import TaskRequest
+from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, SemanticMap
+
+MAP = SemanticMap(torch.tensor([[0, 0, 1, 255]] * 4), ("cat", "dog"))
+
+
+def answer(rows) -> SemanticMap:
+    return SemanticMap(torch.tensor([rows] * 4), ("cat",))
+
+
+@pytest.mark.parametrize(
+    ("painted", "score"), [([0, 0, 255, 255], 1.0), ([0, 255, 255, 255], 0.5), ([0, 0, 0, 0], 2 / 3)]
+)
+def test_segmentation_counts_labelled_pixels_alone(painted, score):
+    query = Query(TaskRequest("segmentation", ("cat",)), MAP)
+    assert score_answer(query, answer(painted))["IoU"] == pytest.approx(score)
+
+
+def test_paint_on_an_absent_class_costs_its_area():
+    only_dog = SemanticMap(torch.ones(4, 4, dtype=torch.int64), ("cat", "dog"))
+    query = Query(TaskRequest("segmentation", ("cat",)), only_dog, is_there=False)
+    assert score_answer(query, answer([0, 255, 255, 255])) == {"score": 0.75, "area": 0.25}
+    assert score_answer(query, answer([255] * 4))["score"] == 1.0
+
+
+def test_an_invented_box_lowers_the_score():
+    true = Boxes(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([0]), (20, 20), ("cat",))
+    query = Query(TaskRequest("detection", ("cat",)), true)
+    two = Boxes(torch.tensor([[0.0, 0, 10, 10], [12, 12, 19, 19]]), torch.tensor([0, 0]), (20, 20), ("cat",),
+                torch.tensor([0.9, 0.8]))  # fmt: skip
+    assert score_answer(query, two.select(torch.tensor([0])))["score"] == 1.0
+    assert score_answer(query, two)["score"] == pytest.approx(2 / 3)
+
+
+def test_a_known_offset_of_depth_is_measured_as_it_is():
+    query = Query(TaskRequest("depth"), DepthMap(torch.tensor([[1.0, 2.0, 0.0]])))
+    assert score_answer(query, DepthMap(torch.tensor([[1.1, 2.1, 9.0]])))["AbsRel"] == pytest.approx(0.075)
+
+
+def test_a_tie_is_wrong():
+    query = Query(TaskRequest("classification", ("cat", "dog")), ClassLabel(0, ("cat", "dog")))
+    assert score_answer(query, Classification(torch.tensor([0.5, 0.5]), ("cat", "dog")))["score"] == 0.0
+    assert score_answer(query, Classification(torch.tensor([0.6, 0.4]), ("cat", "dog")))["score"] == 1.0
+
+
+def test_the_control_asks_something_else():
+    sample, kinds = Sample(torch.zeros(3, 4, 4)), ("cat", "dog", "cat", "dog", "owl", "cat")
+    rows = [Asked(sample, Query(TaskRequest("segmentation", (k,)), MAP), f"segment {k}") for k in kinds]
+    texts = shuffled_texts(rows, seed=1)
+    assert sorted(texts) == sorted(row.text for row in rows)
+    assert not [1 for row, text in zip(rows, texts, strict=True) if row.text == text]
+    same = [Asked(sample, Query(TaskRequest("depth"), MAP), "how far is everything")] * 3
+    assert not set(shuffled_texts(same)) - set(FOREIGN) and "how far is everything" not in shuffled_texts(same)
