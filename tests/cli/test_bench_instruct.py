@@ -44,3 +44,11 @@ def test_predict_draws_and_refuses_steps_elsewhere(folder, tmp_path):
     assert result["path"] == "diffusion" and result["request"]["drawn"][0]["steps"] == 2
     refused = CliRunner().invoke(app, [*words, "--steps", "2", "--path", "moe"])
     assert refused.exit_code == 2 and "draws nothing" in refused.output
+
+
+def test_both_paths_show_how_far_they_agree(folder, tmp_path):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((64, 64, 3), dtype=np.uint8)).save(photo)
+    words = ["predict", str(photo), "--do", "how far is everything?", "--path", "both", "--instruct", str(folder)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and "agree" in done.output and "%" in done.output, done.output

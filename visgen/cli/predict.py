@@ -151,6 +151,7 @@ _COLUMNS = (
     "depth: median (min - max)",
     "familiar?",
     "relations",
+    "the paths agree",
     "seconds",
 )
 MOST_RELATIONS = 3
@@ -177,7 +178,9 @@ def _row(result: Result) -> tuple[str, ...]:
         depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
     triplets = _lines(result.scene_graph, lambda g: ", ".join(_best(g)) or "nothing")
     verdicts = _lines(result.ood, _verdict)
-    return name, classes or odds, found, maps, depths, verdicts, triplets, f"{sum(result.timing.values()):.2f}"
+    agreed = ", ".join(f"{task} {share:.0%}" for task, share in (result.request or {}).get("agreement", {}).items())
+    seconds = f"{sum(result.timing.values()):.2f}"
+    return name, classes or odds, found, maps, depths, verdicts, triplets, agreed, seconds
 
 
 def _figures(request: Any) -> dict[str, dict[str, Any]]:
