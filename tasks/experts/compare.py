@@ -49,6 +49,9 @@ def train(args: argparse.Namespace) -> None:
                 size = config.finetune.cache_mb
                 cache = cache or (PrefixCache(size * 2**20) if size else None)
                 report = finetune(base, config, resume=True, cache=cache if size else None)
+                if not report.summary.finished:
+                    (Path(config.out) / "finetune.json").unlink()
+                    sys.exit(f"stopped by {report.summary.reason}; the same command goes on")
                 shutil.rmtree(Path(config.out) / "checkpoints")
                 print(name, arm, seed, report.summary.metrics.get(SETS[name]), file=sys.stderr, flush=True)
 
