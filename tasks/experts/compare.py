@@ -68,8 +68,9 @@ def report(args: argparse.Namespace) -> None:
         found["figures"][name] = {arm: summarise(row) for arm, row in values.items()}
         found["over head"][name] = {arm: summarise(row) for arm, row in pairs.items() if arm != "head"}
     protocol = {"figures": SETS, "weights": "those of the last step", "over head": "difference to head, seed by seed"}
+    command = f"python tasks/experts/compare.py --data-root DATA --sets {' '.join(args.sets)}"
     write_record(
-        args.report, command=f"python tasks/experts/compare.py --data-root DATA --sets {' '.join(args.sets)}", config="configs/experts/*.yaml",
+        args.report, command=command, config="configs/experts/*.yaml",
         seeds=args.seeds, data=", ".join(args.sets), split="val", protocol=protocol, metrics=found,
         environment={"model": "visgen-tiny"},
     )  # fmt: skip
