@@ -76,7 +76,8 @@ def turn_to_night(
     if folder.exists():
         raise DataError(f"'{folder}' is there already; choose a new folder.")
     (folder / "night").mkdir(parents=True)
-    written, pairs = [], []
+    written: list[Path] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     for path in found:
         day = read_pixels(path)
         night = (generator(day[None].float() / 255)[0] * 255).round().to(torch.uint8)
