@@ -23,6 +23,7 @@ install: ## Create .venv and install visgen with its development tools; does not
 	echo "Installing visgen and its dependencies into $(VENV); the first time takes a few minutes."; \
 	$(BIN)/python -m pip install 'hatchling>=1.27' 'setuptools>=70.1,<82'; \
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'; \
+	$(BIN)/visgen kernels build || echo "Without a C++ compiler experts run on PyTorch alone, which is slower and gives the same answers."; \
 	{ echo "# $(CURDIR)"; cat pyproject.toml; } > $(STAMP)
 
 demo: install ## Run the shipped model on the sample photographs; pictures and JSON go to out/demo
