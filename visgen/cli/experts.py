@@ -101,13 +101,31 @@ def extract(
     probes: Annotated[int, typer.Option("--probes", help="Pictures to measure the change of outputs on.")] = 8,
     split: Annotated[str, SPLIT] = "val",
     limit: Annotated[int | None, LIMIT] = None,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Measure accuracy over size instead, beside both rivals; one task, one set.")
+    ] = False,
+    thetas: Annotated[str, typer.Option("--thetas", help="Points of the curve: theta.")] = "0,0.03,0.3",
+    keeps: Annotated[str, typer.Option("--keeps", help="Points of the curve: experts a layer.")] = "1,2,3,4,6,8",
+    seeds: Annotated[str, typer.Option("--seeds", help="Of the random rival in the curve.")] = "0,1,2",
+    stats_split: Annotated[str, typer.Option("--stats-split", help="Part that tells who visits whom.")] = "train",
+    stats_limit: Annotated[int, typer.Option("--stats-limit", help="Pictures of it, evenly spaced.")] = 100,
+    record: Annotated[Path | None, typer.Option("--record", help="Write a record of the curve.")] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the curve (PNG).")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Cut out the experts that some tasks visit, as a model of its own: `visgen predict --model FOLDER` uses it."""
+    options = dict(locals())
     with only_json(as_json):
         from ..experts import ExpertStats, collect_expert_stats, extract_task
         from ..zoo import load_model, save_pretrained
 
+        if curve:
+            found_curve = _extraction_curve(options)
+    if curve:
+        if as_json:
+            print_json(found_curve)
+        return
+    with only_json(as_json):
         if (stats_file is None) == (not data):
             raise ConfigError("give either --stats FILE or --data, from which it is measured who visits which expert.")
         loaded = load_model(model, "cpu")
@@ -153,6 +171,41 @@ def extract(
         say(f"largest change of an output of {head}: {change:.3g}")
     if out is not None:
         say(f"wrote {out}; use it with: visgen predict PICTURE --model {out}")
+
+
+def _extraction_curve(options: dict[str, Any]) -> dict[str, Any]:
+    from ..data import build_source
+    from ..experts import ExpertStats, collect_expert_stats
+    from ..zoo import load_model
+    from .expert_curves import command_of, numbers, run_extraction_curve, write_curve
+
+    model, heads, data = options["model"], options["task"], options["data"] or []
+    if len(heads) != 1 or len(data) != 1:
+        raise ConfigError(f"a curve is of one head on one data set, but {len(heads)} and {len(data)} are given.")
+    loaded = load_model(model, "cpu")
+    head = loaded.resolve(heads[0])
+    if options["stats_file"] is not None:
+        stats = ExpertStats.load(options["stats_file"])
+    else:
+        seen = {head: build_source(data[0], options["stats_split"])}
+        stats = collect_expert_stats(loaded, seen, options["stats_limit"], name=model, progress=_counter())
+    source = build_source(data[0], options["split"])
+    found = run_extraction_curve(model, loaded, head, source, stats, options)
+    if options["record"] is not None:
+        words = ["visgen", "experts", "extract", model]
+        unused = ("model", "out", "theta", "keep", "rule", "seed", "sliced", "probes", "record", "picture", "as_json")
+        told = dict(options) if options["stats_file"] is None else {**options, "stats_limit": None, "stats_split": None}
+        protocol = {
+            "head": head,
+            "images": min(len(source), options["limit"] or len(source)),
+            "visits": "measured on " + (f"{options['stats_split']}, {options['stats_limit']} images evenly spaced"),
+            "rivals": "random (a draw for each seed) and largest weight norm, the same number of experts per layer",
+            "trained_again": False,
+        }
+        seeds = numbers(options["seeds"], "--seeds", int)
+        command = command_of(told, words, unused)
+        write_curve(options["record"], command, None, seeds, data[0], options["split"], protocol, found)
+    return found
 
 
 def open_data(model: Any, data: Sequence[str], split: str, all_tasks: bool = False) -> dict[str, list[Any]]:

@@ -6,17 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..data import Source
+from ..data.cached import Cached
 from ..engine import evaluate
 from ..errors import ConfigError
 from ..metrics import summarise
 from ..task import MultiTaskModel
 from .extract import choose_experts, extract_experts, extract_task
+from .prefix_cache import PrefixCache
 from .rules import rival_experts
 from .stats import ExpertStats
 
 __all__ = ["extraction_curve"]
 
 Progress = Callable[[str], None]
+
+CACHE_BYTES = 2**29  # what the prefix of some 500 pictures of 320x240 takes
 
 
 def extraction_curve(
@@ -59,11 +63,7 @@ def extraction_curve(
     if len(seeds) < 2:
         raise ConfigError(f"seeds are {list(seeds)}; a random rival needs two or more to show its spread.")
     name, route = model.resolve(head), model.route(model.resolve(head))
-
-    def score(one: MultiTaskModel) -> dict[str, float]:
-        sides = {"max_side": model.max_side, "min_side": model.min_side or None}
-        return evaluate(one, source, name, limit=limit, metric=metric, **sides).metrics  # type: ignore[arg-type]
-
+    score = _scorer(model, source, name, limit, metric)
     points = []
     for kind, value in [*(("theta", t) for t in thetas), *(("keep", float(n)) for n in keeps)]:
         chosen: dict[str, Any] = {"theta": value} if kind == "theta" else {"keep": int(value)}
@@ -87,3 +87,28 @@ def extraction_curve(
             }
         )
     return {"head": name, "full": score(model), "points": points}
+
+
+def _scorer(
+    model: MultiTaskModel, source: Source, head: str, limit: int | None, metric: Mapping[str, Any] | None
+) -> Callable[[MultiTaskModel], dict[str, float]]:
+    """Give a function that measures variants of a model which share its prefix; pictures and prefix are kept."""
+    pictures, prefix = Cached(source), PrefixCache(CACHE_BYTES)
+
+    def score(variant: MultiTaskModel) -> dict[str, float]:
+        before, variant.prefix_cache = variant.prefix_cache, prefix
+        try:
+            report = evaluate(
+                variant,
+                pictures,
+                head,
+                limit=limit,
+                metric=metric,
+                max_side=model.max_side,
+                min_side=model.min_side or None,
+            )
+        finally:
+            variant.prefix_cache = before
+        return report.metrics
+
+    return score

@@ -1,0 +1,119 @@
+"""The curves of `visgen experts extract|budget --curve`: measured, printed, recorded and drawn."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from .output import print_table, say
+
+__all__ = ["MAIN_METRIC", "command_of", "numbers", "run_extraction_curve", "write_curve"]
+
+MAIN_METRIC = {
+    "classification": "top1",
+    "detection": "AP50",
+    "segmentation": "mIoU",
+    "depth": "AbsRel",
+    "scene_graph": "predcls/R@50",
+}
+
+
+def numbers(text: str, option: str, kind: type = float) -> list[Any]:
+    """Read "0,0.03,0.1".
+
+    Raises:
+        ConfigError: Something that is no number.
+    """
+    try:
+        return [kind(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ConfigError(f"{option} is '{text}'; write numbers with commas between them, such as 1,2,4.") from error
+
+
+def command_of(options: Mapping[str, Any], words: Sequence[str], skip: Sequence[str]) -> str:
+    """Give the command that repeats a measurement, from the options of a command's function."""
+    found = [*words]
+    for name, value in options.items():
+        if name in skip or value is None or value is False:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            found += [f"--{name.replace('_', '-')}"] + ([] if one is True else [str(one)])
+    return shlex.join(found)
+
+
+def run_extraction_curve(model: str, loaded: Any, head: str, source: Any, stats: Any, options: Any) -> dict[str, Any]:
+    """Measure the curve, print its table, and draw it where asked."""
+    from ..experts.curves import extraction_curve
+
+    curve = extraction_curve(
+        loaded,
+        head,
+        source,
+        stats,
+        thetas=numbers(options["thetas"], "--thetas"),
+        keeps=numbers(options["keeps"], "--keeps", int),
+        seeds=numbers(options["seeds"], "--seeds", int),
+        limit=options["limit"],
+        progress=say,
+    )
+    key = _main_metric(curve["full"], curve["head"])
+    if not options["as_json"]:
+        rows = [
+            (
+                f"theta {p['theta']:g}" if "theta" in p else f"keep {p['keep']}",
+                ", ".join(map(str, p["experts"].values())),
+                f"{p['parameters']:,}",
+                f"{p['load'][key]:.4f}",
+                f"{p['random'][key]['mean']:.4f} +- {p['random'][key]['std']:.4f}",
+                f"{p['magnitude'][key]:.4f}",
+            )
+            for p in curve["points"]
+        ]
+        columns = ("cut", "experts", "parameters", "visited most", "random", "largest weights")
+        print_table(columns, rows, title=f"{curve['head']} of {model}: {key} (full {curve['full'][key]:.4f})")
+    if options["picture"] is not None:
+        _draw_extraction(curve, key, model).save(options["picture"])
+    return curve
+
+
+def write_curve(
+    record: Path, command: str, config: Any, seeds: Sequence[int], source: Any, split: str, protocol: Any, metrics: Any
+) -> None:
+    """Write the record of a curve."""
+    from ..metrics import write_record
+
+    write_record(
+        record,
+        command=command,
+        config=config,
+        seeds=list(seeds),
+        data=source,
+        split=split,
+        protocol=protocol,
+        metrics=metrics,
+    )
+    say(f"wrote {record}")
+
+
+def _main_metric(figures: Mapping[str, float], head: str) -> str:
+    wanted = MAIN_METRIC.get(head.partition(".")[0], "")
+    return wanted if wanted in figures else next(iter(figures))
+
+
+def _draw_extraction(curve: Mapping[str, Any], key: str, model: str) -> Any:
+    from ..experts import draw_curves
+
+    points = sorted((p for p in curve["points"] if "keep" in p), key=lambda p: p["keep"])
+    lines = {
+        "the full model": [(p["keep"], curve["full"][key]) for p in points],
+        "experts that the task visits most": [(p["keep"], p["load"][key]) for p in points],
+        "as many at random (bar: spread of the seeds)": [(p["keep"], p["random"][key]["mean"]) for p in points],
+        "as many with the largest weights": [(p["keep"], p["magnitude"][key]) for p in points],
+    }
+    spread = [(p["keep"], min(p["random"][key]["values"]), max(p["random"][key]["values"])) for p in points]
+    title = f"{curve['head']} of {model}: what is left when experts go"
+    bands = {"as many at random (bar: spread of the seeds)": spread}
+    return draw_curves(lines, title=title, across="experts kept in every routed layer", up=key, bands=bands)
