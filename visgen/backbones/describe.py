@@ -84,17 +84,21 @@ def _expert_flops(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 
 
 @torch.no_grad()
-def count_flops(model: nn.Module, size: tuple[int, int], task: str | None = None) -> dict[str, int]:
+def count_flops(
+    model: nn.Module, size: tuple[int, int], task: str | None = None, *, images: Tensor | None = None
+) -> dict[str, int]:
     """Multiply-adds of one image of `size` (H, W), by operator as fvcore names them; norms and adds left out.
 
-    As usual in vision papers, a multiply-add counts as one.
+    As usual in vision papers, a multiply-add counts as one. Where the cost depends on the picture, as it does when
+    tokens visit as many experts as their probabilities ask for, pass `images` (B, 3, H, W); `size` is then not read.
     """
     from fvcore.nn import FlopCountAnalysis
 
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    analysis = FlopCountAnalysis(_Tensors(model, task), torch.zeros(1, 3, *size, device=device))
+    given = torch.zeros(1, 3, *size, device=device) if images is None else images.to(device)
+    analysis = FlopCountAnalysis(_Tensors(model, task), given)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
     analysis.set_op_handle("aten::mm", _product_flops).set_op_handle("aten::addmm", _bias_product_flops)

@@ -1,7 +1,9 @@
 """The experts of a model as things to see, cut out, tune, add and budget."""
 
 from .banks import expert_banks, find_route, join_experts, split_experts
+from .budget import Budget, measure_cost, near_duplicates, reset_budget, set_budget
 from .cost import StepCost, measure_costs
+from .extend import ExtendReport, add_task
 from .extract import ExtractReport, extract_experts, extract_task
 from .finetune import FinetuneReport, finetune
 from .picture import draw_curves, draw_heat_map
@@ -13,6 +15,13 @@ from .trainable import Trainable, set_trainable
 from .usage import measure_usage
 
 __all__ = [
+    "Budget",
+    "ExtendReport",
+    "add_task",
+    "measure_cost",
+    "near_duplicates",
+    "reset_budget",
+    "set_budget",
     "ExpertStats",
     "ExtractReport",
     "FinetuneReport",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..data import Source
@@ -10,13 +13,15 @@ from ..data.cached import Cached
 from ..engine import evaluate
 from ..errors import ConfigError
 from ..metrics import summarise
+from ..structures.working_size import resize_for_work
 from ..task import MultiTaskModel
+from .budget import measure_cost, set_budget
 from .extract import choose_experts, extract_experts, extract_task
 from .prefix_cache import PrefixCache
 from .rules import rival_experts
 from .stats import ExpertStats
 
-__all__ = ["extraction_curve"]
+__all__ = ["budget_curve", "extraction_curve"]
 
 Progress = Callable[[str], None]
 
@@ -87,6 +92,63 @@ def extraction_curve(
             }
         )
     return {"head": name, "full": score(model), "points": points}
+
+
+def budget_curve(
+    model: MultiTaskModel,
+    head: str,
+    source: Source,
+    *,
+    ks: Sequence[int] = (),
+    taus: Sequence[float] = (),
+    limit: int | None = None,
+    probes: int = 8,
+    metric: Mapping[str, Any] | None = None,
+    clock: Callable[[Mapping[str, Callable[[], Any]]], Mapping[str, Sequence[float]]] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure accuracy, FLOPs and latency of one head while its tokens visit fewer experts.
+
+    Args:
+        model: The full model; its routes are the same afterwards.
+        head: Head to measure.
+        source: Labelled data.
+        ks: Points with at most so many experts per token in every layer.
+        taus: Points where a token visits as many as its probabilities need to reach tau.
+        limit: Images, evenly spaced.
+        probes: First images of the source for FLOPs and visits, and the first of them for latency.
+        metric: Options of the task's metric.
+        clock: Times cases side by side and gives seconds by name; None leaves latency out.
+        progress: Told what is measured next.
+    Returns:
+        {"head", "points": [{"case", "k" or "tau" (neither for the full model, which is first), "metrics", "flops",
+        "active_parameters", "visits": {layer: experts per token}, "latency_ms" (median)}]}.
+    Raises:
+        ConfigError: No point, or a value out of range.
+    """
+    if not ks and not taus:
+        raise ConfigError("ks and taus are both empty; give at least one point to measure.")
+    name = model.resolve(head)
+    route, score = model.route(name), _scorer(model, source, name, limit, metric)
+    images = [
+        resize_for_work(source[i].image, model.max_side, model.min_side or None)
+        for i in range(min(probes, len(source)))
+    ]
+    wanted: list[tuple[str, dict[str, Any]]] = [("full", {})]
+    wanted += [(f"k {k}", {"k": k}) for k in ks] + [(f"tau {tau:g}", {"tau": tau}) for tau in taus]
+    points, cases = [], {}
+    for case, chosen in wanted:
+        if progress is not None:
+            progress(f"{name}: {case}")
+        variant = copy.deepcopy(model)
+        if chosen:
+            set_budget(variant, route, **chosen)
+        points.append({"case": case, **chosen, "metrics": score(variant), **measure_cost(variant, route, images)})
+        cases[case] = partial(variant.predict, images[0][None], [name])
+    for case, seconds in (clock(cases) if clock is not None else {}).items():
+        point = next(p for p in points if p["case"] == case)
+        point["latency_ms"] = statistics.median(seconds) * 1e3
+    return {"head": name, "points": points}
 
 
 def _scorer(

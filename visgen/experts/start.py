@@ -18,7 +18,7 @@ from .heads import with_heads
 from .selection import Selection
 from .usage import most_used
 
-__all__ = ["add_experts", "heads_untouched", "start_model"]
+__all__ = ["ROUTER_NOISE", "add_experts", "copy_router", "heads_untouched", "start_model"]
 
 ROUTER_NOISE = 0.02  # the standard deviation that fresh routers have
 
@@ -103,7 +103,7 @@ def add_experts(model: MultiTaskModel, route: str, count: int, usage: Mapping[st
         total = bank.router.num_experts
         # a router that did not see all experts before sees those now too, with fresh rows
         fresh = total - count - scored
-        _copy_router(old, wider, [*range(scored), *([None] * fresh), *copied], ROUTER_NOISE, total - count)
+        copy_router(old, wider, [*range(scored), *([None] * fresh), *copied], ROUTER_NOISE, total - count)
     model.backbone.changes()
 
 
@@ -144,7 +144,7 @@ def _own_route(model: MultiTaskModel, head: str, spec: HeadSpec) -> str:
     model.backbone.add_task(name, {k: b.router.route(spec.task) for k, b in banks.items()})  # type: ignore[operator]
     for bank in banks.values():
         old, new = bank.router.tasks[spec.task], bank.router.tasks[name]
-        _copy_router(old, new, list(range(bank.router.scores_of(spec.task))), 0.0, bank.router.num_experts)
+        copy_router(old, new, list(range(bank.router.scores_of(spec.task))), 0.0, bank.router.num_experts)
     embedding: Any = model.backbone.task_embedding
     if embedding is not None:
         with torch.no_grad():
@@ -153,7 +153,7 @@ def _own_route(model: MultiTaskModel, head: str, spec: HeadSpec) -> str:
 
 
 @torch.no_grad()
-def _copy_router(old: TaskRouter, new: TaskRouter, rows: Sequence[int | None], noise: float, clean: int) -> None:
+def copy_router(old: TaskRouter, new: TaskRouter, rows: Sequence[int | None], noise: float, clean: int) -> None:
     """Fill a router from another: score i takes row `rows[i]`, None stays fresh; rows from `clean` on get noise."""
     if old.down is not None and new.down is not None:
         new.down.load_state_dict(old.down.state_dict())
