@@ -64,3 +64,38 @@ def test_an_extract_is_reported_saved_and_used(
     assert done.exit_code == 0 and json.loads(done.stdout)[0]["depth"] is not None
     done = visgen(*words)
     assert done.exit_code == 2 and "give either --stats FILE or --data" in done.stderr
+
+
+def test_a_task_is_added_and_a_budget_set_measured_and_taken_back(
+    visgen: Callable[..., Any], visgen_json: Callable[..., Any], model_folder: Path, datasets: Path, tmp_path: Path
+) -> None:
+    grown, cheap, again = tmp_path / "grown", tmp_path / "cheap", tmp_path / "again"
+    words = ("--head", "segmentation.more", "--data", f"semantic:{datasets / 'pets'}", "--new-experts", "1")
+    report = visgen_json("experts", "extend", model_folder, *words, "--out", grown)
+    assert report["route"] == "segmentation_more" and {len(e) for e in report["experts"].values()} == {1}
+    full = visgen_json("experts", "budget", grown, "--task", "depth")["depth"]
+    less = visgen_json("experts", "budget", grown, "--task", "depth", "--k", "1", "--out", cheap)["depth"]
+    assert less["flops"] < full["flops"] and set(less["visits"].values()) == {1.0}
+    assert visgen_json("experts", "budget", cheap, "--task", "depth", "--reset", "--out", again)["depth"] == full
+    done = visgen("experts", "budget", grown, "--task", "depth", "--deny", "blocks.1.mlp")
+    assert done.exit_code == 2 and "write LAYER:N,N" in done.stderr
+    done = visgen("experts", "extend", model_folder, "--head", "depth.x", "--new-experts", "1", "--out", again)
+    assert done.exit_code == 2 and "needs --data" in done.stderr
+
+
+def test_curves_are_measured_drawn_and_recorded(
+    visgen_json: Callable[..., Any], model_folder: Path, datasets: Path, tmp_path: Path
+) -> None:
+    from visgen.metrics import read_record
+
+    common = ("--task", "depth", "--data", f"depth:{datasets / 'garden'}", "--curve")
+    record, picture = tmp_path / "r.json", tmp_path / "c.png"
+    saved = ("--record", record, "--picture", picture)
+    points = ("--ks", "1", "--taus", "0.5", "--threads", "1", "--repeats", "1")
+    found = visgen_json("experts", "budget", model_folder, *common, *points, *saved)
+    assert [p["case"] for p in found["points"]] == ["full", "k 1", "tau 0.5"] and picture.stat().st_size > 1000
+    assert read_record(record)["metrics"] == found
+    points = ("--thetas", "0", "--keeps", "1,2", "--seeds", "0,1", "--stats-limit", "2")
+    found = visgen_json("experts", "extract", model_folder, *common, *points, *saved)
+    kept = read_record(record)
+    assert kept["seeds"] == [0, 1] and "--keeps 1,2" in kept["command"] and kept["metrics"] == found

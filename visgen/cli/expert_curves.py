@@ -10,7 +10,15 @@ from typing import Any
 from ..errors import ConfigError
 from .output import print_table, say
 
-__all__ = ["MAIN_METRIC", "command_of", "numbers", "run_extraction_curve", "write_curve"]
+__all__ = [
+    "MAIN_METRIC",
+    "command_of",
+    "draw_budget",
+    "main_metric",
+    "numbers",
+    "run_extraction_curve",
+    "write_curve",
+]
 
 MAIN_METRIC = {
     "classification": "top1",
@@ -59,7 +67,7 @@ def run_extraction_curve(model: str, loaded: Any, head: str, source: Any, stats:
         limit=options["limit"],
         progress=say,
     )
-    key = _main_metric(curve["full"], curve["head"])
+    key = main_metric(curve["full"], curve["head"])
     if not options["as_json"]:
         rows = [
             (
@@ -98,7 +106,8 @@ def write_curve(
     say(f"wrote {record}")
 
 
-def _main_metric(figures: Mapping[str, float], head: str) -> str:
+def main_metric(figures: Mapping[str, float], head: str) -> str:
+    """The figure of a task that tables and pictures show."""
     wanted = MAIN_METRIC.get(head.partition(".")[0], "")
     return wanted if wanted in figures else next(iter(figures))
 
@@ -117,3 +126,18 @@ def _draw_extraction(curve: Mapping[str, Any], key: str, model: str) -> Any:
     title = f"{curve['head']} of {model}: what is left when experts go"
     bands = {"as many at random (bar: spread of the seeds)": spread}
     return draw_curves(lines, title=title, across="experts kept in every routed layer", up=key, bands=bands)
+
+
+def draw_budget(curve: Mapping[str, Any], key: str, model: str) -> Any:
+    """Draw a metric over multiply-adds, one line for k and one for tau."""
+    from ..experts import draw_curves
+
+    points = curve["points"]
+    kinds = {"at most k experts a token": "k", "as many as reach tau": "tau"}
+    lines = {
+        name: sorted((p["flops"] / 1e6, p["metrics"][key]) for p in points if kind in p or p["case"] == "full")
+        for name, kind in kinds.items()
+        if any(kind in p for p in points)
+    }
+    title = f"{curve['head']} of {model}: accuracy over cost"
+    return draw_curves(lines, title=title, across="million multiply-adds of the backbone for an image", up=key)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from .expert_changes import budget, extend
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
 __all__ = ["app", "open_data"]
@@ -18,6 +19,9 @@ app = typer.Typer(
     help="Experts of a mixture: see who uses which, cut some out as a model, add some, spend less on them.",
     no_args_is_help=True,
 )
+
+app.command("extend")(extend)
+app.command("budget")(budget)
 
 MODEL = typer.Argument(help="Shipped name, folder or Hub id.")
 DATA = typer.Option(

@@ -133,6 +133,8 @@ def reset_budget(model: Any, tasks: str | Sequence[str] | None = None) -> None:
     for layer, bank in banks.items():
         for task in routes:
             route = replace(bank.router.route(task), top_k=None, tau=None, deny=())
+            left = len(route.open(bank.router.num_experts))  # an extract may hold fewer experts than the layer's k
+            route = replace(route, top_k=left if left < bank.router.top_k else None)
             if route.index is not None:
                 scores = len(route.index)
                 if any(e != i and e < scores for i, e in enumerate(route.index)):

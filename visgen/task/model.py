@@ -102,7 +102,10 @@ class MultiTaskModel(nn.Module):
         """The configuration as plain values, enough for `build_model` and without any path of stem weights."""
         if not self._config:
             return {}
-        return {**self._config, "backbone": {**self._config["backbone"], **self.backbone.changes()}}
+        changes = self.backbone.changes()
+        gone = {key for key, value in changes.items() if value is None}
+        options = {**self._config["backbone"], **changes}
+        return {**self._config, "backbone": {key: value for key, value in options.items() if key not in gone}}
 
     def add_head(self, name: str, spec: HeadSpec) -> None:
         """Give the model one more head, freshly initialised.
