@@ -8,10 +8,10 @@ import torch
 from visgen.errors import ConfigError, UnknownName
 from visgen.experts import (
     add_task,
+    budget_cost,
     collect_expert_stats,
     expert_banks,
     extract_task,
-    measure_cost,
     near_duplicates,
     reset_budget,
     set_budget,
@@ -78,7 +78,7 @@ def test_costs_fall_step_by_step():
     costs = []
     for k in (4, 3, 2, 1):
         with set_budget(model, "depth", k={MLP: k}):
-            costs.append(measure_cost(model, "depth", images))
+            costs.append(budget_cost(model, "depth", images))
         assert costs[-1]["visits"][MLP] == pytest.approx(k)
     tokens = 4 * 6
     expert, score = 2 * 32 * model.backbone.banks[MLP].hidden, 0
@@ -88,7 +88,7 @@ def test_costs_fall_step_by_step():
     last = None
     for tau in (1.0, 0.95, 0.8, 0.5, 0.2, 0.01):
         with set_budget(model, "depth", tau=tau):
-            now = measure_cost(model, "depth", images)
+            now = budget_cost(model, "depth", images)
         assert last is None or now["flops"] <= last["flops"]
         last = now
     assert last["visits"] == {ATTN: 1.0, MLP: 1.0} and last["flops"] < costs[0]["flops"]
@@ -114,10 +114,10 @@ def test_merging_twins_loses_nothing_but_visits(tiny_model, images):
             t[4] = t[1]
     assert near_duplicates(tiny_model) == {MLP: [[1, 4]]}
     before = answer(tiny_model, images)
-    dear = measure_cost(tiny_model, "depth", list(images))
+    dear = budget_cost(tiny_model, "depth", list(images))
     set_budget(tiny_model, "depth", merge=near_duplicates(tiny_model))
     torch.testing.assert_close(answer(tiny_model, images), before, rtol=1e-4, atol=1e-5)
-    cheap = measure_cost(tiny_model, "depth", list(images))
+    cheap = budget_cost(tiny_model, "depth", list(images))
     assert cheap["visits"][MLP] <= dear["visits"][MLP]
     stats = collect_expert_stats(tiny_model, {"depth": Pictures(4)})
     assert stats.layer(MLP).load[0][[1, 4]].tolist() == [0, 0] and stats.layer(MLP).num_experts == 7

@@ -116,7 +116,7 @@ def budget(
     """Let the tokens of a task visit fewer experts; nothing is trained, and --reset takes it back."""
     options = dict(locals())
     with only_json(as_json):
-        from ..experts import measure_cost, near_duplicates, reset_budget, set_budget
+        from ..experts import budget_cost, near_duplicates, reset_budget, set_budget
         from ..zoo import load_model, save_pretrained
 
         loaded = load_model(model, "cpu")
@@ -129,7 +129,7 @@ def budget(
                 merge=groups,
             )  # fmt: skip
             images = _pictures(loaded, data, split)
-            found: Any = {one: measure_cost(loaded, one, images) for one in task}
+            found: Any = {one: budget_cost(loaded, one, images) for one in task}
             if out is not None:
                 save_pretrained(loaded, out)
         else:

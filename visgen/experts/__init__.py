@@ -1,7 +1,7 @@
 """The experts of a model as things to see, cut out, tune, add and budget."""
 
 from .banks import expert_banks, find_route, join_experts, split_experts
-from .budget import Budget, measure_cost, near_duplicates, reset_budget, set_budget
+from .budget import Budget, budget_cost, near_duplicates, reset_budget, set_budget
 from .cost import StepCost, measure_costs
 from .extend import ExtendReport, add_task
 from .extract import ExtractReport, extract_experts, extract_task
@@ -18,7 +18,7 @@ __all__ = [
     "Budget",
     "ExtendReport",
     "add_task",
-    "measure_cost",
+    "budget_cost",
     "near_duplicates",
     "reset_budget",
     "set_budget",

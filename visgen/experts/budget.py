@@ -19,7 +19,7 @@ from ..nn.route import Route
 from .banks import expert_banks, find_route
 from .stats import ExpertStats
 
-__all__ = ["Budget", "measure_cost", "near_duplicates", "reset_budget", "set_budget"]
+__all__ = ["Budget", "budget_cost", "near_duplicates", "reset_budget", "set_budget"]
 
 PerLayer = Mapping[str, Sequence[int]]
 
@@ -184,7 +184,7 @@ def near_duplicates(model: Any, threshold: float = 0.98) -> dict[str, list[list[
 
 
 @torch.no_grad()
-def measure_cost(model: Any, task: str, images: Sequence[Tensor]) -> dict[str, Any]:
+def budget_cost(model: Any, task: str, images: Sequence[Tensor]) -> dict[str, Any]:
     """What a task costs now, on these images.
 
     Args:

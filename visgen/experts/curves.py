@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..metrics import summarise
 from ..structures.working_size import resize_for_work
 from ..task import MultiTaskModel
-from .budget import measure_cost, set_budget
+from .budget import budget_cost, set_budget
 from .extract import choose_experts, extract_experts, extract_task
 from .prefix_cache import PrefixCache
 from .rules import rival_experts
@@ -143,7 +143,7 @@ def budget_curve(
         variant = copy.deepcopy(model)
         if chosen:
             set_budget(variant, route, **chosen)
-        points.append({"case": case, **chosen, "metrics": score(variant), **measure_cost(variant, route, images)})
+        points.append({"case": case, **chosen, "metrics": score(variant), **budget_cost(variant, route, images)})
         cases[case] = partial(variant.predict, images[0][None], [name])
     for case, seconds in (clock(cases) if clock is not None else {}).items():
         point = next(p for p in points if p["case"] == case)
