@@ -24,10 +24,13 @@ SCORES = {
 }  # fmt: skip
 
 
-def figure(record: str, where: str, value: dict[str, Any], digits: int = 3) -> str:
+def link(record: str, where: str, value: float) -> str:
+    return f"[{value:.3f}]({record}#metrics.{where})"
+
+
+def figure(record: str, where: str, value: dict[str, Any]) -> str:
     """The mean with its link, and the deviation over seeds with its own."""
-    mean, spread = (f"[{value[k]:.{digits}f}]({record}#metrics.{where}.{k})" for k in ("mean", "std"))
-    return f"{mean} ± {spread}"
+    return f"{link(record, f'{where}.mean', value['mean'])} ± {link(record, f'{where}.std', value['std'])}"
 
 
 def table(record: str, data: str, arms: dict[str, Any], near: str) -> list[str]:
@@ -40,11 +43,20 @@ def table(record: str, data: str, arms: dict[str, Any], near: str) -> list[str]:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     for side in ("near", "far"):
         for name in names:
+            places = [f"{data}.{arm}.{name}.{side}.AUROC" for arm in arms]
             cells = [
-                figure(record, f"{data}.{arm}.{name}.{side}.AUROC", row[name][side]["AUROC"])
-                for arm, row in arms.items()
+                link(record, f"{p}.mean", row[name][side]["AUROC"]["mean"])
+                for p, row in zip(places, arms.values(), strict=True)
             ]
             lines.append(f"| {side} AUROC, {SCORES[name]} | " + " | ".join(cells) + " |")
+    cells = []
+    for arm, row in arms.items():
+        spreads = {
+            f"{name}.{side}.AUROC.std": row[name][side]["AUROC"]["std"] for name in names for side in ("near", "far")
+        }
+        widest = max(spreads, key=lambda place: spreads[place])
+        cells.append(link(record, f"{data}.{arm}.{widest}", spreads[widest]))
+    lines.append("| widest deviation of an AUROC over seeds | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
