@@ -110,8 +110,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.report:
         report(args)
-        return
-    for seed in args.seeds:
+    for seed in () if args.report else args.seeds:
         for arm in args.arms:
             train(arm, seed, args)
             print("finished", arm, seed, file=sys.stderr, flush=True)

@@ -60,7 +60,10 @@ def test_a_dry_run_leaves_nothing(visgen: Callable[..., Any], run_file: Path, da
     assert sorted(p.name for p in run_file.parent.iterdir()) == ["run.yaml"]
 
 
-def test_wrong_keys_are_refused_with_the_nearest(visgen: Callable[..., Any], run_file: Path, datasets: Path) -> None:
+def test_wrong_keys_are_refused_with_the_nearest(
+    visgen: Callable[..., Any], run_file: Path, datasets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VISGEN_DATA", raising=False)
     result = visgen("train", run_file, "--data-root", datasets, "--set", "train.stepz=3")
     assert result.exit_code == 2
     assert "stepz" in result.stderr and "steps" in result.stderr

@@ -147,8 +147,8 @@ class _Side:
         """The time when the device has done what it was given."""
         import torch
 
-        if self.workers.device.type == "cuda":
-            torch.cuda.synchronize()
+        if self.workers.device.type != "cpu":
+            torch.accelerator.synchronize()
         return time.perf_counter()
 
     def _mark(self, sign: int) -> None:
