@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -36,11 +37,11 @@ def photos(folder: Path, few: bool) -> Listed:
 
 
 def cifar10(root: Path, few: bool) -> dict[str, Listed]:
-    inside = build_source(f"npz:{root}/cifar10", "train")
+    inside: Any = build_source(f"npz:{root}/cifar10", "train")
     cut = lambda i: inside.blob[int(inside.offsets[i]) : int(inside.offsets[i + 1])].tobytes()  # noqa: E731
     parts = by_hash(inside.labels.tolist(), (20, 10) if few else (400, 100))
     train, val = (([cut(i) for i in part], [int(inside.labels[i]) for i in part]) for part in parts)
-    tiny = build_source(f"parquet:{root}/tiny_imagenet", "val")
+    tiny: Any = build_source(f"parquet:{root}/tiny_imagenet", "val")
     labels = [int(y) for y in tiny.table["label"]]
     overlap = set(json.loads(PINNED.read_text(encoding="utf-8"))["tiny_imagenet_overlap"])
     kept = [i for i in by_hash(labels, (1 if few else 5,))[0] if tiny.names[labels[i]].split(" (")[0] not in overlap]
