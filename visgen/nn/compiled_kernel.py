@@ -37,7 +37,9 @@ __all__ = [
 
 CACHE_ENVIRONMENT = "VISGEN_CACHE"
 SOURCE = Path(__file__).parent / "kernels" / "experts.cpp"
-FLAGS = ("-O3", "-march=native", "-std=c++20", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+# Without OpenMP, torch's parallel loops in a header run on one thread; Apple's compiler has none.
+PARALLEL = ("-fopenmp",) if sys.platform == "linux" else ()
+FLAGS = (*PARALLEL, "-O3", "-march=native", "-std=c++20", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 _log = logging.getLogger(__name__)
 
 
