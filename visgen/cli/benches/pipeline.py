@@ -182,8 +182,6 @@ def peak_memory(case: str, model: str, threads: int) -> float:
 
 def _report_memory(case: str, model: str, threads: str) -> None:
     """In the fresh process: answer, then print the peak of the resident set."""
-    import resource
-
     import torch
 
     torch.set_num_threads(int(threads))
@@ -201,8 +199,17 @@ def _report_memory(case: str, model: str, threads: str) -> None:
             run = partial(make_pipeline([loaded.default_heads[t] for t in asked], loaded, device="cpu"), str(file))
         for _ in range(3):
             run()
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    typer.echo(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20))
+    typer.echo(json.dumps(_peak_mib()))
+
+
+def _peak_mib() -> float:
+    """Peak of this process's resident set in MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux: getrusage would also count the parent, which was there before the program was changed
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
 
 
 def _prepared(model: Any, file: Path) -> Any:
