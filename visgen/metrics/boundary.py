@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from ..errors import DataError
+from ..nn.blur import blur
 from ..nn.offset_sample import sample_offset
 from .protocol import check_mergeable, check_pairs
 
@@ -36,7 +36,7 @@ def thin_ridges(strength: Tensor, sigma: float = 1.0, slack: float = 1.01) -> Te
     """
     if strength.ndim != 2:
         raise DataError(f"an edge map is {tuple(strength.shape)}; give one map (H, W).")
-    smooth = gaussian_blur(strength.float()[None], [_side(sigma)] * 2, [sigma])[0]
+    smooth = blur(strength.float()[None], sigma)[0]
     padded = F.pad(smooth[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     centre = padded[1:-1, 1:-1]
     xx = padded[1:-1, 2:] - 2 * centre + padded[1:-1, :-2]
@@ -152,8 +152,3 @@ def _scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     precision = np.where(predicted > 0, right / np.maximum(predicted, 1), 1.0)
     recall = found / np.maximum(marked, 1e-12)
     return precision, recall, 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-
-
-def _side(sigma: float) -> int:
-    """Side of a Gaussian kernel that reaches three sigma."""
-    return 2 * max(1, round(3 * sigma)) + 1

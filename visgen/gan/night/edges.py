@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import label
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from ...errors import DataError
+from ...nn.blur import blur
 from ...nn.offset_sample import sample_offset
 
 __all__ = ["EdgeTeacher", "SobelEdge", "canny", "log_luminance"]
@@ -75,7 +75,7 @@ def canny(image: Tensor, sigma: float = 1.4, low: float = 0.04, high: float = 0.
         raise DataError(f"an image is {tuple(image.shape)}; canny takes one RGB image (3, H, W).")
     if not 0 < low <= high:
         raise DataError(f"low is {low} and high {high}; use 0 < low <= high.")
-    step = _sobel(gaussian_blur(log_luminance(image[None]), [_side(sigma)] * 2, [sigma]))[0]
+    step = _sobel(blur(log_luminance(image[None]), sigma))[0]
     strength = torch.linalg.vector_norm(step, dim=0)
     way = step / strength.clamp(min=1e-12)
     crest = (strength >= sample_offset(strength, way)) & (strength > sample_offset(strength, -way)) & (strength >= low)
@@ -91,8 +91,3 @@ def _sobel(x: Tensor) -> Tensor:
     smooth, slope = x.new_tensor([1.0, 2.0, 1.0]) / 4, x.new_tensor([-1.0, 0.0, 1.0]) / 2
     kernel = torch.stack([smooth[:, None] * slope, slope[:, None] * smooth])[:, None]
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel)
-
-
-def _side(sigma: float) -> int:
-    """Side of a Gaussian kernel that reaches three sigma."""
-    return 2 * max(1, round(3 * sigma)) + 1
