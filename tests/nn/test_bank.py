@@ -10,7 +10,8 @@ from visgen.nn.bank import BankShape
 from visgen.nn.moe import MoEMlp
 from visgen.nn.moe_attention import MoEAttention
 from visgen.nn.route import Route, RouteView
-from visgen.nn.routing import Router, TaskRows, route_in_view, route_top_k, routing_statistics
+from visgen.nn.routing import Router, TaskRows, route_in_view, route_top_k
+from visgen.nn.routing_sums import routing_statistics
 
 D, E, K = 16, 7, 3  # rows of 64 bytes: where a slice of another alignment starts, its last bits may differ
 A, B = TaskRows(("a",), torch.tensor([0])), TaskRows(("b",), torch.tensor([1]))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from visgen.errors import ConfigError, UnknownName
-from visgen.nn.routing import Router, TaskRows, route_top_k, routing_statistics, select_tasks, task_names
+from visgen.nn.routing import Router, TaskRows, route_top_k, select_tasks, task_names
+from visgen.nn.routing_sums import routing_statistics
 
 LOGITS = torch.log(torch.tensor([[0.1, 0.2, 0.3, 0.4]]))
 ONE = TaskRows(("a",), torch.tensor([0]))

@@ -20,7 +20,8 @@ from ..nn.moe import MoEMlp
 from ..nn.moe_attention import MoEAttention
 from ..nn.pos_embed import ConvPosition, LearnedPosition, SinCosPosition
 from ..nn.route import Route, as_routes
-from ..nn.routing import Router, merge_statistics, select_tasks, task_names
+from ..nn.routing import Router, select_tasks, task_names
+from ..nn.routing_sums import merge_statistics
 from ..nn.simple_pyramid import SimplePyramid, halve
 from ..options import build_options
 from .conv_stem import ConvStem, ConvStemConfig
@@ -68,7 +69,7 @@ class ViTMoE(Backbone):
 
     Tokens exist only where there is picture: images are padded to a multiple of 32 for the stem and the token grid is
     cut to ceil(H/16) x ceil(W/16) before the blocks. While gradients are on, or with `collect`, the features carry
-    `extras["routing"]`: one dict of `visgen.nn.routing.routing_statistics` per routed layer.
+    `extras["routing"]`: one dict of `visgen.nn.routing_sums.routing_statistics` per routed layer.
 
     Args:
         config: Shape; or give its fields as keyword options, on top of those of a named `size`.

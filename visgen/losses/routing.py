@@ -1,7 +1,7 @@
 """What routers are trained towards beside the task: dependence between task and expert, and even use of experts.
 
-All functions read the sums that `visgen.nn.routing.routing_statistics` gives for one layer: `task` (G,), `rows` (G,),
-`probabilities` (G, E), `selected` (G, E), `entropy` (G,) and `z` (G,), for the G tasks of a step.
+All functions read the sums that `visgen.nn.routing_sums.routing_statistics` gives for one layer: `task` (G,), `rows`
+(G,), `probabilities` (G, E), `selected` (G, E), `entropy` (G,) and `z` (G,), for the G tasks of a step.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ from .mlp import Mlp
 from .moe import MoEMlp
 from .moe_attention import MoEAttention
 from .pos_embed import ConvPosition, LearnedPosition, SinCosPosition
-from .routing import Router, Routing, TaskRows, route_top_k, routing_statistics, select_tasks
+from .routing import Router, Routing, TaskRows, route_top_k, select_tasks
+from .routing_sums import routing_statistics
 
 __all__ = [
     "Attention",

@@ -8,7 +8,8 @@ from torchvision.ops import stochastic_depth
 
 from .moe import MoEMlp
 from .moe_attention import MoEAttention
-from .routing import Routing, TaskRows, routing_statistics
+from .routing import Routing, TaskRows
+from .routing_sums import routing_statistics
 
 __all__ = ["Block", "LayerScale", "NORM_EPS"]
 

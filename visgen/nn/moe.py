@@ -11,7 +11,8 @@ from torch import Tensor
 from .bank import ExpertBank, run_slots
 from .expert_mlp import expert_mlp
 from .init import init_expert_weight_
-from .routing import Router, Routing, TaskRows, route_top_k, routing_statistics, select_tasks
+from .routing import Router, Routing, TaskRows, route_top_k, select_tasks
+from .routing_sums import routing_statistics
 
 __all__ = [
     "MoEMlp",
