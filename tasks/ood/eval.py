@@ -30,7 +30,7 @@ from visgen.zoo import DEFAULT_MODEL, load_model
 
 OUTSIDE = {"far": "ood_textures", "near": "ood_clutter"}
 KEEP = 0.95
-RANK, RANKED = 384, ("mahalanobis", "relative_mahalanobis", "max_logit_mahalanobis", "vim")
+RANK, QUICK_RANK, RANKED = 384, 4, ("mahalanobis", "relative_mahalanobis", "max_logit_mahalanobis", "vim")
 
 
 def invent(root: Path) -> MultiTaskModel:
@@ -67,10 +67,10 @@ def run(options: argparse.Namespace, root: Path) -> None:
     fitted, compared = {}, {}
     labels, readout = torch.tensor([t.label for t in train.targets]), model.head(head).readout()  # type: ignore[operator]
     names = [name for name in OOD_SCORES if name != "routing" or usage]
+    rank = {"rank": QUICK_RANK if options.quick else RANK}
     for name in names if not options.quick else ("msp", "vim", "mahalanobis"):
-        score = build_score(
-            name, train.logits.shape[1], train.seen_by(name).shape[1], **({"rank": RANK} if name in RANKED else {})
-        )
+        dims = train.logits.shape[1], train.seen_by(name).shape[1]
+        score = build_score(name, *dims, **(rank if name in RANKED else {}))
         fitted[name] = score.fit(train.logits, train.seen_by(name), labels, readout)
         row: dict[str, Any] = {side: measure(name, score, held[side, 0]) for side in OUTSIDE}
         row["mean_AUROC"] = sum(row[side]["AUROC"] for side in OUTSIDE) / len(OUTSIDE)

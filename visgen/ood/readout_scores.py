@@ -91,7 +91,8 @@ class ViM(OODScore):
         _, axes = torch.linalg.eigh(x.T @ x / len(x))  # rising
         self.axes.copy_(axes[:, -self.rank :])
         residual = self._residual(features)
-        if not float(residual.mean()) > 0:
+        # As many axes as images take in every image; what is left of them is rounding
+        if len(features) <= self.rank or not float(residual.mean()) > 0:
             raise DataError(
                 f"the inputs of {len(features)} training images lie in {self.rank} axes, so ViM has no residual; give "
                 "more images or a smaller rank."
