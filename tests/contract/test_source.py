@@ -188,6 +188,21 @@ def write_unpaired(folder: Path) -> str:
     return f"unpaired:{folder}"
 
 
+def write_maps(folder: Path) -> str:
+    """The stride-16 means of scene graphs, padded to one grid."""
+    from visgen.engine import write_maps as write
+    from visgen.structures.features import Features
+
+    class Means(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> Features:
+            return Features({16: torch.nn.functional.avg_pool2d(images, 16, ceil_mode=True)}, images.mean((2, 3)))
+
+    (folder / "graphs").mkdir()
+    made = build_source(write_scene_graph(folder / "graphs"))
+    write(Means(), made, folder, "train", long_side=64, channels=2, cell=8, grid=(4, 4))
+    return f"maps:{folder}"
+
+
 def write_town(folder: Path) -> str:
     return "town:street"
 
@@ -205,6 +220,7 @@ WRITERS: dict[str, Callable[[Path], str]] = {
     "vrd": write_vrd,
     "boundary": write_boundary,
     "unpaired": write_unpaired,
+    "maps": write_maps,
     "town": write_town,
 }
 OPTIONS: dict[str, dict[str, object]] = {

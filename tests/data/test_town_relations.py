@@ -15,6 +15,7 @@ from visgen.data.town import (
     VISUAL_PREDICATES,
     Scene,
     TownConfig,
+    compositions,
     holdout_compositions,
     render,
     toy_vg,
@@ -143,6 +144,22 @@ def test_holdouts_leave_every_half_of_a_composition_represented() -> None:
         assert p not in INVERSES or (o, INVERSES[p], s) in held
     assert {p for _, p, _ in held} >= {"left of", "right of", "in front of", "behind", "holding", "matching"}
     assert all(s in kinds and o in kinds for s, _, o in held)
+
+
+def test_held_out_of_each_predicate() -> None:
+    kinds = [k for k in KINDS if k != "building"]
+    held = holdout_compositions(0.25, each=True)
+    for predicate, (subjects, targets) in LINKS.items():
+        group = {(s, predicate, o) for s in subjects for o in targets if s != o and {s, o} <= set(kinds)}
+        taken = group & set(held)
+        assert 0.15 < len(taken) / len(group) <= 0.36, predicate
+        left = group - taken
+        assert {s for s, _, _ in taken} <= {s for s, _, _ in left} and {o for *_, o in taken} <= {o for *_, o in left}
+    config = compositions("heldout", size=(96, 128))
+    assert {p for _, p, _ in config.holdout_triplets} == set(LINKS)
+    scenes = [render(seed, config) for seed in range(8)]
+    hits = [bool({s.triplet(r) for r in s.true_relations} & set(config.holdout_triplets)) for s in scenes]
+    assert sum(hits) >= 7, hits
 
 
 def test_seen_scenes_never_show_a_held_out_composition_and_heldout_scenes_do() -> None:

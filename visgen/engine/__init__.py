@@ -5,6 +5,7 @@ from .distributed import Workers
 from .ema import MovingAverage
 from .evaluate import EvaluationReport, evaluate
 from .fit import Collected, FitReport, collect_features, fit_head, with_head
+from .maps import write_maps
 from .routing import measure_routing
 from .run import BuiltRun, build_run, train_from_config, train_run
 from .state import RunSummary
@@ -34,4 +35,5 @@ __all__ = [
     "train_from_config",
     "train_run",
     "with_head",
+    "write_maps",
 ]

@@ -8,7 +8,7 @@ experiments, and never stands in for a result on photographs.
 from __future__ import annotations
 
 from .config import KINDS, PREDICATES, SEMANTIC_CLASSES, VISUAL_PREDICATES, TownConfig
-from .presets import instruct_scenes, night_town, toy_vg
+from .presets import compositions, instruct_scenes, night_town, toy_vg
 from .relations import holdout_compositions
 from .scene import Scene, SceneObject, render
 from .sheet import contact_sheet
@@ -24,6 +24,7 @@ __all__ = [
     "SceneObject",
     "TownConfig",
     "TownSource",
+    "compositions",
     "contact_sheet",
     "holdout_compositions",
     "instruct_scenes",

@@ -118,7 +118,7 @@ def true_relations(objects: Sequence[Related], links: Iterable[tuple[int, str, i
 
 
 def holdout_compositions(
-    share: float = 0.15, seed: int = 0, kinds: Sequence[str] = KINDS
+    share: float = 0.15, seed: int = 0, kinds: Sequence[str] = KINDS, each: bool = False
 ) -> tuple[tuple[str, str, str], ...]:
     """Draw compositions to hold out such that every (subject, predicate) and (predicate, object) stays represented.
 
@@ -129,12 +129,15 @@ def holdout_compositions(
         share: Share of the candidates, 0..0.5.
         seed: Another seed draws others.
         kinds: Kinds that may take part.
+        each: Hold out the share of each visual predicate's compositions, and of the geometric ones together; else of
+            all visual ones together, where predicates with few of them may lose almost none.
     """
     kinds = [k for k in kinds if k != "building"]
     visual = [(s, p, o) for p, (ss, oo) in LINKS.items() for s in ss for o in oo if s != o and {s, o} <= set(kinds)]
     spatial = [(s, p, o) for p in ("left of", "in front of") for s in kinds for o in kinds if s != o]
     held: set[tuple[str, str, str]] = set()
-    for group in (visual, spatial):
+    apart = [[c for c in visual if c[1] == p] for p in LINKS]
+    for group in (*apart, spatial) if each else (visual, spatial):
         rng = Random(f"holdout {seed}")
         candidates = group + [(o, INVERSES[p], s) for s, p, o in group if p in INVERSES and p != "matching"]
         left = set(candidates)

@@ -188,7 +188,8 @@ def read_town(path: str, split: str = "train", **options: Any) -> TownSource:
 
     Args:
         path: A preset of `TownConfig` ("street", "room", "mixed") or of `visgen.data.town.presets` ("night_town",
-            "toy_vg", "instruct"), then fields of `TownConfig`, or `count`, `seed`, `tasks` (comma-separated), `night`.
+            "toy_vg", "compositions", "instruct"), then fields of `TownConfig`, or `count`, `seed`, `tasks`
+            (comma-separated), `night`.
         split: "train", "val" or "test".
         options: The same keys as keywords; they win over the path.
     Raises:

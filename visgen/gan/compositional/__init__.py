@@ -1,0 +1,23 @@
+"""Scene-graph training data in new compositions: perturbed graphs, and what they would look like to a backbone.
+
+A run file asks for them with the objective "compositional" (`visgen.task.compositional`), here rare compositions of
+relations that training shows at least twice:
+
+    objective: {name: compositional, options: {perturb: {name: graphn, alpha: 2, share: 0.2, nearest: 5}}}
+
+`perturb` takes what `build_perturbation` takes; null leaves graphs as they are.
+"""
+
+from .perturb import PERTURBATIONS, Perturbation, Perturbed, build_perturbation, count_table
+from .vectors import graph_vectors, nearest_classes, read_vectors
+
+__all__ = [
+    "PERTURBATIONS",
+    "Perturbation",
+    "Perturbed",
+    "build_perturbation",
+    "count_table",
+    "graph_vectors",
+    "nearest_classes",
+    "read_vectors",
+]
