@@ -103,6 +103,18 @@ def test_without_its_weight_the_edges_cost_nothing_and_with_it_they_cost_as_much
     assert float(weighed["loss"]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("variant", "calls"), [("hedngan", 1), ("cyclegan", 2)])
+def test_a_batch_is_translated_once_a_step(variant: str, calls: int, teacher: str) -> None:
+    made, seen = objective(variant, teacher), []
+    made.there.generator.register_forward_hook(lambda *_: seen.append(1))
+    shared = batch()
+    for step_ in range(2):
+        made.before_step(step_)
+        for phase in made.phases:
+            phase.loss(shared)["loss"].backward()
+    assert len(seen) == 2 * calls  # cyclegan: there, and there again after back
+
+
 @pytest.mark.parametrize("variant", ["hedgan", "cyclegan", "cut"])
 def test_the_same_seed_gives_the_same_weights(variant: str, teacher: str) -> None:
     states = []

@@ -13,8 +13,9 @@ from .sample import Sample
 
 __all__ = ["FORMATS", "READERS", "Concat", "Mapped", "MissingSplit", "Source", "Subset", "build_source", "split_spec"]
 
-FORMATS = tuple(
-    "boundary coco depth imagefolder maps npz ood parquet scene-graph semantic town unpaired vg150 vrd".split()  # noqa: SIM905
+FORMATS = (
+    *("boundary", "coco", "depth", "imagefolder", "maps", "npz", "ood", "parquet", "scene-graph", "semantic", "town"),
+    *("unpaired", "unpaired-sources", "vg150", "vrd"),
 )
 """The formats that `build_source` reads; each has a member of READERS."""
 

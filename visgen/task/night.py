@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +73,8 @@ class NightConfig:
 class NightObjective:
     """Phases `d`, for hedngan `s` (the student), and `g`, in this order at every step, each with its own optimiser.
 
-    A batch holds pictures of the first domain as images and of the second under `targets["other"]`.
+    A batch holds pictures of the first domain as images and of the second under `targets["other"]`. It is translated
+    once: the phases before `g` see the result without its gradient.
 
     Source: Mohwald et al. 2023, arXiv:2309.16351 (hedgan, hedngan); Zhu et al. 2017, arXiv:1703.10593 (cyclegan, here
     without replay pool); Park et al. 2020, arXiv:2007.15651 (cut).
@@ -106,10 +107,12 @@ class NightObjective:
             self.module["patches"] = self.patches
         self.phases = tuple(self._phases())
         self._step = 0
+        self._made: dict[int, tuple[Batch, list[Tensor]]] = {}
 
     def before_step(self, step: int) -> None:
-        """Note the step."""
+        """Note the step and forget the translations of the last one."""
         self._step = step
+        self._made.clear()
 
     def after_step(self, step: int) -> None:
         """Nothing follows."""
@@ -159,7 +162,16 @@ class NightObjective:
         found = [self.there.batch(side, second, None, first, None, rng, self._step)]
         if self.config.variant == "cyclegan":
             found.append(self.back.batch(side, first, None, second, None, rng, self._step))
-        return found
+        made = self._translations(batch, [seen.z for seen in found], last=side == "g")
+        made = made if side == "g" else [fake.detach() for fake in made]
+        return [replace(seen, generator=_Known(fake)) for seen, fake in zip(found, made, strict=True)]
+
+    def _translations(self, batch: Batch, pictures: list[Tensor], last: bool = False) -> list[Tensor]:
+        """Each pair's translation of its pictures, made once for a batch and kept until the last phase took it."""
+        if id(batch) not in self._made:
+            fakes = [p.generator(z) for p, z in zip(self._pairs(), pictures, strict=False)]
+            self._made[id(batch)] = (batch, fakes)  # holding the batch keeps its id from being given to another
+        return self._made.pop(id(batch))[1] if last else self._made[id(batch)][1]
 
     def _d_loss(self, batch: Batch) -> dict[str, Tensor]:
         found = [p.d_loss(b) for p, b in zip(self._pairs(), self._batches("d", batch), strict=True)]
@@ -170,8 +182,8 @@ class NightObjective:
 
     def _s_loss(self, batch: Batch) -> dict[str, Tensor]:
         first, _ = self._domains(batch)
+        night = self._translations(batch, [first])[0].detach()
         with torch.no_grad():
-            night = self.there.generator(first)
             day = self.teacher((first + 1) / 2)
         learned = self.student(torch.cat([(first + 1) / 2, (night + 1) / 2]))
         return {"loss": distillation_loss(day, *learned.chunk(2))}
@@ -211,6 +223,17 @@ class NightObjective:
             chosen = torch.randperm(key.shape[1], device=key.device)[: self.config.nce_patches]
             found.append(patch_nce(head(query[:, chosen]), head(key[:, chosen])))
         return torch.stack(found).mean()
+
+
+class _Known(nn.Module):
+    """Stands for a generator whose answer is there already."""
+
+    def __init__(self, answer: Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.answer
 
 
 def _group(parameters: list[nn.Parameter], lr_scale: float = 1.0) -> ParameterGroup:

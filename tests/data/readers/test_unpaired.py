@@ -39,6 +39,32 @@ def test_every_picture_meets_every_other(folder: Path) -> None:
     assert len(build_source(f"unpaired:{folder}", "all")) == 6
 
 
+def test_lists_may_lie_elsewhere_such_as_those_of_a_fold(folder: Path) -> None:
+    fold = folder / "fold"
+    fold.mkdir()
+    (fold / "train_day.txt").write_text("day/d1.png\n")
+    (fold / "train_night.txt").write_text("night/n1.png\n")
+    source = build_source(f"unpaired:{folder}", "train", lists=fold)
+    assert len(source) == 1 and int(source[0].pixels[0, 0, 0]) == 201
+
+
+def test_any_two_sources_are_two_domains() -> None:
+    specs = [f"town:street?size=32x40&count={n}&seed={n}&night={n - 1}" for n in (1, 2)]
+    source = build_source(f"unpaired-sources:{specs[0]} | {specs[1]}", "val")
+    first, second = (build_source(spec, "val") for spec in specs)
+    assert len(source) == 2 and source.heads == {}
+    for i in range(2):
+        assert torch.equal(source[i].pixels, first[0].pixels)
+        assert torch.equal(source[i].targets["other"], second[i].pixels)
+    assert source[0].pixels is source[1].pixels  # rendered once
+    assert source[1].meta["id"] == f"{first[0].meta['id']}+{second[1].meta['id']}"
+    with pytest.raises(IndexError):
+        source[2]
+    for wrong in (specs[0], f"{specs[0]} | {specs[0]}", f"{specs[0]} | "):
+        with pytest.raises(ConfigError, match="write two different ones, FIRST | SECOND"):
+            build_source(f"unpaired-sources:{wrong}")
+
+
 def test_what_is_missing_is_named(folder: Path) -> None:
     (folder / "train_day.txt").write_text("day/gone.png\n")
     with pytest.raises(DataError, match=r"names .*gone.png, which is missing"):

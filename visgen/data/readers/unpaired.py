@@ -25,6 +25,7 @@ class Unpaired:
         split: The files are named in SPLIT_FIRST.txt and SPLIT_SECOND.txt, one per line, inside the folders FIRST and
             SECOND; "all" takes every picture in the two folders.
         first, second: Names of the domains and of their folders.
+        lists: Folder of the lists, for parts of the set that are cut elsewhere, such as folds; None takes `path`.
         cache: Keep decoded pictures in memory.
     Raises:
         ConfigError: The two domains are one.
@@ -32,12 +33,20 @@ class Unpaired:
     """
 
     def __init__(
-        self, path: str | Path, split: str = "train", *, first: str = "day", second: str = "night", cache: bool = True
+        self,
+        path: str | Path,
+        split: str = "train",
+        *,
+        first: str = "day",
+        second: str = "night",
+        lists: str | Path | None = None,
+        cache: bool = True,
     ) -> None:
         if first == second:
             raise ConfigError(f"unpaired: first and second are both '{first}'; name two folders.")
         self.base = require_folder(path, "unpaired")
         self.name, self.domains = self.base.name, (first, second)
+        self.lists = self.base if lists is None else require_folder(lists, "unpaired lists")
         self.heads: dict[str, str] = {}
         self.classes: dict[str, tuple[str, ...]] = {}
         self.files = [self._list(domain, split) for domain in self.domains]
@@ -49,7 +58,7 @@ class Unpaired:
             found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         else:
             # a line may be written from the set's folder or from that of the domain
-            lines = read_list(self.base / f"{split}_{domain}.txt", f"unpaired set {self.base}")
+            lines = read_list(self.lists / f"{split}_{domain}.txt", f"unpaired set {self.base}")
             found = [self.base / line if (self.base / line).is_file() else folder / line for line in lines]
         for file in found:
             if not file.is_file():

@@ -1,6 +1,7 @@
 """Architectures: generators and discriminators, one file a family."""
 
 from .protocol import DISCRIMINATORS, GENERATORS, DFeatures, Discriminator, Generator, mix_features
+from .relight import RelightTranslator
 from .sn_dcgan import DCGenerator, SNDCDiscriminator
 from .sn_resnet import ResNetGenerator, SNResNetDiscriminator
 
@@ -11,6 +12,7 @@ __all__ = [
     "DFeatures",
     "Discriminator",
     "Generator",
+    "RelightTranslator",
     "ResNetGenerator",
     "SNDCDiscriminator",
     "SNResNetDiscriminator",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError, DataError
 from ...registry import Registry
 
-__all__ = ["TRANSLATORS", "ResNetTranslator", "norm_layer"]
+__all__ = ["TRANSLATORS", "ResNetTranslator", "Residual", "norm_layer"]
 
 TRANSLATORS: Registry[Any] = Registry(
     "translator", "A module: images (B, 3, H, W) in [-1, 1] -> the same, of another domain."
@@ -26,7 +26,14 @@ def norm_layer(name: str, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if name == "batch" else nn.GroupNorm(max(1, channels // 8), channels)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions with reflected borders beside the identity: (B, C, H, W) to the same.
+
+    Args:
+        width: C.
+        norm: See `norm_layer`.
+    """
+
     def __init__(self, width: int, norm: str) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -67,7 +74,7 @@ class ResNetTranslator(nn.Module):
                 self._stage(nn.Conv2d(3, a, 7, padding=3, padding_mode="reflect"), norm),
                 self._stage(nn.Conv2d(a, b, 3, stride=2, padding=1), norm),
                 self._stage(nn.Conv2d(b, c, 3, stride=2, padding=1), norm),
-                *(_Residual(c, norm) for _ in range(blocks)),
+                *(Residual(c, norm) for _ in range(blocks)),
             ]
         )
         self.decoder = nn.Sequential(

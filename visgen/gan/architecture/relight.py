@@ -1,0 +1,63 @@
+"""A translator that dims a picture and puts light on it, instead of painting it anew."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from .translator import TRANSLATORS, Residual, ResNetTranslator, norm_layer
+
+__all__ = ["RelightTranslator"]
+
+_LIGHT = -4.0  # logit of the added light at the start: 2 % of white
+
+
+@TRANSLATORS.register("relight")
+class RelightTranslator(ResNetTranslator):
+    """Per pixel and colour a factor in (0, 1) on the picture and an amount of light in (0, 1) that is added.
+
+    With p the picture in [0, 1], f the factor and l the light, the answer is d + l (1 - d) with d = f p: a screen
+    blend, which stays in [0, 1]. What the picture shows is carried over by the product and need not be drawn again, so
+    that a small network keeps fine detail after few steps. Trunk and options are those of `ResNetTranslator`; its
+    doublings have kernels that their stride divides, so that every pixel is reached by equally many weights.
+
+    Args:
+        channels: Width at full size; it doubles with each halving.
+        blocks: Residual blocks.
+        norm: See `norm_layer`.
+    """
+
+    def __init__(self, channels: int = 24, blocks: int = 4, norm: str = "instance") -> None:
+        if channels < 1 or blocks < 0:
+            raise ConfigError(f"channels is {channels} and blocks {blocks}; use 1 or more and 0 or more.")
+        super().__init__(channels, 0, norm)
+        a, b, c = channels, 2 * channels, 4 * channels
+        self.encoder.extend(Residual(c, norm) for _ in range(blocks))
+        self.widths = [a, b, c, *[c] * blocks]
+        last = nn.Conv2d(a, 6, 7, padding=3, padding_mode="reflect")
+        self.decoder = nn.Sequential(
+            *(nn.ConvTranspose2d(c, b, 4, stride=2, padding=1), norm_layer(norm, b), nn.ReLU()),
+            *(nn.ConvTranspose2d(b, a, 4, stride=2, padding=1), norm_layer(norm, a), nn.ReLU()),
+            last,
+        )
+        for layer in [*self.encoder.modules(), *self.decoder.modules()]:
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(layer.weight)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+        nn.init.normal_(last.weight, std=0.01)
+        assert last.bias is not None
+        with torch.no_grad():
+            last.bias[3:] = _LIGHT
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give factor and light, each (B, 3, H, W) in (0, 1), for images in [-1, 1]."""
+        factor, light = self.decoder(self.features(x)[-1]).sigmoid().chunk(2, dim=1)
+        return factor, light
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Translate images; `y` is not read (a generator's labels)."""
+        factor, light = self.maps(x)
+        dimmed = factor * (x + 1) / 2
+        return 2 * (dimmed + light * (1 - dimmed)) - 1
