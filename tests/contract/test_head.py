@@ -22,12 +22,14 @@ OUTPUTS = {
     "orthogonal": 5,
     "segmentation": 5,
     "depth": 1,
+    "retrieval": 1,
     "detection": 5,
     "scene_graph": 5,
     "ood": 1,
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "orthogonal": {"dim": 7},
+    "retrieval": {"dim": 9, "whiten": 6},
     "scene_graph": {"objects": 3, "width": 16, "state": 16, "appearance": True},
     "ood": {"classes": 3},
 }
@@ -78,6 +80,8 @@ def expected_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, .
         return (batch, OUTPUTS[name])
     if name == "ood":
         return (batch,)
+    if name == "retrieval":
+        return (batch, 6)
     if name == "scene_graph":
         return (batch, 2 * 3 + 2 * (OUTPUTS[name] + 1) + 2 * 14 * 14)
     if name == "detection":

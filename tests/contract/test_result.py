@@ -19,14 +19,16 @@ from visgen.structures import (
     Classification,
     ClassLabel,
     DepthMap,
+    Descriptor,
     Masks,
     OODLabel,
     OODVerdict,
+    PlaceLabel,
     SceneGraph,
     SemanticMap,
     value_from_dict,
 )
-from visgen.task import TASK_KEYS
+from visgen.task import FURTHER_TASK_KEYS, TASK_KEYS
 
 SIZE = (60, 80)
 NAMES = ("cat", "dog", "tree")
@@ -73,6 +75,8 @@ EXAMPLES: dict[str, tuple[str, Callable[[], Any]]] = {
     OODVerdict.type_name: ("ood", lambda: OODVerdict(3.5, 2.25, 0.95, "energy", torch.linspace(0, 4, 12).view(3, 4))),
     OODLabel.type_name: ("ood", lambda: OODLabel(True)),
     SceneGraph.type_name: ("scene_graph", scene_graph),
+    Descriptor.type_name: ("retrieval", lambda: Descriptor(torch.tensor([0.6, 0.0, -0.8]))),
+    PlaceLabel.type_name: ("retrieval", lambda: PlaceLabel("square", "night")),
 }
 
 
@@ -103,7 +107,7 @@ def test_every_registered_value_has_an_example() -> None:
 
 def test_the_fields_are_the_task_keys() -> None:
     empty = Result()
-    assert all(getattr(empty, task) is None for task in TASK_KEYS)
+    assert all(getattr(empty, task) is None for task in (*TASK_KEYS, *FURTHER_TASK_KEYS))
     assert [task for task, _, _ in full_result().answers()] == [
         "classification",
         "detection",

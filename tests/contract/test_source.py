@@ -14,7 +14,7 @@ from PIL import Image
 
 from visgen.data import FORMATS, READERS, Mixture, MixturePart, Sample, Source, build_source, collate
 from visgen.data.town.source import TASKS
-from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, SceneGraph, SemanticMap
+from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, PlaceLabel, SceneGraph, SemanticMap
 
 NAMES = ("cat", "dog")
 COUNT = 4
@@ -27,6 +27,7 @@ TYPES = {
     "depth": DepthMap,
     "ood": OODLabel,
     "scene_graph": SceneGraph,
+    "retrieval": PlaceLabel,
 }
 
 
@@ -179,6 +180,19 @@ def write_boundary(folder: Path) -> str:
     return f"boundary:{folder}"
 
 
+def write_places(folder: Path) -> str:
+    places: dict[str, dict[str, list[str]]] = {}
+    for index in range(COUNT):
+        file, time = f"{index % 2}/{index}.jpg", str(index % 2)
+        (folder / time).mkdir(exist_ok=True)
+        photograph(index).save(folder / file)
+        places.setdefault(("square", "bridge")[index // 2], {})[time] = [file]
+    (folder / "pairs.json").write_text(json.dumps({"places": places}), encoding="utf-8")
+    for time in range(2):
+        (folder / f"train_{time}.txt").write_text(f"{time}/{time}.jpg\n{time + 2}.jpg\n", encoding="utf-8")
+    return f"places:{folder}"
+
+
 def write_unpaired(folder: Path) -> str:
     for domain in ("day", "night"):  # of one size: only `shared_crop` makes two pictures fit
         (folder / domain).mkdir()
@@ -226,6 +240,7 @@ WRITERS: dict[str, Callable[[Path], str]] = {
     "unpaired": write_unpaired,
     "maps": write_maps,
     "unpaired-sources": write_unpaired_sources,
+    "places": write_places,
     "town": write_town,
 }
 OPTIONS: dict[str, dict[str, object]] = {

@@ -20,14 +20,16 @@ from visgen.structures import (
     Classification,
     ClassLabel,
     DepthMap,
+    Descriptor,
     Masks,
     OODLabel,
     OODVerdict,
+    PlaceLabel,
     SceneGraph,
     SemanticMap,
     value_from_dict,
 )
-from visgen.task import TASK_KEYS, TASKS, HeadSpec, MultiTaskModel
+from visgen.task import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec, MultiTaskModel
 
 CLASSES = ("cat", "dog", "tree")
 SIZE = (64, 96)
@@ -93,6 +95,15 @@ def related(target: SceneGraph) -> SceneGraph:
     return replace(target, scores=torch.linspace(0.9, 0.6, len(target)))
 
 
+def places() -> list[PlaceLabel]:
+    return [PlaceLabel("square", "day"), PlaceLabel("square", "night")]
+
+
+def pointing(target: PlaceLabel) -> Descriptor:
+    """Pictures of one place share one direction."""
+    return Descriptor(torch.eye(3)[["square", "bridge"].index(target.place)])
+
+
 # Task key -> (classes, targets of a batch of two, type of an answer, target -> the perfect answer).
 CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[[Any], Any]]] = {
     "classification": (CLASSES, class_labels, Classification, certain),
@@ -101,7 +112,10 @@ CASES: dict[str, tuple[tuple[str, ...], Callable[[], list[Any]], type, Callable[
     "depth": ((), depth_maps, DepthMap, lambda target: target),
     "ood": ((), ood_labels, OODVerdict, lambda target: OODVerdict(float(target.is_ood))),
     "scene_graph": (RELATIONS, scene_graphs, SceneGraph, related),
+    "retrieval": ((), places, Descriptor, pointing),
 }
+# What is ranked needs more pictures than two before an answer can be wrong.
+MEASURED = {"retrieval": lambda: [*places(), PlaceLabel("bridge", "day")]}
 PERFECT = {
     "classification": {"top1": 1.0},
     "segmentation": {"mIoU": 1.0, "pixel_accuracy": 1.0},
@@ -109,6 +123,7 @@ PERFECT = {
     "depth": {"AbsRel": 0.0, "RMSE": 0.0, "delta1": 1.0},
     "ood": {"AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0},
     "scene_graph": {"R@20": 1.0, "mR@20": 1.0},
+    "retrieval": {"mAP": 1.0, "R@1": 1.0},
 }
 METRIC: dict[str, dict[str, Any]] = {"scene_graph": {"objects": CLASSES, "protocol": "sggen"}}
 TRAINED = [key for key in TASKS.names() if TASKS.get(key).is_trained]
@@ -139,7 +154,8 @@ def photographs() -> Tensor:
 
 def test_every_registered_task_has_a_case_and_a_place_in_the_order() -> None:
     assert set(CASES) == set(PERFECT) == set(TASKS.names())
-    assert set(TASKS.names()) <= set(TASK_KEYS)
+    assert set(TASKS.names()) <= {*TASK_KEYS, *FURTHER_TASK_KEYS}
+    assert not {*TASK_KEYS} & {*FURTHER_TASK_KEYS}
     assert all(TASKS.get(key).key == key for key in TASKS)
 
 
@@ -196,6 +212,7 @@ def test_a_batch_of_two_is_answered_like_two_of_one(key: str) -> None:
             "depth": "metres",
             "ood": "score",
             "scene_graph": "scores",
+            "retrieval": "vector",
         }[key]
         torch.testing.assert_close(getattr(single, field), getattr(both[i], field), rtol=1e-3, atol=1e-4)
 
@@ -216,6 +233,7 @@ def test_answers_and_targets_survive_json(key: str) -> None:
 @pytest.mark.parametrize("key", TASKS.names())
 def test_perfect_answers_get_the_perfect_figures(key: str) -> None:
     classes, targets, _, perfect = CASES[key]
+    targets = MEASURED.get(key, targets)
     metric = TASKS.get(key).metric(classes, **METRIC.get(key, {}))
     assert isinstance(metric, Metric)
     metric.update([perfect(t) for t in targets()], targets())
@@ -228,12 +246,13 @@ def test_perfect_answers_get_the_perfect_figures(key: str) -> None:
 @pytest.mark.parametrize("key", TASKS.names())
 def test_wrong_answers_get_worse_figures_and_merging_equals_one_metric(key: str) -> None:
     classes, targets, _, perfect = CASES[key]
+    targets = MEASURED.get(key, targets)
     task = TASKS.get(key)
     right, wrong = targets(), list(reversed(targets()))
     whole, first, second = (task.metric(classes, **METRIC.get(key, {})) for _ in range(3))
     whole.update([perfect(t) for t in wrong], right)
     first.update([perfect(wrong[0])], right[:1])
-    second.update([perfect(wrong[1])], right[1:])
+    second.update([perfect(w) for w in wrong[1:]], right[1:])
     merged = first.merge(second).compute()
     assert merged == pytest.approx(whole.compute())
     for name, value in PERFECT[key].items():

@@ -14,8 +14,8 @@ from .sample import Sample
 __all__ = ["FORMATS", "READERS", "Concat", "Mapped", "MissingSplit", "Source", "Subset", "build_source", "split_spec"]
 
 FORMATS = (
-    *("boundary", "coco", "depth", "imagefolder", "maps", "npz", "ood", "parquet", "scene-graph", "semantic", "town"),
-    *("unpaired", "unpaired-sources", "vg150", "vrd"),
+    *("boundary", "coco", "depth", "imagefolder", "maps", "npz", "ood", "parquet", "places", "scene-graph", "semantic"),
+    *("town", "unpaired", "unpaired-sources", "vg150", "vrd"),
 )
 """The formats that `build_source` reads; each has a member of READERS."""
 

@@ -6,6 +6,7 @@ from .detection import DetectionHead
 from .orthogonal import OrthogonalHead
 from .protocol import HEADS, Head
 from .pyramid_decoder import PyramidDecoder
+from .retrieval import RetrievalHead
 from .scene_graph import GraphLogits, GraphQueries, SceneGraphHead
 from .segmentation import SegmentationHead
 
@@ -19,6 +20,7 @@ __all__ = [
     "Head",
     "OrthogonalHead",
     "PyramidDecoder",
+    "RetrievalHead",
     "SceneGraphHead",
     "SegmentationHead",
 ]

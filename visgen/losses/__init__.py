@@ -11,6 +11,7 @@ from .depth import (
     scale_invariant_log_loss,
 )
 from .detection import Assignment, assign_points, decode_rows, detection_loss
+from .retrieval import ClusterHardNegativeMiner, DiverseAnchorSampler, contrastive_tuple_loss
 from .scene_graph import EDGE_NORMS, edge_loss, edge_targets
 from .segmentation import (
     dice_loss,
@@ -22,10 +23,13 @@ from .segmentation import (
 __all__ = [
     "EDGE_NORMS",
     "Assignment",
+    "ClusterHardNegativeMiner",
+    "DiverseAnchorSampler",
     "assign_points",
     "berhu_loss",
     "class_weight_vector",
     "classification_loss",
+    "contrastive_tuple_loss",
     "decode_rows",
     "depth_loss",
     "detection_loss",

@@ -11,6 +11,7 @@ from .protocol import Metric
 from .query import ChoiceMetric, QueryDetectionMetric, QuerySegmentationMetric
 from .record import read_record, summarise, write_record
 from .record_table import Figure, fill_table
+from .retrieval import RetrievalMetric, mean_ap_trapezoid
 from .routing import RoutingSummary, routing_summary
 from .scene_graph import SceneGraphMetric
 from .segmentation import SegmentationMetric
@@ -26,11 +27,13 @@ __all__ = [
     "OODMetric",
     "QueryDetectionMetric",
     "QuerySegmentationMetric",
+    "RetrievalMetric",
     "RoutingSummary",
     "SceneGraphMetric",
     "SegmentationMetric",
     "align_depth",
     "fill_table",
+    "mean_ap_trapezoid",
     "ood_figures",
     "paired_bootstrap",
     "read_record",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Skills", "skills_of", "vocabulary"]
 
-CLASSLESS = ("depth", "ood")  # their answers are about places or the whole picture
+CLASSLESS = ("depth", "ood", "retrieval")  # their answers are about places or the whole picture
 
 
 @dataclass(frozen=True)

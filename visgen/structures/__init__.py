@@ -15,6 +15,7 @@ from .boxes import (
 )
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
+from .descriptor import Descriptor, PlaceLabel
 from .image import load_image, picture_of
 from .masks import Masks, mask_to_rle, rle_to_mask
 from .ood import OODLabel, OODVerdict
@@ -31,9 +32,11 @@ __all__ = [
     "ClassLabel",
     "Classification",
     "DepthMap",
+    "Descriptor",
     "Masks",
     "OODLabel",
     "OODVerdict",
+    "PlaceLabel",
     "Result",
     "SceneGraph",
     "SemanticMap",

@@ -17,6 +17,7 @@ from .boxes import Boxes
 from .canvas import open_canvas
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
+from .descriptor import Descriptor, PlaceLabel
 from .image import picture_of
 from .masks import Masks
 from .ood import OODLabel, OODVerdict
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TASKS", "Result"]
 
-TASKS = ("classification", "detection", "segmentation", "depth", "ood", "scene_graph")
+TASKS = ("classification", "detection", "segmentation", "depth", "ood", "scene_graph", "retrieval")
+FURTHER = ("retrieval",)
+"""Tasks that few models have: a result without them does not speak of them."""
 KINDS: dict[str, tuple[type, ...]] = {
     "classification": (Classification, ClassLabel),
     "detection": (Boxes, Masks),
@@ -40,6 +43,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "depth": (DepthMap,),
     "scene_graph": (SceneGraph,),
     "ood": (OODVerdict, OODLabel),
+    "retrieval": (Descriptor, PlaceLabel),
 }
 FORMAT = "visgen.result.1"
 TITLES = {
@@ -49,6 +53,7 @@ TITLES = {
     "depth": "How far away is it?",
     "ood": "Is it unusual?",
     "scene_graph": "How do things relate?",
+    "retrieval": "Which place is it?",
 }
 PANEL = 640  # long side of each photograph on the overview sheet
 
@@ -67,6 +72,7 @@ class Result:
         depth: `DepthMap`.
         ood: `OODVerdict` (or a true `OODLabel`).
         scene_graph: `SceneGraph`; its boxes may be other ones than those of `detection`.
+        retrieval: `Descriptor` (or a true `PlaceLabel`); only in `to_dict` when it was asked.
         request: What was asked, JSON-able or with a `to_dict`.
         path: Which kind of model answered, such as "moe".
         source: Where the image came from: path, address, or a name such as "image-3".
@@ -91,6 +97,7 @@ class Result:
     timing: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     image: np.ndarray | None = field(default=None, repr=False)
+    retrieval: Any = None
 
     def __post_init__(self) -> None:
         for task in TASKS:
@@ -200,7 +207,7 @@ class Result:
             held = getattr(self, task)
             if isinstance(held, dict):
                 data[task] = {label_set: value.to_dict() for label_set, value in held.items()}
-            else:
+            elif held is not None or task not in FURTHER:
                 data[task] = None if held is None else held.to_dict()
         return data
 
@@ -285,7 +292,8 @@ class Result:
 
 
 def _is_low(task: str, value: Any) -> bool:
-    return isinstance(value, (Classification, ClassLabel)) or (task == "ood" and getattr(value, "map", None) is None)
+    is_bars = isinstance(value, (Classification, ClassLabel, Descriptor, PlaceLabel))
+    return is_bars or (task == "ood" and getattr(value, "map", None) is None)
 
 
 def _check_answer(task: str, label_set: Any, value: Any) -> None:

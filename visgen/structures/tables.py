@@ -11,6 +11,7 @@ from ..errors import DataError, MissingDependency
 from .boxes import Boxes
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
+from .descriptor import PlaceLabel
 from .masks import Masks
 from .ood import OODLabel, OODVerdict
 from .scene_graph import SceneGraph
@@ -94,7 +95,7 @@ def _facts(value: Any) -> list[dict[str, Any]]:
         summary = value.summary()
         share = summary.pop("valid_share")
         return [{**summary, "share": share, "units": value.units}]
-    if isinstance(value, OODLabel):
+    if isinstance(value, (OODLabel, PlaceLabel)):
         return [{"label": value.name}]
     if isinstance(value, OODVerdict):
         return [{"label": value.name, "score": value.score, "threshold": value.threshold}]

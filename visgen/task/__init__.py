@@ -10,11 +10,13 @@ from .multitask import MultiTaskObjective, count_classes
 from .night import NightObjective
 from .objective import OBJECTIVES, Objective, ParameterGroup, Phase
 from .ood import OODHead, OODTask
-from .protocol import TASK_KEYS, TASKS, HeadSpec, Task
+from .protocol import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec, Task
+from .retrieval import RetrievalTask
 from .scene_graph import SceneGraphTask
 from .segmentation import SegmentationTask
 
 __all__ = [
+    "FURTHER_TASK_KEYS",
     "OBJECTIVES",
     "TASKS",
     "TASK_KEYS",
@@ -33,6 +35,7 @@ __all__ = [
     "Objective",
     "ParameterGroup",
     "Phase",
+    "RetrievalTask",
     "SceneGraphTask",
     "SegmentationTask",
     "Task",

@@ -13,7 +13,7 @@ from ..backbones import BACKBONES, Backbone
 from ..errors import ConfigError, DataError, UnknownName, nearest
 from ..heads import HEADS
 from ..options import build_options
-from .protocol import TASK_KEYS, TASKS, HeadSpec
+from .protocol import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec
 
 __all__ = ["ModelConfig", "MultiTaskModel", "build_model"]
 
@@ -96,7 +96,7 @@ class MultiTaskModel(nn.Module):
     def tasks(self) -> tuple[str, ...]:
         """Task keys that the model has, in the order used everywhere."""
         present = {s.task for s in self.specs.values()}
-        return tuple(k for k in TASK_KEYS if k in present)
+        return tuple(k for k in (*TASK_KEYS, *FURTHER_TASK_KEYS) if k in present)
 
     def config(self) -> dict[str, Any]:
         """The configuration as plain values, enough for `build_model` and without any path of stem weights."""
@@ -138,7 +138,7 @@ class MultiTaskModel(nn.Module):
         if name in self.default_heads:
             return self.default_heads[name]
         known = [*self.default_heads, *self.specs]
-        if name in TASK_KEYS:
+        if name in (*TASK_KEYS, *FURTHER_TASK_KEYS):
             raise UnknownName(f"task '{name}' is not in this model; it has {', '.join(self.tasks)}.")
         raise UnknownName(f"'{name}' is neither a task nor a head of this model{nearest(name, known)} It has {known}.")
 
@@ -341,7 +341,7 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
         raise ConfigError("the model has no heads; name at least one under `heads`.")
     for name, spec in specs.items():
         TASKS.get(spec.task)
-        if spec.task not in ("depth", "ood") and not spec.classes:
+        if spec.task not in ("depth", "ood", "retrieval") and not spec.classes:
             raise ConfigError(f"head '{name}' has no classes; list them, or let a data source of the run supply them.")
     options = dict(config.backbone)
     key = options.pop("name", None)
@@ -351,7 +351,7 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
     own = tuple(dict.fromkeys(s.route for s in specs.values() if s.route is not None))
     backbone = BACKBONES.get(key)
     if key.startswith("vit_moe"):
-        options.setdefault("tasks", (*(k for k in TASK_KEYS if k in present), *own))
+        options.setdefault("tasks", (*(k for k in (*TASK_KEYS, *FURTHER_TASK_KEYS) if k in present), *own))
     given = options
     if key == "diffusion_features":  # the one backbone that another wing's model goes into
         from .instruct import with_diffusion

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from ..diffusion.codec import Codec, CodecSettings
     from ..language import TaskRequest
 
-__all__ = ["TASKS", "TASK_KEYS", "HeadSpec", "Task", "resize_logits"]
+__all__ = ["FURTHER_TASK_KEYS", "TASKS", "TASK_KEYS", "HeadSpec", "Task", "resize_logits"]
 
 # The same order everywhere: in results, tables and routers.
 TASK_KEYS = ("classification", "detection", "segmentation", "depth", "ood", "scene_graph")
+# Tasks beside these six: trained, measured and answered like them, but without instructions or pictures of answers.
+FURTHER_TASK_KEYS = ("retrieval",)
 
 TASKS: Registry[Any] = Registry("task", "A Task instance: loss, decode and metric agree on one typed target.")
 

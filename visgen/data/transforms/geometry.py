@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
-from ...structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, SceneGraph, SemanticMap
+from ...structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, PlaceLabel, SceneGraph, SemanticMap
 from ..sample import Sample
 
 __all__ = ["Window", "apply_window", "resample_nearest", "scale_depth", "tight_boxes", "window_value"]
@@ -125,6 +125,7 @@ def window_value(value: Any, window: Window) -> Any:
 
 @window_value.register(ClassLabel)
 @window_value.register(OODLabel)
+@window_value.register(PlaceLabel)
 @window_value.register(str)
 @window_value.register(int)
 @window_value.register(float)

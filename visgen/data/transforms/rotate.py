@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...errors import ConfigError, DataError
-from ...structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, SceneGraph, SemanticMap
+from ...structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, PlaceLabel, SceneGraph, SemanticMap
 from ..sample import Sample
 from .base import TRANSFORMS, chance, uniform
 from .geometry import check_in_step, tight_boxes
@@ -89,6 +89,7 @@ def rotate_value(value: Any, angle: float) -> Any:
 
 @rotate_value.register(ClassLabel)
 @rotate_value.register(OODLabel)
+@rotate_value.register(PlaceLabel)
 @rotate_value.register(str)
 @rotate_value.register(int)
 @rotate_value.register(float)
