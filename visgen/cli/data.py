@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from .gaps import gaps
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
 __all__ = ["app"]
 
 app = typer.Typer(help="List data sets, check one before hours are lost on it, or make one.", no_args_is_help=True)
+app.command("gaps")(gaps)
 
 
 @app.command("list")

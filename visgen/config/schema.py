@@ -82,6 +82,8 @@ class PartConfig:
         split: Part of the data set; empty takes "train" for a training part and "val" for an evaluation.
         options: Further keywords of the reader.
         shrink: Transforms without chance, applied first; their result is what `cache` keeps.
+        wrap: Registered wrappers of the source in order, each {name: ..., its options}: "share" and "holding" choose
+            samples and come before `limit`; others, such as "night", change pictures and come after `shrink`.
         cache: Keep decoded samples in memory, so that epochs after the first cost no decoding.
         transforms: Registered transforms in order, each {name: ..., its options}.
         weight: Relative probability of a draw; a training part only.
@@ -96,6 +98,7 @@ class PartConfig:
     split: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     shrink: tuple[dict[str, Any], ...] = ()
+    wrap: tuple[dict[str, Any], ...] = ()
     cache: bool = False
     transforms: tuple[dict[str, Any], ...] = ()
     weight: float = 1.0

@@ -9,6 +9,7 @@ from .sample import Sample
 from .source import FORMATS, READERS, Concat, Mapped, MissingSplit, Source, Subset, build_source
 from .transforms import TRANSFORMS, Compose, Transform, build_transform
 from .triplets import triplet_counts
+from .wrap import WRAPPERS, wrap_source
 
 __all__ = [
     "FORMATS",
@@ -16,6 +17,7 @@ __all__ = [
     "READERS",
     "Report",
     "TRANSFORMS",
+    "WRAPPERS",
     "Batch",
     "Cached",
     "Compose",
@@ -37,4 +39,5 @@ __all__ = [
     "collate",
     "list_datasets",
     "triplet_counts",
+    "wrap_source",
 ]

@@ -118,7 +118,7 @@ def evaluate(
         raise ConfigError(f"batch_size {batch_size}, limit {limit}, max_side {max_side}: each must be 1 or more.")
     if dtype not in _PRECISIONS:
         raise ConfigError(f"dtype is '{dtype}'; use one of {', '.join(_PRECISIONS)}.")
-    head = _choose_head(model, source, head)
+    head = choose_head(model, source, head)
     spec = model.specs[head]
     check_classes(head, spec.classes, source, spec.task)
     target_device = choose_device(device) if isinstance(device, str) else device
@@ -128,7 +128,7 @@ def evaluate(
     options = dict(metric or {})
     protocols = _protocols(task, options)
     measured = {
-        p: task.metric(spec.classes, **{**_settled(model, head, p), **options, **({"protocol": p} if p else {})})
+        p: task.metric(spec.classes, **{**settled_options(model, head, p), **options, **({"protocol": p} if p else {})})
         for p in protocols
     }
     indices = evenly_spaced(len(source), limit)
@@ -138,7 +138,7 @@ def evaluate(
     for group in group_by_size(samples, spec.task, batch_size, max_side, min_side):
         images = torch.stack([image for image, _ in group]).to(target_device)
         targets = [target for _, target in group]
-        sizes = [size for size in (_size(target) for target in targets) if size is not None]
+        sizes = [size for size in (answer_size(target) for target in targets) if size is not None]
         context = nullcontext() if precision is None else torch.autocast(target_device.type, dtype=precision)
         for given, figure in measured.items():
             asked: dict[str, Any] = {} if given == task.unaided else {"given": {head: (given, targets)}}
@@ -182,7 +182,7 @@ def _protocols(task: Any, options: dict[str, Any]) -> tuple[str, ...]:
     return (chosen,)
 
 
-def _settled(model: Predictor, head: str, protocol: str) -> dict[str, Any]:
+def settled_options(model: Predictor, head: str, protocol: str) -> dict[str, Any]:
     """Options of the metric that the model itself settles."""
     task = TASKS.get(model.specs[head].task)
     if task.stands_on is None:
@@ -242,7 +242,7 @@ def group_by_size(
         if target is None:
             continue
         image = resize_for_work(sample.image, max_side, min_side)
-        key = (*image.shape, *(_size(target) or ()))
+        key = (*image.shape, *(answer_size(target) or ()))
         group = waiting.setdefault(key, [])
         group.append((image, target))
         if len(group) == batch_size:
@@ -258,7 +258,7 @@ def _input(max_side: int | None, min_side: int | None) -> str:
     return f"longer side {', '.join(bounds)}" if bounds else "as stored"
 
 
-def _size(target: Any) -> tuple[int, int] | None:
+def answer_size(target: Any) -> tuple[int, int] | None:
     """Height and width that an answer must have to be compared with a target; None where answers have no size."""
     for name in ("ids", "metres", "masks"):
         if hasattr(target, name):
@@ -268,7 +268,7 @@ def _size(target: Any) -> tuple[int, int] | None:
     return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) else None
 
 
-def _choose_head(model: Predictor, source: Source, head: str | None) -> str:
+def choose_head(model: Predictor, source: Source, head: str | None) -> str:
     if head is not None:
         name = model.resolve(head)
         task = model.specs[name].task

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ..config import PartConfig
-from ..data import Cached, Mapped, Source, Subset, build_source, build_transform
+from ..data import Cached, Mapped, Source, Subset, build_source, build_transform, wrap_source
+from ..data.wrap import choosing
 from ..errors import ConfigError, nearest
 from .evaluate import evenly_spaced
 
@@ -16,12 +17,14 @@ __all__ = ["open_part"]
 
 
 def open_part(part: PartConfig, split: str, where: str) -> Source:
-    """Open a part's source: its head chosen, shrunk, cached and cut to `limit`."""
-    source = build_source(part.source, part.split or split, **part.options)
+    """Open a part's source: its samples chosen, cut to `limit`, shrunk, wrapped and cached, its head named."""
+    chosen, changed = choosing(part.wrap)
+    source = wrap_source(build_source(part.source, part.split or split, **part.options), chosen)
     if part.limit is not None:
         source = Subset(source, evenly_spaced(len(source), part.limit))
     if part.shrink:
         source = Mapped(source, _Fixed(build_transform(part.shrink)))
+    source = wrap_source(source, changed)
     if part.cache:
         source = Cached(source)
     if part.head:

@@ -196,6 +196,24 @@ class SceneGraphMetric:
                 row[predicate] = (found[found[:, 1] == predicate, 3] < k).double().mean()
         return table
 
+    def ranks(self) -> list[Tensor]:
+        """Give, for each image with a triplet, rows (m, 5): subject class, predicate, object class, rank, pair rank.
+
+        A rank beyond the largest of `top` is not told apart from no match.
+        """
+        return list(self._images)
+
+    def count_of(self, rows: Tensor) -> Tensor:
+        """Give the training count (m,) of the triplets that rows of `ranks` name.
+
+        Raises:
+            DataError: The metric has no counts.
+        """
+        count = self._count_of(rows)
+        if count is None:
+            raise DataError("the scene-graph metric was built without training counts; give it `counts`.")
+        return count
+
     def _of_predicates(self, hit: Tensor, predicate: Tensor, image: Tensor, aggregate: str) -> dict[str, float]:
         values = {name: _recall(hit, predicate == i, image, aggregate) for i, name in enumerate(self.predicates)}
         return {name: value for name, value in values.items() if value is not None}

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import ConfigError, nearest
 from ..losses import classification_loss, draw_mix, mix_rows, mixed_cross_entropy, shrink_loss
 from ..metrics import ClassificationMetric
+from ..metrics.strata import ClassificationStrata
 from ..options import build_options
 from ..structures import Classification, ClassLabel
 from .protocol import TASKS, Task
@@ -128,6 +129,9 @@ class ClassificationTask(Task):
 
     def metric(self, classes: Sequence[str], **options: Any) -> ClassificationMetric:
         return ClassificationMetric(tuple(classes), **options)
+
+    def strata(self, classes: Sequence[str], **options: Any) -> ClassificationStrata:
+        return ClassificationStrata(tuple(classes), **options)
 
 
 TASKS.register("classification")(ClassificationTask())

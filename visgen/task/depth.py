@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..losses import depth_loss
 from ..metrics import DepthMetric
+from ..metrics.strata import DepthStrata
 from ..options import build_options
 from ..structures import DepthMap
 from .protocol import TASKS, Task, resize_logits
@@ -76,6 +77,9 @@ class DepthTask(Task):
 
     def metric(self, classes: Sequence[str], **options: Any) -> DepthMetric:
         return DepthMetric(**options)
+
+    def strata(self, classes: Sequence[str], **options: Any) -> DepthStrata:
+        return DepthStrata(tuple(classes), **options)
 
 
 TASKS.register("depth")(DepthTask())

@@ -12,6 +12,7 @@ from torchvision.ops import batched_nms
 
 from ..losses import decode_rows, detection_loss
 from ..metrics import DetectionMetric
+from ..metrics.strata import DetectionStrata
 from ..options import build_options
 from ..structures import Boxes
 from .protocol import TASKS, Task
@@ -71,6 +72,9 @@ class DetectionTask(Task):
 
     def metric(self, classes: Sequence[str], **options: Any) -> DetectionMetric:
         return DetectionMetric(tuple(classes), **options)
+
+    def strata(self, classes: Sequence[str], **options: Any) -> DetectionStrata:
+        return DetectionStrata(tuple(classes), **options)
 
 
 def _decode_one(rows: Tensor, classes: tuple[str, ...], valid: tuple[int, int], size: tuple[int, int]) -> Boxes:

@@ -144,6 +144,15 @@ class Task:
         """A metric object with `update(predictions, targets)` and `compute() -> {name: float}`."""
         raise NotImplementedError(f"{type(self).__name__} must define metric.")
 
+    def strata(self, classes: Sequence[str], **options: Any) -> Any:
+        """A `visgen.metrics.strata.StrataCollector` for a head of these classes; None where no strata are defined.
+
+        Args:
+            classes: Class names of the head.
+            options: Those of `metric` that tell how answers are compared.
+        """
+        return None
+
     def head_options(self, below: HeadSpec | None) -> dict[str, Any]:
         """Constructor options of the head that follow from the head below it."""
         return {}

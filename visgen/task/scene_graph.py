@@ -17,6 +17,7 @@ from ..heads.figure import figure_targets
 from ..heads.scene_graph import GraphLogits, GraphQueries, all_pairs
 from ..losses import edge_loss, edge_targets
 from ..metrics import SceneGraphMetric
+from ..metrics.strata import SceneGraphStrata
 from ..options import build_options
 from ..structures import Boxes, Masks, SceneGraph, pairwise_iou
 from .protocol import TASKS, HeadSpec, Task
@@ -149,6 +150,9 @@ class SceneGraphTask(Task):
 
     def metric(self, classes: Sequence[str], *, objects: Sequence[str] = (), **options: Any) -> SceneGraphMetric:
         return SceneGraphMetric(tuple(objects), tuple(classes), **options)
+
+    def strata(self, classes: Sequence[str], *, objects: Sequence[str] = (), **options: Any) -> SceneGraphStrata:
+        return SceneGraphStrata(tuple(objects), tuple(classes), **options)
 
     def metric_options(
         self, head: Any, classes: Sequence[str], below: HeadSpec | None, protocol: str

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..losses import segmentation_loss
 from ..metrics import SegmentationMetric
+from ..metrics.strata import SegmentationStrata
 from ..options import build_options
 from ..structures import SemanticMap
 from .protocol import TASKS, Task, resize_logits
@@ -85,6 +86,9 @@ class SegmentationTask(Task):
 
     def metric(self, classes: Sequence[str], **options: Any) -> SegmentationMetric:
         return SegmentationMetric(tuple(classes), **options)
+
+    def strata(self, classes: Sequence[str], **options: Any) -> SegmentationStrata:
+        return SegmentationStrata(tuple(classes), **options)
 
 
 def align_to_grid(logits: Tensor, target: Tensor, stride: int) -> tuple[Tensor, Tensor]:

@@ -85,6 +85,10 @@ class TownSource:
         number = index // 2 if self.config.time == "both" else index
         return SPLITS.index(self.split) * _PER_SPLIT + self.seed * _PER_SEED + number
 
+    def name_of(self, index: int) -> str:
+        """The name of a sample's scene, without rendering it: the same by day and by night."""
+        return str(self.scene_seed(index))
+
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside source '{self.name}' of {self.length}.")

@@ -6,6 +6,7 @@ from .generator import NightGenerator, load_night, save_night
 from .hed import HEDNet, load_edges, save_edges
 from .losses import distillation_loss, edge_consistency, patch_nce
 from .sheet import day_night_sheet, turn_to_night
+from .wrap import wrap_night
 
 __all__ = [
     "REFUSED",
@@ -27,4 +28,5 @@ __all__ = [
     "save_edges",
     "save_night",
     "turn_to_night",
+    "wrap_night",
 ]

@@ -1,0 +1,112 @@
+"""Wrappers of run files: shares that never meet, and samples that hold something."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from visgen.data import Sample, build_source, wrap_source
+from visgen.data.wrap import WRAPPERS, area_range, choosing, holding, name_of, share_of, split_share
+from visgen.errors import ConfigError, DataError, UnknownName
+from visgen.structures import Boxes, ClassLabel, DepthMap, SceneGraph, SemanticMap
+
+NAMES = ("cat", "dog")
+
+
+class Few:
+    """Four samples: labels, maps, boxes and a graph that are easy to tell apart; brighter from one to the next."""
+
+    def __init__(self) -> None:
+        named = ("classification", "segmentation", "detection")
+        self.name = "few"
+        self.heads = {k: f"{k}.few" for k in (*named, "scene_graph", "depth")}
+        self.classes = {**dict.fromkeys(named, NAMES), "scene_graph": ("on",), "depth": ()}
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, i: int) -> Sample:
+        ids = torch.zeros(10, 10, dtype=torch.int64)
+        ids[0, :i] = 1
+        xyxy = torch.tensor([[0.0, 0, 1 + i, 10]])
+        boxes = Boxes(xyxy, torch.tensor([i % 2]), (10, 10), NAMES)
+        two = Boxes(torch.cat([xyxy, xyxy]), torch.tensor([0, 1]), (10, 10), NAMES)
+        rows = torch.tensor([[0, 1, 0]])[: int(i == 3)]
+        targets = {
+            "classification": ClassLabel(i % 2, NAMES),
+            "segmentation": SemanticMap(ids, NAMES),
+            "detection": boxes,
+            "scene_graph": SceneGraph(two, rows, ("on",)),
+            "depth": DepthMap(torch.ones(10, 10)),
+        }
+        return Sample(torch.full((3, 10, 10), 0.1 + 0.25 * i), targets, {"id": f"s{i}"})
+
+
+def test_shares_are_a_fixed_function_of_the_name() -> None:
+    assert share_of("a") == pytest.approx(0.489442, abs=1e-6)
+    values = torch.tensor([share_of(f"img_{i:06d}") for i in range(10_000)])
+    assert values.min() >= 0 and values.max() < 1
+    assert abs(float((values < 0.3).double().mean()) - 0.3) < 0.02
+    assert share_of("a") == share_of("a") != share_of("a", "salt")
+
+
+def test_two_shares_make_a_whole_and_never_meet() -> None:
+    source = build_source("town:street?size=32x32&count=40", "val")
+    first, second = split_share(source, 0, 0.5), split_share(source, 0.5, 1)
+    assert sorted(first.indices + second.indices) == list(range(40))
+    assert 10 < len(first) < 30
+    with pytest.raises(ConfigError, match=r"0\.5 to 0\.5"):
+        split_share(source, 0.5, 0.5)
+    with pytest.raises(DataError, match="no sample of 'few'"):
+        split_share(Few(), 0.0, 1e-9)
+
+
+def test_a_scene_by_day_and_by_night_is_in_one_share() -> None:
+    source = build_source("town:street?size=32x32&count=20&time=both", "val")
+    assert name_of(source, 4) == name_of(source, 5) != name_of(source, 6)
+    assert {i // 2 for i in split_share(source, 0, 0.5).indices}.isdisjoint(
+        {i // 2 for i in split_share(source, 0.5, 1).indices}
+    )
+    assert name_of(Few(), 2) == "s2"
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"task": "classification", "classes": ["dog"]}, [1, 3]),
+        ({"task": "segmentation", "classes": ["dog"]}, [1, 2, 3]),
+        ({"task": "segmentation", "classes": ["dog"], "area": [0.02, 1]}, [2, 3]),
+        ({"task": "detection", "area": [0, 0.25]}, [0, 1]),
+        ({"task": "detection", "classes": ["cat"], "area": [0.25, 1.01]}, [2]),
+        ({"task": "scene_graph", "predicates": ["on"]}, [3]),
+        ({"task": "depth", "light": [0, 0.4]}, [0, 1]),
+    ],
+)
+def test_samples_that_hold_something_are_kept(options: dict, kept: list[int]) -> None:
+    assert holding(Few(), **options).indices == kept
+    (wrapped,) = [wrap_source(Few(), [{"name": "holding", **options}])]
+    assert [s.meta["id"] for s in wrapped] == [f"s{i}" for i in kept]
+
+
+def test_what_is_not_there_is_told() -> None:
+    with pytest.raises(ConfigError, match="class 'dgo' is not in 'few'; did you mean 'dog'"):
+        holding(Few(), "detection", classes=["dgo"])
+    with pytest.raises(ConfigError, match="not 'ood'"):
+        holding(Few(), "ood")
+    with pytest.raises(DataError, match=r"1 of 4 samples of 'few' hold.*at least 2"):
+        holding(Few(), "scene_graph", predicates=["on"], least=2)
+    with pytest.raises(UnknownName, match="wrapper 'holdin' is not registered; did you mean 'holding'"):
+        wrap_source(Few(), [{"name": "holdin"}])
+    with pytest.raises(ConfigError, match="has no name"):
+        wrap_source(Few(), [{"task": "depth"}])
+    with pytest.raises(ConfigError, match="wrapper 'holding': .*'task'"):
+        wrap_source(Few(), [{"name": "holding"}])
+    with pytest.raises(ConfigError, match="size is 'tiny'"):
+        area_range("tiny", (0.1, 0.2))
+    assert area_range("medium", (0.1, 0.2)) == (0.1, 0.2)
+
+
+def test_wrappers_that_choose_come_first() -> None:
+    night, share = {"name": "night", "generator": "x"}, {"name": "share", "low": 0.5}
+    assert choosing([night, share]) == ([share], [night])
+    assert {"share", "holding"} <= set(WRAPPERS.names())

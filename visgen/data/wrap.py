@@ -1,0 +1,172 @@
+"""Wrappers that a run file puts around a source: a share of it, the samples that hold something, and those of wings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError, DataError, nearest
+from ..nn.luma import mean_luma
+from ..registry import Registry
+from ..structures import IGNORE, Boxes, ClassLabel, SceneGraph, SemanticMap
+from .sample import Sample
+from .source import Source, Subset
+
+__all__ = ["WRAPPERS", "area_range", "choosing", "holding", "name_of", "share_of", "split_share", "wrap_source"]
+
+WRAPPERS: Registry[Callable[..., Any]] = Registry(
+    "wrapper", "A callable (source, **options) that gives a Source of the same heads and classes."
+)
+_CHOOSING = {"share", "holding"}
+"""Wrappers that choose among the samples and leave pictures alone; they come before a part's `limit`."""
+
+
+def choosing(wrappers: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Cut a list of wrappers into those that choose samples and those that change them, each in its order."""
+    first = [w for w in wrappers if w.get("name") in _CHOOSING]
+    return first, [w for w in wrappers if w not in first]
+
+
+def wrap_source(source: Source, wrappers: Sequence[Mapping[str, Any]]) -> Source:
+    """Put registered wrappers around a source, the first one innermost.
+
+    Args:
+        source: Any source.
+        wrappers: Each {name: a key of WRAPPERS, its options}.
+    Raises:
+        ConfigError, UnknownName: A wrapper has no name, or the name or an option is not known.
+    """
+    for given in wrappers:
+        options = dict(given)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise ConfigError(f"wrapper {dict(given)!r} has no name; write {{name: one of {', '.join(WRAPPERS)}}}.")
+        build = WRAPPERS.get(name)
+        try:
+            source = build(source, **options)
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            raise ConfigError(f"wrapper '{name}': {error}; see {build.__module__} for its options.") from error
+    return source
+
+
+def share_of(name: str, salt: str = "") -> float:
+    """Give the number in [0, 1) that belongs to a sample's name, from the SHA-256 of `salt/name`."""
+    return int.from_bytes(hashlib.sha256(f"{salt}/{name}".encode()).digest()[:8], "little") / 2**64
+
+
+def name_of(source: Source, index: int) -> str:
+    """Give the name of a sample: its id, else the base name of its file; a source that has `name_of` tells it fast."""
+    quick = getattr(source, "name_of", None)
+    if quick is not None:
+        return str(quick(index))
+    meta = source[index].meta
+    return str(meta["id"]) if "id" in meta else PurePath(str(meta.get("path", index))).stem
+
+
+def split_share(source: Source, low: float = 0.0, high: float = 1.0, salt: str = "") -> Subset:
+    """Keep the samples whose `share_of` lies in [low, high): the same ones in every process, whatever their order.
+
+    Two ranges that do not meet give two parts without a sample in common.
+
+    Raises:
+        ConfigError: Not 0 <= low < high <= 1.
+        DataError: No sample is left.
+    """
+    if not 0 <= low < high <= 1:
+        raise ConfigError(f"the share is {low} to {high}; use 0 <= low < high <= 1.")
+    kept = [i for i in range(len(source)) if low <= share_of(name_of(source, i), salt) < high]
+    if not kept:
+        raise DataError(f"no sample of '{source.name}' ({len(source)}) has a share in {low} to {high}; widen it.")
+    return Subset(source, kept)
+
+
+def holding(
+    source: Source,
+    task: str,
+    *,
+    classes: Sequence[str] = (),
+    predicates: Sequence[str] = (),
+    area: Sequence[float] = (0.0, 1.0),
+    light: Sequence[float] = (0.0, 1.0),
+    least: int = 1,
+) -> Subset:
+    """Keep the samples that hold an example of something, so that a part of a mixture shows it more often.
+
+    These are pictures of the source itself, shown again: nothing is generated. Every sample is read once.
+
+    Args:
+        source: Labelled samples.
+        task: Key of the target that is looked into.
+        classes: Any of these classes counts; () for all.
+        predicates: Scene graphs: any relation of these counts; () for all.
+        area: Share of the picture, from (included) to (excluded), that the box or all pixels of the class take.
+        light: Mean luma of the picture, from (included) to (excluded).
+        least: Fewer samples than this are an error.
+    Raises:
+        ConfigError: The source has no such target or class.
+        DataError: Fewer than `least` samples hold one.
+    """
+    if task not in source.heads:
+        raise ConfigError(f"holding: source '{source.name}' has labels for {', '.join(source.heads)}, not '{task}'.")
+    for name in classes:
+        if source.classes[task] and name not in source.classes[task]:
+            known = source.classes[task]
+            raise ConfigError(f"holding: class '{name}' is not in '{source.name}'{nearest(name, known)}")
+    kept = []
+    for i in range(len(source)):
+        sample = source[i]
+        target = sample.targets.get(task)
+        if target is not None and _is_lit(sample, light) and _holds(target, classes, predicates, tuple(area)):
+            kept.append(i)
+    if len(kept) < least:
+        raise DataError(
+            f"{len(kept)} of {len(source)} samples of '{source.name}' hold what is asked for ({task}, "
+            f"{', '.join((*classes, *predicates)) or 'any class'}); at least {least} are needed."
+        )
+    return Subset(source, kept)
+
+
+def area_range(size: str, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Give the range of shares that "small", "medium" or "large" means under two bounds."""
+    ranges = {"small": (0.0, bounds[0]), "medium": bounds, "large": (bounds[1], 1.01)}
+    if size not in ranges:
+        raise ConfigError(f"size is '{size}'; use small, medium or large.")
+    return ranges[size]
+
+
+def _is_lit(sample: Sample, light: Sequence[float]) -> bool:
+    if tuple(light) == (0.0, 1.0):
+        return True
+    return light[0] <= float(mean_luma(sample.image)) < light[1]
+
+
+def _holds(target: Any, classes: Sequence[str], predicates: Sequence[str], area: tuple[float, ...]) -> bool:
+    if isinstance(target, ClassLabel):
+        return not classes or target.name in classes
+    if isinstance(target, SemanticMap):
+        ids = target.ids[target.ids != IGNORE]
+        count = torch.bincount(ids, minlength=len(target.classes))
+        share = count.double() / max(1, len(ids))
+        wanted = [k for k, name in enumerate(target.classes) if not classes or name in classes]
+        return any(int(count[k]) > 0 and area[0] <= float(share[k]) < area[1] for k in wanted)
+    if isinstance(target, SceneGraph) and predicates:
+        return any(predicate in predicates for _, predicate, _ in target.names)
+    boxes = target.boxes if isinstance(target, SceneGraph) else target
+    if isinstance(boxes, Boxes):
+        sides = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).double()
+        share = sides.prod(1) / (boxes.size[0] * boxes.size[1])
+        fits = (share >= area[0]) & (share < area[1])
+        if boxes.is_crowd is not None:
+            fits &= ~boxes.is_crowd
+        return any(ok and (not classes or name in classes) for ok, name in zip(fits.tolist(), boxes.names, strict=True))
+    return not classes  # a target without classes, such as depth
+
+
+WRAPPERS.register("share")(split_share)
+WRAPPERS.register("holding")(holding)
