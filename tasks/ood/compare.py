@@ -23,7 +23,7 @@ from visgen.errors import VisgenError
 from visgen.heads import HEADS
 from visgen.losses import mixed_cross_entropy, shrink_loss
 from visgen.metrics import summarise, write_record
-from visgen.ood import OOD_SCORES, score_table
+from visgen.ood import DEFAULT_SCORE, OOD_SCORES, choose_training, fit_scores, table_of
 from visgen.structures.features import Features
 
 # Scale of the frozen orthogonal classifier; None for a linear one. "orthogonal" is plain cross entropy on the former.
@@ -63,20 +63,19 @@ def train(arm: str, given: dict[str, Tensor], seed: int, epochs: int) -> tuple[n
 
 
 @torch.no_grad()
-def measure(trunk: nn.Module, head: Any, given: dict[str, Tensor]) -> dict[str, Any]:
+def measure(trunk: nn.Module, head: Any, given: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
     vectors = {part: trunk(given[f"{part}.x"]) for part in ("train", "val", "near", "far")}
     logits = {part: head(Features({}, x)) for part, x in vectors.items()}
     labels, unit = given["val.y"], F.normalize(vectors["val"], dim=1)
     centres = F.normalize(torch.zeros(logits["val"].shape[1], WIDTH).index_add(0, labels, unit), dim=1)
-    found: dict[str, Any] = {
-        "top1": float((logits["val"].argmax(1) == labels).float().mean()),
-        "radius": float((unit - centres[labels]).norm(dim=1).mean()),  # of a class on the sphere
-        "between": float(torch.pdist(centres[labels.unique()]).mean()),  # of the centres of two classes
-    }
+    found: dict[str, Any] = {"top1": float((logits["val"].argmax(1) == labels).float().mean())}
+    found["radius"] = float((unit - centres[labels]).norm(dim=1).mean())  # of a class on the sphere
+    found["between"] = float(torch.pdist(centres[labels.unique()]).mean())  # of the centres of two classes
     names = [name for name in OOD_SCORES if name not in ("routing", "joint_energy")]  # no experts, one class each
     bank = {"knn": {"bank": min(2000, len(given["train.y"]))}}
-    found |= score_table(names, logits, vectors, given["train.y"], head.readout(), keep=KEEP, options=bank)
-    return found
+    fitted = fit_scores(names, logits, vectors, given["train.y"], head.readout(), options=bank)
+    values = {name: seen for name, (_, seen) in fitted.items()}
+    return found | table_of(values, KEEP), values
 
 
 def gather(rows: list[Any]) -> Any:
@@ -84,21 +83,22 @@ def gather(rows: list[Any]) -> Any:
 
 
 def run(options: argparse.Namespace) -> None:
-    metrics: dict[str, Any] = {}
-    lists = {}
+    metrics, lists = dict[str, Any](choice={}), {}
     for file in sorted(options.vectors.glob("*.safetensors")):
         with safe_open(file, "pt") as stored:
             given = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a dict)
             lists[file.stem] = json.loads(stored.metadata()["lists"])
-        metrics[file.stem] = {}
+        metrics[file.stem], values = {}, {}
         for arm in ARMS:
             runs = [measure(*train(arm, given, seed, options.epochs), given) for seed in options.seeds]
-            metrics[file.stem][arm] = gather(runs)
+            metrics[file.stem][arm], values[arm] = gather([run[0] for run in runs]), [run[1] for run in runs]
+        metrics["choice"][file.stem] = choose_training(values, ("cross_entropy", DEFAULT_SCORE))
     protocol = {"lists": lists, "steps": f"{options.epochs} epochs of batches of {BATCH}, the same for every arm",
                 "trained": f"two layers of width {WIDTH} on the frozen stem's vector, AdamW {RATE}, decay {DECAY}",
-                "threshold": f"keeps {KEEP} of every other inside picture; id_kept is of the others"}  # fmt: skip
-    near = {"cifar10": "near tiny_imagenet", "caltech100": "near ood_clutter", "town": "near unseen kinds"}
-    data = {**{name: near[name] for name in near if name in lists}, "far": "ood_textures"}
+                "threshold": f"keeps {KEEP} of every other inside picture; id_kept is of the others",
+                "choice": "by the mean AUROC of both sides on every other picture; difference on others"}  # fmt: skip
+    near = {"cifar10": "tiny_imagenet", "caltech100": "ood_clutter", "town": "unseen kinds"}
+    data = {**{name: f"near {side}" for name, side in near.items() if name in lists}, "far": "ood_textures"}
     words = f"python tasks/ood/compare.py {shlex.join(sys.argv[1:])}"
     write_record(options.record, command=words, config=None, seeds=options.seeds, data=data, split="val",
                  protocol=protocol, metrics=metrics)  # fmt: skip

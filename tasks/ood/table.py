@@ -60,13 +60,26 @@ def table(record: str, data: str, arms: dict[str, Any], near: str) -> list[str]:
     return [*lines, ""]
 
 
+def chosen(record: str, data: str, choice: dict[str, Any]) -> str:
+    """Which training with which score was the best on half of the pictures, and by how much on the others."""
+    where = f"choice.{data}.difference"
+    bounds = [link(record, f"{where}.{end}", choice["difference"][end]) for end in ("difference", "low", "high")]
+    verdict = "it would replace the default" if choice["replaces"] else "the default stays"
+    return (
+        f"Best on every other picture: `{choice['best']}`; on the others its mean AUROC is above that of "
+        f"`{choice['present']}` by {bounds[0]} (95 % {bounds[1]} to {bounds[2]}): {verdict}."
+    )
+
+
 def run(options: argparse.Namespace) -> None:
     lines: list[str] = []
     for file in options.records:
         record = read_record(file)
         place = os.path.relpath(file, options.readme.parent).replace(os.sep, "/")
+        choices = record["metrics"].pop("choice", {})
         for data, arms in record["metrics"].items():
             lines += table(place, data, arms, str(record["data"].get(data, "")))
+            lines += [] if data not in choices else [chosen(place, data, choices[data]), ""]
     text = options.readme.read_text(encoding="utf-8")
     if any(text.count(mark) != 1 for mark in MARKS):
         raise DataError(f"{options.readme} must hold '{MARKS[0]}' and '{MARKS[1]}' once each.")

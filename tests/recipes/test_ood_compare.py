@@ -35,6 +35,9 @@ def test_the_study_writes_its_record(tmp_path: Path) -> None:
     record = read_record(tmp_path / "r.json")
     arms = record["metrics"]["dots"]
     assert set(arms) == {"cross_entropy", "mixup", "orthogonal", "adaptive_mix", "adaptive_mix_10"}
+    choice = record["metrics"]["choice"]["dots"]
+    assert choice["present"] == "cross_entropy, max_logit_mahalanobis" and len(choice["ranking"]) == 5 * 10
+    assert choice["difference"]["low"] <= choice["difference"]["difference"] <= choice["difference"]["high"]
     assert all(row["top1"]["mean"] > 0.9 for row in arms.values())
     assert all(0 <= row["energy"]["far"]["AUROC"]["values"][1] <= 1 for row in arms.values())
     assert record["protocol"]["lists"]["dots"]["train"]["images"] == 150

@@ -16,10 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
     row = {key: summarise([0.5, 0.7]) for key in ("top1", "radius", "between")}
     row["msp"] = {"near": {"AUROC": summarise([0.8, 0.9])}, "far": {"AUROC": summarise([0.9, 1.0])}}
+    difference = {"difference": 0.01, "low": -0.02, "high": 0.04}
+    choice = {"best": "mixup, msp", "present": "cross_entropy, msp", "difference": difference, "replaces": False}
     record = tmp_path / "r.json"
     write_record(
         record, command="x", config=None, seeds=[0, 1], data={"cifar10": "near tiny_imagenet"}, split="val",
-        protocol={}, metrics={"cifar10": {"mixup": row}},
+        protocol={}, metrics={"cifar10": {"mixup": row}, "choice": {"cifar10": choice}},
     )  # fmt: skip
     page = tmp_path / "README.md"
     page.write_text(
@@ -37,4 +39,7 @@ def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
         for key in path.split("."):
             value = value[key]
         assert f"{value:.3f}" == printed
-    assert text.count("r.json#") == 9  # three rows with mean and spread, two of AUROC, and the widest deviation
+    assert (
+        text.count("r.json#") == 12
+    )  # three rows with mean and spread, two of AUROC, the widest deviation, the choice
+    assert "the default stays" in text

@@ -6,7 +6,8 @@ from .bootstrap import paired_bootstrap
 from .classification import ClassificationMetric
 from .depth import ALIGNMENTS, DepthMetric, align_depth
 from .detection import DetectionMetric
-from .ood import OODMetric, ood_figures
+from .ood import OODMetric, auroc, ood_figures
+from .ood_bootstrap import mean_auroc, paired_auroc
 from .protocol import Metric
 from .query import ChoiceMetric, QueryDetectionMetric, QuerySegmentationMetric
 from .record import read_record, summarise, write_record
@@ -32,9 +33,12 @@ __all__ = [
     "SceneGraphMetric",
     "SegmentationMetric",
     "align_depth",
+    "auroc",
     "fill_table",
     "mean_ap_trapezoid",
+    "mean_auroc",
     "ood_figures",
+    "paired_auroc",
     "paired_bootstrap",
     "read_record",
     "routing_summary",

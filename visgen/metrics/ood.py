@@ -12,7 +12,16 @@ from ..errors import DataError
 from ..structures import OODLabel, OODVerdict
 from .protocol import check_mergeable
 
-__all__ = ["OODMetric", "ood_figures"]
+__all__ = ["OODMetric", "auroc", "ood_figures"]
+
+
+def auroc(inside: Tensor, outside: Tensor) -> float:
+    """Probability that an out image of (M,) scores higher than an in image of (N,), ties counting half."""
+    ordered = inside.double().sort().values
+    b = outside.double()
+    below = torch.searchsorted(ordered, b, right=False)
+    not_above = torch.searchsorted(ordered, b, right=True)
+    return float((below + not_above).double().mean() / (2 * len(ordered)))
 
 
 def ood_figures(inside: Tensor, outside: Tensor) -> dict[str, float]:
@@ -35,13 +44,9 @@ def ood_figures(inside: Tensor, outside: Tensor) -> dict[str, float]:
                 "with finite scores (N,)."
             )
     a, b = inside.double(), outside.double()
-    ordered = a.sort().values
-    below = torch.searchsorted(ordered, b, right=False)
-    not_above = torch.searchsorted(ordered, b, right=True)
-    auroc = float((below + not_above).double().mean() / (2 * len(a)))
     reached = b.sort(descending=True).values[-(-len(b) * 95 // 100) - 1]
     return {
-        "AUROC": auroc,
+        "AUROC": auroc(a, b),
         "FPR95": float((a >= reached).double().mean()),
         "AUPR_in": _average_precision(-a, -b),
         "AUPR_out": _average_precision(b, a),

@@ -1,5 +1,6 @@
 """Out-of-distribution detection: scores behind one interface, and the threshold that turns one into a verdict."""
 
+from .choice import DEFAULT_SCORE, choose_score, choose_training, table_of_halves
 from .combined import MaxLogitMahalanobis
 from .distance_scores import KNN, Mahalanobis, RelativeMahalanobis, shrunk_covariance
 from .logit_scores import MSP, Energy, JointEnergy, MaxLogit
@@ -7,10 +8,11 @@ from .pixel_scores import pixel_scores
 from .readout_scores import ReAct, SubspaceAngle, ViM
 from .routing_score import RoutingUsage
 from .score import OOD_SCORES, OODScore, build_score
-from .table import score_table
+from .table import fit_scores, score_table, table_of
 from .threshold import kept_share, threshold_keeping
 
 __all__ = [
+    "DEFAULT_SCORE",
     "KNN",
     "MSP",
     "OOD_SCORES",
@@ -26,9 +28,14 @@ __all__ = [
     "SubspaceAngle",
     "ViM",
     "build_score",
+    "choose_score",
+    "choose_training",
+    "fit_scores",
     "kept_share",
     "pixel_scores",
     "score_table",
     "shrunk_covariance",
+    "table_of",
+    "table_of_halves",
     "threshold_keeping",
 ]

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..metrics import ood_figures
 from ..nn.readout import Readout
-from .score import build_score
+from .score import OODScore, build_score
 from .threshold import kept_share, threshold_keeping
 
-__all__ = ["score_table"]
+__all__ = ["fit_scores", "score_table", "table_of"]
 
 
 def score_table(
@@ -40,14 +40,35 @@ def score_table(
     Returns:
         Score -> {outside: `ood_figures`, "id_kept": share}.
     """
-    classes, width = logits["train"].shape[1], features["train"].shape[1]
+    fitted = fit_scores(names, logits, features, labels, readout, options=options)
+    return table_of({name: values for name, (_, values) in fitted.items()}, keep)
+
+
+def table_of(values: Mapping[str, Mapping[str, Tensor]], keep: float = 0.95) -> dict[str, Any]:
+    """Give what `score_table` gives, from the values (N,) of each score for "val" and the outsides."""
     found: dict[str, Any] = {}
+    for name, seen in values.items():
+        inside = seen["val"]
+        threshold = threshold_keeping(inside[::2], keep)
+        found[name] = {side: ood_figures(inside, outside) for side, outside in seen.items() if side != "val"}
+        found[name]["id_kept"] = kept_share(inside[1::2], threshold)
+    return found
+
+
+def fit_scores(
+    names: Iterable[str],
+    logits: Mapping[str, Tensor],
+    features: Mapping[str, Tensor],
+    labels: Tensor,
+    readout: Readout | None = None,
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, tuple[OODScore, dict[str, Tensor]]]:
+    """Fit each score to "train" and give it with its values (N,) for the other parts; arguments as in `score_table`."""
+    classes, width = logits["train"].shape[1], features["train"].shape[1]
+    found = {}
     for name in names:
         score = build_score(name, classes, width, **(options or {}).get(name, {}))
         score.fit(logits["train"], features["train"], labels, readout)
-        seen = {part: score(logits[part], features[part]) for part in logits if part != "train"}
-        inside = seen.pop("val")
-        threshold = threshold_keeping(inside[::2], keep)
-        found[name] = {side: ood_figures(inside, outside) for side, outside in seen.items()}
-        found[name]["id_kept"] = kept_share(inside[1::2], threshold)
+        found[name] = score, {part: score(logits[part], features[part]) for part in logits if part != "train"}
     return found

@@ -14,7 +14,7 @@ from ..heads import HEADS, Head
 from ..metrics import OODMetric
 from ..nn.readout import Readout
 from ..nn.usage import expert_usage
-from ..ood import build_score, kept_share, pixel_scores, threshold_keeping
+from ..ood import DEFAULT_SCORE, build_score, kept_share, pixel_scores, threshold_keeping
 from ..structures import Boxes, ClassLabel, OODVerdict, SemanticMap
 from ..structures.features import Features
 from .protocol import TASKS, HeadSpec, Task
@@ -67,7 +67,7 @@ class OODHead(Head):
         *,
         classes: int,
         experts: int = 0,
-        score: str = "max_logit_mahalanobis",
+        score: str = DEFAULT_SCORE,
         score_options: Mapping[str, Any] | None = None,
         keep: float = 0.95,
         reads: str = "token",

@@ -38,6 +38,14 @@ def test_halves_part_both_sides_by_the_hash_of_the_file_name(folders):
         assert all(hashlib.sha256(f"{v}.png".encode()).digest()[0] % 2 == half for v, _ in found)
 
 
+def test_one_side_alone(folders):
+    whole = contents(build_source(folders, "val"))
+    assert contents(build_source(folders, "val", side="in")) == whole[:3]
+    assert contents(build_source(folders, "val", side="out")) == whole[3:]
+    with pytest.raises(ConfigError, match="side of ood data is 'our'; did you mean 'out'"):
+        build_source(folders, "val", side="our")
+
+
 def test_what_does_not_fit_is_told(folders, tmp_path, write_picture):
     with pytest.raises(ConfigError, match=r"write two folders, ood:IN_PATH,OUT_PATH"):
         build_source(f"ood:{tmp_path / 'pets'}")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from visgen.data import build_source
-from visgen.errors import DataError
+from visgen.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -36,6 +36,20 @@ def test_ids_that_start_at_one(street, write_picture):
     write_picture(street / "semantic" / "a.png", values)
     ids = build_source(f"semantic:{street}", zero_is_ignored=True)[1].targets["segmentation"].ids
     assert ids[0, [0, 10, 20]].tolist() == [255, 0, 2]
+
+
+def test_held_out_classes_are_ignored_and_the_others_numbered_anew(street, write_picture):
+    values = np.zeros((40, 48), np.uint8)
+    values[:, 10:20], values[:, 20:30], values[:, 30:] = 1, 2, 255
+    write_picture(street / "semantic" / "a.png", values)
+    source = build_source(f"semantic:{street}", held_out=["road"])
+    assert source.classes == {"segmentation": ("sky", "car")}
+    target = source[1].targets["segmentation"]
+    assert target.ids[0, [0, 10, 20, 30]].tolist() == [0, 255, 1, 255] and target.classes == ("sky", "car")
+    with pytest.raises(ConfigError, match="class 'roda' to hold out is not known; did you mean 'road'"):
+        build_source(f"semantic:{street}", held_out=["roda"])
+    with pytest.raises(ConfigError, match="2 of 3 classes are held out"):
+        build_source(f"semantic:{street}", held_out=["road", "car"])
 
 
 def test_an_id_outside_the_classes_names_file_and_id(street, write_picture):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ...errors import ConfigError, DataError
+from ...errors import ConfigError, DataError, nearest
 from ...structures import OODLabel
 from ..sample import Sample
 from ..source import READERS, MissingSplit
@@ -14,6 +14,7 @@ from .files import IMAGE_SUFFIXES, read_pixels, require_folder
 __all__ = ["OODFolders", "half_of"]
 
 _SPLITS = ("train", "val", "test")
+_SIDES = ("in", "out")
 
 
 class OODFolders:
@@ -27,21 +28,26 @@ class OODFolders:
         split: Part of the folders that have splits; "" or "all" reads everything.
         half: 0 or 1 for one half of both sides, by the lowest bit of the first byte of the sha256 of the file's name
             (without its folders): choose a score on one half, report it on the other.
+        side: "in" or "out" for the images of one side only; "" for both.
         name: What logs call the set; by default both folders' names.
     Raises:
-        ConfigError: A path that is not two folders, or another half.
+        ConfigError: A path that is not two folders, or another half or side.
         DataError: A missing folder or split, a side without images, or an image on both sides.
     """
 
-    def __init__(self, path: str, split: str = "val", *, half: int | None = None, name: str = "") -> None:
+    def __init__(
+        self, path: str, split: str = "val", *, half: int | None = None, side: str = "", name: str = ""
+    ) -> None:
         parts = [part.strip() for part in str(path).split(",")]
         if len(parts) != 2 or not all(parts):
             raise ConfigError(f"path of ood data is '{path}'; write two folders, ood:IN_PATH,OUT_PATH.")
         if half not in (None, 0, 1) or isinstance(half, bool):
             raise ConfigError(f"half of ood data is {half!r}; use 0 or 1, or leave it out for all images.")
+        if side not in ("", *_SIDES):
+            raise ConfigError(f"side of ood data is '{side}'{nearest(side, _SIDES)} Use in or out, or leave it out.")
         bases = [
-            require_folder(Path(part).expanduser(), f"the {side} side of ood")
-            for side, part in zip(("in", "out"), parts)
+            require_folder(Path(part).expanduser(), f"the {at} side of ood")
+            for at, part in zip(_SIDES, parts, strict=True)
         ]
         sides = [_images(base, split) for base in bases]
         both = sorted(set(sides[0]) & set(sides[1]))
@@ -55,8 +61,9 @@ class OODFolders:
                     f"ood folder {base} [{split}] holds no image{'' if half is None else f' of half {half}'}; images "
                     f"end in {', '.join(IMAGE_SUFFIXES)}."
                 )
-            side = "out" if is_ood else "in"
-            self.items += [(file, f"{side}/{file.relative_to(base).as_posix()}", is_ood) for file in kept]
+            at = _SIDES[is_ood]
+            if side in ("", at):
+                self.items += [(file, f"{at}/{file.relative_to(base).as_posix()}", is_ood) for file in kept]
         self.name = name or "-".join(base.name for base in bases)
         self.heads = {"ood": "ood"}
         self.classes: dict[str, tuple[str, ...]] = {"ood": ()}

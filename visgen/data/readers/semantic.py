@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import DataError
+from ...errors import ConfigError, DataError, nearest
 from ...structures import IGNORE, SemanticMap
 from ..sample import Sample
 from ..source import READERS
@@ -53,7 +53,10 @@ class SemanticFolder:
         class_file: File of the class names, one per line, line number = id.
         zero_is_ignored: Ids start at 1 and 0 is unlabelled (ADE20K).
         only, without: Glob patterns of stems to keep or to leave out, such as one sequence of a video ("0006R0_*").
+        held_out: Classes that are to stay unknown: their pixels are ignored, and the label set is that of the others,
+            numbered anew in the same order.
     Raises:
+        ConfigError: A class to hold out is not one of the set, or fewer than two are left.
         DataError: Missing folders or files, a stem in the list without image or map, or no stem left.
     """
 
@@ -68,11 +71,14 @@ class SemanticFolder:
         zero_is_ignored: bool = False,
         only: str = "",
         without: str = "",
+        held_out: Sequence[str] = (),
     ) -> None:
         base = require_folder(path, "semantic")
         self.name = name or base.name
         self.heads = {"segmentation": f"segmentation.{self.name}"}
-        self.classes = {"segmentation": read_classes(base / class_file)}
+        self.all_classes = read_classes(base / class_file)
+        self.held_out = _check_held_out(held_out, self.all_classes)
+        self.classes = {"segmentation": tuple(c for c in self.all_classes if c not in self.held_out)}
         self.zero_is_ignored = zero_is_ignored
         self.base, self.maps = base, require_folder(base / maps, "semantic")
         images = {
@@ -99,9 +105,26 @@ class SemanticFolder:
     def __getitem__(self, index: int) -> Sample:
         stem, path = self.stems[index], self.base / "images" / self.images[index]
         names = self.classes["segmentation"]
-        ids = read_semantic_ids(self.maps / f"{stem}.png", names, self.zero_is_ignored)
+        ids = read_semantic_ids(self.maps / f"{stem}.png", self.all_classes, self.zero_is_ignored)
+        if self.held_out:
+            table = torch.full((IGNORE + 1,), IGNORE, dtype=torch.int64)
+            table[: len(self.all_classes)] = torch.tensor(
+                [names.index(c) if c in names else IGNORE for c in self.all_classes]
+            )
+            ids = table[ids]
         target = SemanticMap(ids, names, name=self.name)
         return Sample(read_pixels(path), {"segmentation": target}, {"id": stem, "path": str(path)})
+
+
+def _check_held_out(held_out: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
+    for name in held_out:
+        if name not in classes:
+            raise ConfigError(
+                f"class '{name}' to hold out is not known{nearest(name, classes)} The set has {', '.join(classes)}."
+            )
+    if held_out and len(classes) - len(set(held_out)) < 2:
+        raise ConfigError(f"{len(set(held_out))} of {len(classes)} classes are held out; leave two or more.")
+    return tuple(held_out)
 
 
 READERS.register("semantic")(SemanticFolder)
