@@ -25,12 +25,14 @@ OUTPUTS = {
     "retrieval": 1,
     "detection": 5,
     "scene_graph": 5,
+    "scene_graph_map": 5,
     "ood": 1,
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "orthogonal": {"dim": 7},
     "retrieval": {"dim": 9, "whiten": 6},
     "scene_graph": {"objects": 3, "width": 16, "state": 16, "appearance": True},
+    "scene_graph_map": {"objects": 3, "state": 16},
     "ood": {"classes": 3},
 }
 # What heads read beside the features: here two boxes with a label and two without, for each image.
@@ -40,7 +42,7 @@ LABELS = (torch.tensor([0, 2]), None)
 
 def ask(name: str, images: Sequence[int], given: Features) -> Any:
     """What a head that stands on another reads beside the features."""
-    if name == "scene_graph":
+    if name.startswith("scene_graph"):
         return GraphQueries([XYXY] * len(images), [LABELS[i] for i in images])
     return given.token[:, :3] if name == "ood" else None
 
@@ -82,8 +84,9 @@ def expected_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, .
         return (batch,)
     if name == "retrieval":
         return (batch, 6)
-    if name == "scene_graph":
-        return (batch, 2 * 3 + 2 * (OUTPUTS[name] + 1) + 2 * 14 * 14)
+    if name.startswith("scene_graph"):
+        figures = 2 * 14 * 14 if name == "scene_graph" else 0
+        return (batch, 2 * 3 + 2 * (OUTPUTS[name] + 1) + figures)
     if name == "detection":
         points = sum(math.ceil(size[0] / s) * math.ceil(size[1] / s) for s in (8, 16, 32))
         return (batch, points, 7 + OUTPUTS[name])

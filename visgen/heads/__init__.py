@@ -8,6 +8,7 @@ from .protocol import HEADS, Head
 from .pyramid_decoder import PyramidDecoder
 from .retrieval import RetrievalHead
 from .scene_graph import GraphLogits, GraphQueries, SceneGraphHead
+from .scene_graph_map import MapGraphHead
 from .segmentation import SegmentationHead
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "GraphLogits",
     "GraphQueries",
     "Head",
+    "MapGraphHead",
     "OrthogonalHead",
     "PyramidDecoder",
     "RetrievalHead",

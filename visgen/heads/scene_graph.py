@@ -18,7 +18,7 @@ from .figure import FigureBranch
 from .protocol import HEADS, Features, Head
 from .pyramid_decoder import conv_block, resize_like
 
-__all__ = ["GraphLogits", "GraphQueries", "SceneGraphHead"]
+__all__ = ["GraphLogits", "GraphQueries", "SceneGraphHead", "all_pairs", "exchange_messages", "flat_queries"]
 
 CELLS = 7  # side of what RoIAlign gives
 MASK = 27  # side of the drawing of a pair
@@ -176,18 +176,14 @@ class SceneGraphHead(Head):
             )
         device = features.token.device
         sizes = [len(x) for x in queries.xyxy]
-        pairs = list(queries.pairs) if queries.pairs is not None else [all_pairs(n, device) for n in sizes]
-        first = [sum(sizes[:i]) for i in range(len(sizes))]
-        boxes = torch.cat([x.to(device, torch.float32) for x in queries.xyxy])
-        ends = torch.cat([p.to(device) + start for p, start in zip(pairs, first, strict=True)])  # (M, 2) into all boxes
+        boxes, ends, image, pairs = flat_queries(queries, device)
         counts = [len(p) for p in pairs]
-        image = torch.repeat_interleave(torch.arange(len(sizes), device=device), torch.tensor(sizes, device=device))
         whole = tuple(4 * n for n in features.pyramid[4].shape[-2:])
         full = torch.tensor(queries.sizes or [whole] * len(sizes), dtype=torch.float32, device=device)  # (B, 2)
         nodes, edges, figures = self._states(features, queries, boxes, ends, image, full)
         return GraphLogits(
             list(nodes.float().split(sizes)),
-            [p.to(device) for p in pairs],
+            pairs,
             list(edges.float().split(counts)),
             queries,
             None if figures is None else list(figures.split(sizes)),
@@ -236,7 +232,7 @@ class SceneGraphHead(Head):
         node = self.node_unit(node.float(), torch.zeros_like(node))
         edge = self.edge_unit(edge.float(), torch.zeros_like(edge))
         for _ in range(self.rounds):
-            node, edge = self._exchange(node, edge, subject, target)
+            node, edge = exchange_messages(node, edge, ends, self.gates, self.node_unit, self.edge_unit)
         last = torch.cat([edge, node[subject], node[target], lie], dim=1)
         logits = self.predicate(self.dropout(torch.relu(self.mix(last))))
         if self.frequency_bias:
@@ -247,17 +243,6 @@ class SceneGraphHead(Head):
         # Where the class is given, its state knows it, so only what the pixels say is scored as a guess.
         classes = guessed + torch.where(is_known[:, None], 0.0, 1.0) * self.refine(self.dropout(node))
         return classes, logits, figures
-
-    def _exchange(self, node: Tensor, edge: Tensor, subject: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """One round of messages, all from the old states."""
-        s, o = node[subject], node[target]
-        w = [
-            torch.sigmoid(gate(torch.cat([end, edge], dim=1)))
-            for gate, end in zip(self.gates, (s, o, s, o), strict=True)
-        ]
-        inbox = torch.zeros_like(node).index_add(0, subject, (w[2] * edge).to(node.dtype))
-        inbox = inbox.index_add(0, target, (w[3] * edge).to(node.dtype))
-        return self.node_unit(inbox, node), self.edge_unit((w[0] * s + w[1] * o).to(edge.dtype), edge)
 
     def _fused(self, features: Features) -> Tensor:
         pyramid = features.pyramid
@@ -276,6 +261,39 @@ class SceneGraphHead(Head):
         pooled = _pool(fused, _union(a, b), image[code // max(len(boxes), 1)])
         drawn = self.draw(pair_masks(boxes[subject], boxes[target], MASK) - 0.5)
         return self.edge_roi(pooled[back] + drawn.to(pooled.dtype))
+
+
+def flat_queries(queries: GraphQueries, device: torch.device) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Give the boxes (n, 4) of a batch, its pairs (M, 2) into them, the image (n,) of each, and the pairs per image."""
+    sizes = [len(x) for x in queries.xyxy]
+    pairs = [p.to(device) for p in queries.pairs] if queries.pairs is not None else [all_pairs(n, device) for n in sizes]
+    first = [sum(sizes[:i]) for i in range(len(sizes))]
+    boxes = torch.cat([x.to(device, torch.float32) for x in queries.xyxy])
+    ends = torch.cat([p + start for p, start in zip(pairs, first, strict=True)])
+    image = torch.repeat_interleave(torch.arange(len(sizes), device=device), torch.tensor(sizes, device=device))
+    return boxes, ends, image, pairs
+
+
+def exchange_messages(
+    node: Tensor, edge: Tensor, ends: Tensor, gates: nn.ModuleList, node_unit: nn.GRUCell, edge_unit: nn.GRUCell
+) -> tuple[Tensor, Tensor]:
+    """One round of messages between boxes and pairs, all from the old states.
+
+    Args:
+        node, edge: States (n, D) and (M, D).
+        ends: (M, 2) int64, subject and object of each pair.
+        gates: Four layers from (M, 2 D) to (M, 1): what a pair takes from its subject and its object, and what it gives
+            to them.
+        node_unit, edge_unit: Recurrent units of the states.
+    """
+    subject, target = ends.unbind(1)
+    s, o = node[subject], node[target]
+    w = [
+        torch.sigmoid(gate(torch.cat([end, edge], dim=1))) for gate, end in zip(gates, (s, o, s, o), strict=True)
+    ]
+    inbox = torch.zeros_like(node).index_add(0, subject, (w[2] * edge).to(node.dtype))
+    inbox = inbox.index_add(0, target, (w[3] * edge).to(node.dtype))
+    return node_unit(inbox, node), edge_unit((w[0] * s + w[1] * o).to(edge.dtype), edge)
 
 
 def all_pairs(count: int, device: torch.device | None = None) -> Tensor:

@@ -8,16 +8,30 @@ relations that training shows at least twice:
 `perturb` takes what `build_perturbation` takes; null leaves graphs as they are.
 """
 
+from .bank import FeatureBank
+from .generator import FeatureGenerator
+from .graph import GraphBatch
+from .judges import Judges, MapJudge, RegionJudge
+from .layout import box_cover, paste_tiles, swap_tiles
 from .perturb import PERTURBATIONS, Perturbation, Perturbed, build_perturbation, count_table
 from .vectors import graph_vectors, nearest_classes, read_vectors
 
 __all__ = [
     "PERTURBATIONS",
+    "FeatureBank",
+    "FeatureGenerator",
+    "GraphBatch",
+    "Judges",
+    "MapJudge",
     "Perturbation",
     "Perturbed",
+    "RegionJudge",
+    "box_cover",
     "build_perturbation",
     "count_table",
     "graph_vectors",
     "nearest_classes",
+    "paste_tiles",
     "read_vectors",
+    "swap_tiles",
 ]
