@@ -7,7 +7,7 @@ import torch
 
 from visgen.errors import DataError
 from visgen.metrics import paired_bootstrap
-from visgen.metrics.bootstrap import mean_of_groups
+from visgen.metrics.bootstrap import bootstrap_over_best, mean_of_groups
 
 NAN = float("nan")
 
@@ -88,3 +88,23 @@ def test_models_may_differ_in_seeds_and_equal_seeds_repeat():
 def test_refusals(first, second, options, message):
     with pytest.raises(DataError, match=message):
         paired_bootstrap(first, second, generator(), **options)
+
+
+def test_over_the_best_of_several():
+    g = generator(3)
+    others = [torch.rand(2, 40, 1, generator=g) for _ in range(3)]
+    model = torch.rand(3, 40, 1, generator=g) + 0.05
+    found = bootstrap_over_best(others, model, generator(1), draws=300)
+    best = max(float(o.double().mean()) for o in others)
+    assert found["difference"] == pytest.approx(float(model.double().mean()) - best)
+    # the best of several is at least any one of them, in every draw
+    alone = bootstrap_over_best(others[:1], model, generator(1), draws=300)
+    assert found["high"] <= alone["high"] + 0.05 and found["difference"] <= alone["difference"] + 1e-12
+    assert bootstrap_over_best(others[:1], model, generator(5), draws=50) == paired_bootstrap(
+        others[0], model, generator(5), draws=50
+    )
+    # equal models: the best of two copies of itself is no better and no worse
+    same = bootstrap_over_best([model[:1], model[:1]], model[:1], generator(1), draws=100)
+    assert same["difference"] == 0 and same["low"] == same["high"] == 0
+    with pytest.raises(DataError, match="0 others"):
+        bootstrap_over_best([], model, generator())

@@ -340,3 +340,21 @@ def test_recall_of_images_averages_to_mean_recall():
     assert found.shape == (3, 3)
     assert found.isnan().tolist() == [[True, True, False], [False, True, False], [False, True, True]]
     assert mean_of_groups(found).item() == pytest.approx(metric.compute()["mR@2"])
+
+
+def test_recall_of_a_part_averages_to_the_figure_of_that_part():
+    targets = [true(((2, 3, 2),)), true(((0, 1, 2), (0, 2, 0), (1, 0, 2))), true(((0, 1, 0),))]
+    metric = measured([predicted()] * 3, targets, top=(2,), counts=COUNTS)
+    figures = metric.compute()
+    for part, name in (("", "R@2"), ("zs", "zsR@2"), ("10shot", "10shotR@2"), ("100shot", "100shotR@2")):
+        found = metric.image_recall(2, part)
+        assert found.shape == (3, 1)
+        if name in figures:
+            assert found.nanmean().item() == pytest.approx(figures[name])
+        else:
+            assert bool(found.isnan().all())
+    assert "zsR@2" in figures
+    with pytest.raises(DataError, match="part is 'few'"):
+        metric.image_recall(2, "few")
+    with pytest.raises(DataError, match="part is 'zs'"):
+        measured([predicted()], targets[:1]).image_recall(2, "zs")

@@ -266,7 +266,9 @@ class SceneGraphHead(Head):
 def flat_queries(queries: GraphQueries, device: torch.device) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Give the boxes (n, 4) of a batch, its pairs (M, 2) into them, the image (n,) of each, and the pairs per image."""
     sizes = [len(x) for x in queries.xyxy]
-    pairs = [p.to(device) for p in queries.pairs] if queries.pairs is not None else [all_pairs(n, device) for n in sizes]
+    pairs = (
+        [p.to(device) for p in queries.pairs] if queries.pairs is not None else [all_pairs(n, device) for n in sizes]
+    )
     first = [sum(sizes[:i]) for i in range(len(sizes))]
     boxes = torch.cat([x.to(device, torch.float32) for x in queries.xyxy])
     ends = torch.cat([p + start for p, start in zip(pairs, first, strict=True)])
@@ -288,9 +290,7 @@ def exchange_messages(
     """
     subject, target = ends.unbind(1)
     s, o = node[subject], node[target]
-    w = [
-        torch.sigmoid(gate(torch.cat([end, edge], dim=1))) for gate, end in zip(gates, (s, o, s, o), strict=True)
-    ]
+    w = [torch.sigmoid(gate(torch.cat([end, edge], dim=1))) for gate, end in zip(gates, (s, o, s, o), strict=True)]
     inbox = torch.zeros_like(node).index_add(0, subject, (w[2] * edge).to(node.dtype))
     inbox = inbox.index_add(0, target, (w[3] * edge).to(node.dtype))
     return node_unit(inbox, node), edge_unit((w[0] * s + w[1] * o).to(edge.dtype), edge)

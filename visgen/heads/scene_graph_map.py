@@ -37,8 +37,8 @@ class MapGraphHead(Head):
         dropout: Share of the states dropped before the last layers in training.
     Raises:
         ConfigError: An option outside its range.
-    Source: Xu et al. 2017, arXiv:1701.02426, as re-implemented for Zellers et al. 2018, arXiv:1711.06640. Narrower, with
-        group norm, and with a drawing that keeps where the boxes lie in their union.
+    Source: Xu et al. 2017, arXiv:1701.02426, as re-implemented for Zellers et al. 2018, arXiv:1711.06640. Narrower,
+        with group norm, and with a drawing that keeps where the boxes lie in their union.
     """
 
     counts: Tensor
@@ -57,8 +57,8 @@ class MapGraphHead(Head):
         super().__init__()
         if state % 8 or state < 8 or rounds < 0 or cells < 3:
             raise ConfigError(
-                f"scene_graph_map has state {state}, rounds {rounds} and cells {cells}; use a multiple of 8, 0 or more, "
-                "and 3 or more."
+                f"scene_graph_map has state {state}, rounds {rounds} and cells {cells}; use a multiple of 8, 0 or "
+                "more, and 3 or more."
             )
         width = channels[STRIDE]
         self.objects, self.rounds, self.cells = objects, rounds, cells

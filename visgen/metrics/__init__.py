@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .bootstrap import paired_bootstrap
+from .bootstrap import bootstrap_over_best, paired_bootstrap
 from .classification import ClassificationMetric
 from .depth import ALIGNMENTS, DepthMetric, align_depth
 from .detection import DetectionMetric
@@ -39,6 +39,7 @@ __all__ = [
     "mean_auroc",
     "ood_figures",
     "paired_auroc",
+    "bootstrap_over_best",
     "paired_bootstrap",
     "read_record",
     "routing_summary",

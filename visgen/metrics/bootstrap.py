@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ..errors import DataError
 
-__all__ = ["mean_of_groups", "paired_bootstrap"]
+__all__ = ["bootstrap_over_best", "mean_of_groups", "paired_bootstrap"]
 
 
 def mean_of_groups(values: Tensor) -> Tensor:
@@ -45,6 +47,52 @@ def paired_bootstrap(
         DataError: Shapes that do not fit, models that count for different images, or a level outside (0, 1).
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3 (percentile interval).
     """
+    return bootstrap_over_best([first], second, generator, draws, level)
+
+
+def bootstrap_over_best(
+    others: Sequence[Tensor], model: Tensor, generator: torch.Generator, draws: int = 2000, level: float = 0.95
+) -> dict[str, float]:
+    """Give by how much the figure of a model exceeds the largest of several others, with its interval.
+
+    As `paired_bootstrap`, which is the case of one other; the best of the others is found anew in each draw, so that
+    the interval knows that it was picked.
+
+    Args:
+        others: (S, N, G) of each other model, over the same images and groups.
+        model: (S, N, G) of the model.
+        generator, draws, level: As in `paired_bootstrap`.
+    Returns:
+        As `paired_bootstrap`.
+    Raises:
+        DataError: As in `paired_bootstrap`, or no other model.
+    """
+    if not others:
+        raise DataError("a model was to be compared with 0 others; give at least one.")
+    for other in others:
+        _check_paired(other, model)
+    if not 0 < level < 1 or draws < 1:
+        raise DataError(f"level is {level} and draws is {draws}; use a level between 0 and 1 and 1 draw or more.")
+    found = torch.empty(draws, dtype=torch.float64)
+    for i in range(draws):
+        images = torch.randint(model.shape[1], (model.shape[1],), generator=generator)
+        means = []
+        for values in (*others, model):
+            seeds = torch.randint(len(values), (len(values),), generator=generator)
+            means.append(mean_of_groups(values[seeds].double().mean(0)[images]))
+        found[i] = means[-1] - torch.stack(means[:-1]).max()
+    rest = (1 - level) / 2
+    # A model's figure is linear in its seeds, so the mean over seeds may be taken first.
+    best = torch.stack([mean_of_groups(other.double().mean(0)) for other in others]).max()
+    return {
+        "difference": float(mean_of_groups(model.double().mean(0)) - best),
+        "low": float(found.quantile(rest)),
+        "high": float(found.quantile(1 - rest)),
+        "above_zero": float((found > 0).double().mean()),
+    }
+
+
+def _check_paired(first: Tensor, second: Tensor) -> None:
     if first.ndim != 3 or second.ndim != 3 or first.shape[1:] != second.shape[1:] or 0 in first.shape + second.shape:
         raise DataError(
             f"values of two models are {tuple(first.shape)} and {tuple(second.shape)}; both must be (seeds, images, "
@@ -55,22 +103,3 @@ def paired_bootstrap(
         torch.equal(first.isnan(), counted.expand_as(first)) and torch.equal(second.isnan(), counted.expand_as(second))
     ):
         raise DataError("the models count for different images; measure both on the same targets.")
-    if not 0 < level < 1 or draws < 1:
-        raise DataError(f"level is {level} and draws is {draws}; use a level between 0 and 1 and 1 draw or more.")
-    found = torch.empty(draws, dtype=torch.float64)
-    for i in range(draws):
-        images = torch.randint(first.shape[1], (first.shape[1],), generator=generator)
-        means = []
-        for values in (first, second):
-            seeds = torch.randint(len(values), (len(values),), generator=generator)
-            means.append(mean_of_groups(values[seeds].double().mean(0)[images]))
-        found[i] = means[1] - means[0]
-    rest = (1 - level) / 2
-    # A model's figure is linear in its seeds, so the mean over seeds may be taken first.
-    difference = mean_of_groups(second.double().mean(0)) - mean_of_groups(first.double().mean(0))
-    return {
-        "difference": float(difference),
-        "low": float(found.quantile(rest)),
-        "high": float(found.quantile(1 - rest)),
-        "above_zero": float((found > 0).double().mean()),
-    }

@@ -179,17 +179,23 @@ class SceneGraphMetric:
         image = torch.repeat_interleave(torch.tensor([len(r) for r in self._images], dtype=torch.int64))
         return self._of_predicates(rows[:, 3] < k, rows[:, 1], image, aggregate)
 
-    def image_recall(self, k: int) -> Tensor:
+    def image_recall(self, k: int, part: str | None = None) -> Tensor:
         """Give the recall at K (N, P) float64 of each predicate in each image; NaN where the image has none of it.
 
         The images are those that have a triplet, in the order in which they were added. For the aggregate "images",
         `metrics.bootstrap.mean_of_groups` of it is `mR@K`.
 
+        Args:
+            k: At most the largest of `top`.
+            part: Give (N, 1) over all predicates together instead: "" for all triplets of an image, "zs", "10shot" or
+                "100shot" for those of a part, which needs `counts`. Its mean over images is `R@K`, `zsR@K` and so on.
         Raises:
-            DataError: K is beyond the largest of `top`.
+            DataError: K is beyond the largest of `top`, or an unknown part.
         """
         if not 1 <= k <= max(self.top):
             raise DataError(f"K is {k}; this metric ranked the first {max(self.top)}: use 1..{max(self.top)}.")
+        if part is not None:
+            return self._part_recall(k, part)
         table = torch.full((len(self._images), len(self.predicates)), torch.nan, dtype=torch.float64)
         for row, found in zip(table, self._images, strict=True):
             for predicate in found[:, 1].unique().tolist():
@@ -213,6 +219,19 @@ class SceneGraphMetric:
         if count is None:
             raise DataError("the scene-graph metric was built without training counts; give it `counts`.")
         return count
+
+    def _part_recall(self, k: int, part: str) -> Tensor:
+        if part and (part not in SHOTS or self._counts is None):
+            raise DataError(f"part is '{part}'; use '' for all, or with counts one of {', '.join(SHOTS)}.")
+        column = torch.full((len(self._images), 1), torch.nan, dtype=torch.float64)
+        for row, found in zip(column, self._images, strict=True):
+            count = self._count_of(found)
+            inside = torch.ones(len(found), dtype=torch.bool)
+            if part and count is not None:
+                inside = (count >= SHOTS[part][0]) & (count <= SHOTS[part][1])
+            if inside.any():
+                row[0] = (found[inside, 3] < k).double().mean()
+        return column
 
     def _of_predicates(self, hit: Tensor, predicate: Tensor, image: Tensor, aggregate: str) -> dict[str, float]:
         values = {name: _recall(hit, predicate == i, image, aggregate) for i, name in enumerate(self.predicates)}

@@ -1,6 +1,7 @@
 """Tasks: target, head, loss, decoding and metric of each in one file, and the model that joins them."""
 
 from .classification import ClassificationTask
+from .compositional import CompositionalObjective
 from .depth import DepthTask
 from .detection import DetectionTask
 from .edges import EdgesObjective
@@ -21,6 +22,7 @@ __all__ = [
     "TASKS",
     "TASK_KEYS",
     "ClassificationTask",
+    "CompositionalObjective",
     "DepthTask",
     "DetectionTask",
     "EdgesObjective",

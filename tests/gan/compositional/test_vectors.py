@@ -45,5 +45,8 @@ def test_classes_in_the_same_relations_are_neighbours() -> None:
 def test_neighbours_leave_out_the_class_itself_and_break_ties_by_number() -> None:
     vectors = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1]])
     assert nearest_classes(vectors, 3).tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+    vectors = torch.tensor([[1.0, 0], [0, 0], [-1, 0]])
+    assert nearest_classes(vectors, 2).tolist() == [[2, 1], [0, 2], [0, 1]]
+    vectors = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1]])
     with pytest.raises(ConfigError, match="4 neighbours were asked for, but 4 classes"):
         nearest_classes(vectors, 4)

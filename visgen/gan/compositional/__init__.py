@@ -9,6 +9,7 @@ relations that training shows at least twice:
 """
 
 from .bank import FeatureBank
+from .config import CompositionalConfig
 from .generator import FeatureGenerator
 from .graph import GraphBatch
 from .judges import Judges, MapJudge, RegionJudge
@@ -18,6 +19,7 @@ from .vectors import graph_vectors, nearest_classes, read_vectors
 
 __all__ = [
     "PERTURBATIONS",
+    "CompositionalConfig",
     "FeatureBank",
     "FeatureGenerator",
     "GraphBatch",

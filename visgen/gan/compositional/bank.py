@@ -27,15 +27,19 @@ class FeatureBank:
         folder: Keep them in a file there, for more than fits into memory; None keeps them in memory.
     """
 
-    def __init__(self, classes: int, shape: tuple[int, int, int], most: int = 500, folder: str | Path | None = None) -> None:
+    def __init__(
+        self, classes: int, shape: tuple[int, int, int], most: int = 500, folder: str | Path | None = None
+    ) -> None:
         if classes < 1 or most < 1:
-            raise ConfigError(f"a feature bank has {classes} classes and keeps {most} regions of each; both must be 1 or more.")
+            raise ConfigError(
+                f"a feature bank has {classes} classes and keeps {most} regions of each; both must be 1 or more."
+            )
         self.classes, self.shape, self.most = classes, tuple(shape), most
         size = (classes, most, *self.shape)
         if folder is None:
             self._kept: np.ndarray = np.zeros(size, np.float16)
         else:
-            self._file = tempfile.NamedTemporaryFile(dir=folder, suffix=".f16")  # gone when the bank is
+            self._file = tempfile.NamedTemporaryFile(dir=folder, suffix=".f16")  # noqa: SIM115  (gone with the bank)
             self._kept = np.memmap(self._file.name, np.float16, "w+", shape=size)
         self._ids: list[list[str]] = [[] for _ in range(classes)]
         self.seen = [0] * classes
@@ -50,7 +54,8 @@ class FeatureBank:
         """
         if len(ids) != len(labels) or tuple(tiles.shape) != (len(labels), *self.shape):
             raise DataError(
-                f"{len(ids)} ids, {len(labels)} labels and regions {tuple(tiles.shape)} do not fit a bank of {self.shape}."
+                f"{len(ids)} ids, {len(labels)} labels and regions {tuple(tiles.shape)} do not fit a bank of "
+                f"{self.shape}."
             )
         values = tiles.detach().cpu().numpy().astype(np.float16)
         for name, label, value in zip(ids, labels.tolist(), values, strict=True):

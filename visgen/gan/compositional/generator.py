@@ -26,7 +26,7 @@ class FeatureGenerator(nn.Module):
         layers: Their number.
         tile: Channels of the tiles that the graph makes.
         layout: Channels of the layout.
-        refine: Channels of the stages of the refinement; each doubles the side of the one before, the last has the map's.
+        refine: Channels of the stages of the refinement; each doubles the side of the one before, up to the map's.
         cells: Side of a tile.
         noise: Width of the noise that joins each box, so that draws differ without real regions; 0 for none.
         real: Let real regions of each box's class join its tile.

@@ -67,4 +67,6 @@ class GraphBatch:
         """Give (B, 1, h, w) float32: 1 on the cells that a picture fills, else 0."""
         rows = torch.arange(self.grid[0], device=self.cells.device)
         columns = torch.arange(self.grid[1], device=self.cells.device)
-        return ((rows[:, None] < self.cells[:, 0, None, None]) & (columns < self.cells[:, 1, None, None])).float()[:, None]
+        return ((rows[:, None] < self.cells[:, 0, None, None]) & (columns < self.cells[:, 1, None, None])).float()[
+            :, None
+        ]

@@ -58,9 +58,8 @@ class MapJudge(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in ((channels, width), (width, width), (width, width // 2)):
-            layers += [
-                spectral_norm(nn.Conv2d(before, after, 3, padding=1)), nn.LeakyReLU(0.2), nn.AvgPool2d(2, ceil_mode=True)
-            ]  # fmt: skip
+            layers += [spectral_norm(nn.Conv2d(before, after, 3, padding=1)), nn.LeakyReLU(0.2)]
+            layers += [nn.AvgPool2d(2, ceil_mode=True)]
         self.body = nn.Sequential(*layers, spectral_norm(nn.Conv2d(width // 2, 1, 3, padding=1)))
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -86,6 +86,8 @@ def graph_vectors(counts: Tensor, width: int = 32) -> Tensor:
 def nearest_classes(vectors: Tensor, k: int) -> Tensor:
     """Give the k classes (K, k) int64 with the largest cosine to each, the nearest first, never the class itself.
 
+    A class without a vector (zeros) comes last.
+
     Raises:
         ConfigError: k is outside 0..K-1.
     """
@@ -96,6 +98,7 @@ def nearest_classes(vectors: Tensor, k: int) -> Tensor:
         )
     unit = F.normalize(vectors.float(), dim=1)
     cosine = unit @ unit.T
+    cosine[:, ~unit.any(dim=1)] = -2.0
     cosine.fill_diagonal_(-math.inf)
     return cosine.argsort(dim=1, descending=True, stable=True)[:, :k]
 
