@@ -1,39 +1,50 @@
-"""Does AdaptiveMix help a GAN? The same SN-DCGAN on CIFAR-10 with and without it, same seeds and steps.
+"""Does AdaptiveMix help a GAN? The same GAN with and without it, same seeds and steps.
 
     python tasks/gan/adaptive_mix.py --data-root DATA --out runs/adaptive-mix
+    python tasks/gan/adaptive_mix.py --data-root DATA --config configs/gan/caltech3_64.yaml --out runs/mix-64    # a GPU
 
-Training goes on where it was stopped; `adaptive_mix_report.py` then measures every run.
+An arm adds its term to the regularisers of the run file, by default one of an SN-DCGAN on CIFAR-10. Training goes on
+where it was stopped; `adaptive_mix_report.py` then measures every run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+from visgen.config import load_run
 from visgen.engine import train_from_config
 from visgen.errors import VisgenError
 from visgen.shipped import shipped_path
 
 CONFIG = "configs/gan/cifar10.yaml"
-ARMS = {"none": "[]", "adaptive_mix": "[{name: adaptive_mix}]", "mixed": "[{name: adaptive_mix, logits: mixed}]"}
+ARMS: dict[str, list[dict[str, str]]] = {
+    "none": [],
+    "adaptive_mix": [{"name": "adaptive_mix"}],
+    "mixed": [{"name": "adaptive_mix", "logits": "mixed"}],
+}
 
 
-def settings(out: Path, arm: str, seed: int) -> list[str]:
+def settings(options: argparse.Namespace, arm: str, seed: int) -> list[str]:
     """What one run changes in the run file."""
-    return [f"objective.options.regularisers={ARMS[arm]}", f"seed={seed}", f"out={out}/{arm}-{seed}"]
+    own = load_run(shipped_path(options.config), (), options.data_root).objective.options.get("regularisers", [])
+    terms = json.dumps([*own, *ARMS[arm]])
+    return [f"objective.options.regularisers={terms}", f"seed={seed}", f"out={options.out}/{arm}-{seed}"]
 
 
 def train(options: argparse.Namespace) -> None:
     for seed in options.seeds:  # all arms of a seed before the next one, so that an interrupted experiment is balanced
         for arm in options.arms:
-            words = [*settings(options.out, arm, seed), *options.set]
-            summary = train_from_config(shipped_path(CONFIG), words, resume=True, data_root=options.data_root)
+            words = [*settings(options, arm, seed), *options.set]
+            summary = train_from_config(shipped_path(options.config), words, resume=True, data_root=options.data_root)
             print(f"{arm} seed {seed}: {summary.reason} at step {summary.steps}, {summary.seconds:.0f} s", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True, help="holds the folder cifar10")
+    parser.add_argument("--data-root", type=Path, required=True, help="holds the folder of the run file")
+    parser.add_argument("--config", default=CONFIG, help="run file of a GAN")
     parser.add_argument("--out", type=Path, default=Path("runs/adaptive-mix"), help="a folder for each run goes there")
     parser.add_argument("--arms", nargs="+", default=["none", "adaptive_mix"], choices=tuple(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

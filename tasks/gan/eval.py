@@ -49,15 +49,24 @@ def pixels(source: Source, side: int) -> torch.Tensor:
     return stack_pixels(Mapped(source, lambda sample: crop(sample, torch.Generator().manual_seed(0))))
 
 
+def classes(source: Source) -> torch.Tensor:
+    """The class of every sample, for the distance class by class of a GAN with labels."""
+    return torch.tensor([source[i].targets["classification"].label for i in range(len(source))])
+
+
 def run(options: argparse.Namespace) -> None:
     gan = untrained(Path(options.out) / "untrained") if options.quick else load_gan(options.gan)
     network, side = eyes(options), gan.generator.resolution
     source = build_source(options.data, options.split)
     real = network.see(pixels(source, side))
-    fake = network.see(stack_pixels(GanSource(gan, len(real), options.seed)))
+    drawn = GanSource(gan, len(real), options.seed)
+    fake = network.see(stack_pixels(drawn))
+    both = (
+        (classes(source), classes(drawn)) if gan.classes and gan.classes == source.classes["classification"] else None
+    )
     train = network.see(pixels(build_source(options.data, options.train_split), side)) if options.train_split else None
     k, blocks = (2, 0) if options.quick else (5, 10)
-    found = generative_figures(network, real, fake, train=train, neighbours=k, blocks=blocks)
+    found = generative_figures(network, real, fake, train=train, labels=both, neighbours=k, blocks=blocks)
     report = {
         "task": "gan",
         "model": gan.sha256,

@@ -48,3 +48,11 @@ def test_a_classifier_gives_its_image_vector_and_its_classes(tmp_path: Path) -> 
     torch.testing.assert_close(seen.features, features.token)
     assert seen.probabilities is not None
     torch.testing.assert_close(seen.probabilities, logits.softmax(1))
+
+    twins = [classifier_feature_network(tmp_path / "model", random_seed=seed) for seed in (1, 1, 2)]
+    assert (
+        twins[0].name == "pets-random" and twins[0].sha256 == f"random weights of seed 1 in place of {network.sha256}"
+    )
+    looks = [twin.see(IMAGES).features for twin in twins]
+    assert torch.equal(looks[0], looks[1]) and not torch.equal(looks[0], looks[2])
+    assert not torch.allclose(looks[0], seen.features)

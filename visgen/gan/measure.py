@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..metrics.generative import FeatureNetwork, Seen, generative_figures, stack_pixels
-from .saving import SavedGan
+from .saving import SavedGan, load_gan
 from .shrinkage import measure_shrinkage
 from .source import GanSource
 
@@ -21,7 +24,8 @@ class GanJudge:
     Args:
         networks: None of them may be one that a discriminator uses.
         real: Images that no generator was trained on, uint8 (N, 3, H, W), in random order.
-        labels: Their classes (N,), for the radii in a discriminator's feature space.
+        labels: Their classes (N,), for the radii in a discriminator's feature space and, of a GAN with labels, for the
+            distance class by class by the last network.
         train: Images that the generators were trained on, for the copy check by the last network, since there are many
             of them; None leaves it out.
         blocks: Of the jackknife behind the intervals; 0 for none.
@@ -44,23 +48,40 @@ class GanJudge:
         ]
         self.protocol: dict[str, Any] = {}
 
-    def measure(self, images: Tensor) -> dict[str, float]:
-        """Give the figures of as many images as there are real ones, through each network."""
+    def measure(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
+        """Give the figures of as many images as there are real ones, through each network; `labels` (N,) are theirs."""
         figures: dict[str, float] = {}
         for network, real, train in self.known:
-            found = generative_figures(network, real, network.see(images), train=train, blocks=self.blocks)
+            is_last = network is self.known[-1][0]
+            both = (self.labels, labels) if is_last and self.labels is not None and labels is not None else None
+            seen = network.see(images)
+            found = generative_figures(network, real, seen, train=train, labels=both, blocks=self.blocks)
             self.protocol[network.name] = found["protocol"]
             figures.update(flatten_figures(found["metrics"], network.name))
         return figures
 
     def measure_gan(self, gan: SavedGan) -> dict[str, float]:
         """Give the figures of a generator's images, and how tight its discriminator's features lie ("D/...")."""
-        fake = stack_pixels(GanSource(gan, len(self.real), self.seed))
-        figures, discriminator = self.measure(fake), gan.discriminator()
+        samples = list(GanSource(gan, len(self.real), self.seed))
+        fake = stack_pixels(samples)
+        wanted = torch.tensor([s.targets["classification"].label for s in samples]) if gan.classes else None
+        figures, discriminator = self.measure(fake, wanted), gan.discriminator()
         for side, images, labels in (("real", self.real, self.labels), ("fake", fake, None)):
             found = measure_shrinkage(discriminator, images, labels)
             figures.update({f"D/{key}/{side}": value for key, value in found.items()})
         return figures
+
+    def measure_saved(self, folder: Path) -> dict[str, float]:
+        """Give `measure_gan` of a saved GAN, kept in FOLDER/figures.json and read from there while nothing changed."""
+        gan, file = load_gan(folder), folder / "figures.json"
+        key = [gan.sha256, self.blocks, self.seed, len(self.real), *(n.protocol() for n, *_ in self.known)]
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if kept.get("key") != key:
+            kept = {"key": key, "figures": self.measure_gan(gan), "protocol": self.protocol}
+            file.write_text(json.dumps(kept), encoding="utf-8")
+        self.protocol.update(kept["protocol"])
+        found: dict[str, float] = kept["figures"]
+        return found
 
 
 def flatten_figures(metrics: dict[str, Any], network: str) -> dict[str, float]:

@@ -56,15 +56,24 @@ def timm_feature_network(
 
 
 def classifier_feature_network(
-    folder: str | Path, *, name: str = "", device: str | torch.device = "cpu"
+    folder: str | Path, *, name: str = "", device: str | torch.device = "cpu", random_seed: int | None = None
 ) -> FeatureNetwork:
     """Build one from a saved visgen model with a classification head: its image vector, and its class logits.
 
     Args:
         folder: Written by `save_pretrained`.
-        name: As figures show it; by default that of the head's label set.
+        name: As figures show it; by default that of the head's label set, with "-random" for random weights.
+        random_seed: Draw all weights anew from this seed: a control that has learned nothing. Its batch norms keep the
+            statistics that they start with.
     """
-    model = from_pretrained(folder).eval().requires_grad_(False).to(device)
+    model = from_pretrained(folder)
+    if random_seed is not None:
+        from ..task import build_model
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_seed)
+            model = build_model(model.config(), load_weights=False)
+    model.eval().requires_grad_(False).to(device)
     head = model.resolve("classification")
     height, width = working_size((model.min_side or model.max_side,) * 2, model.max_side, model.min_side or None)
     assert height == width
@@ -74,7 +83,10 @@ def classifier_feature_network(
         return features.token, logits
 
     sha256 = _sha256(Path(folder) / "model.safetensors")
-    return FeatureNetwork(name or head.rpartition(".")[2], look, sha256, height, "bilinear")
+    label_set = head.rpartition(".")[2]
+    if random_seed is not None:
+        label_set, sha256 = f"{label_set}-random", f"random weights of seed {random_seed} in place of {sha256}"
+    return FeatureNetwork(name or label_set, look, sha256, height, "bilinear")
 
 
 def _sha256(path: Path) -> str:
