@@ -71,7 +71,9 @@ def test_evaluate_measures_both_sides(visgen_json: Callable[..., Any], fitted: P
     words = ("evaluate", "--task", "ood", "--data", f"ood:{animals / 'animals'},{animals / 'odd'}", "--model", fitted)
     report = visgen_json(*words)
     assert (report["task"], report["protocol"]["images"]) == ("ood", 17)
-    assert {"AUROC", "FPR95", "AUPR_in", "AUPR_out", "id_kept", "ood_found"} == set(report["metrics"])
+    assert {"AUROC", "FPR95", "AUPR_in", "AUPR_out", "detection_error", "id_kept", "ood_found"} == set(
+        report["metrics"]
+    )
     assert report["metrics"]["AUROC"] > 0.9
     halves = [visgen_json(*words, "--option", f"half={h}")["protocol"]["images"] for h in (0, 1)]
     assert sum(halves) == 17 and min(halves) > 0

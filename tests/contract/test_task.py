@@ -121,7 +121,7 @@ PERFECT = {
     "segmentation": {"mIoU": 1.0, "pixel_accuracy": 1.0},
     "detection": {"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "AR@100": 1.0},
     "depth": {"AbsRel": 0.0, "RMSE": 0.0, "delta1": 1.0},
-    "ood": {"AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0},
+    "ood": {"AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0, "detection_error": 0.0},
     "scene_graph": {"R@20": 1.0, "mR@20": 1.0},
     "retrieval": {"mAP": 1.0, "R@1": 1.0},
 }

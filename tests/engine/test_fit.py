@@ -85,7 +85,7 @@ def test_evaluation_of_a_fitted_head(data: Path) -> None:
     both = build_source(f"ood:{data / 'light'},{data / 'odd'}", "val")
     report = evaluate(model, both, "ood", batch_size=4)
     assert report.task == "ood" and report.protocol["images"] == 16
-    assert set(report.metrics) == {"AUROC", "FPR95", "AUPR_in", "AUPR_out", "id_kept", "ood_found"}
+    assert set(report.metrics) == {"AUROC", "FPR95", "AUPR_in", "AUPR_out", "detection_error", "id_kept", "ood_found"}
     assert report.metrics["id_kept"] == pytest.approx(0.8)  # the images that the threshold was set on
     assert report.metrics["AUROC"] > 0.9
     assert evaluate(model, both, "ood", batch_size=1).metrics == pytest.approx(report.metrics, abs=0.02)

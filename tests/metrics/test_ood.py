@@ -22,14 +22,18 @@ def labels(*values):
 def test_the_worked_value():
     """Pairs in which the out image scores higher: 4 + 3 + 2 + 0 = 9 of 16."""
     inside, outside = torch.tensor([-1.0, -2.0, -3.0, -4.0]), torch.tensor([0.0, -1.5, -2.5, -5.0])
-    assert ood_figures(inside, outside)["AUROC"] == pytest.approx(9 / 16)
+    found = ood_figures(inside, outside)
+    assert found["AUROC"] == pytest.approx(9 / 16)
+    assert found["detection_error"] == pytest.approx(3 / 8)  # above -2: one of four in, and two of four out are not
 
 
 def test_perfect_and_worthless_scores():
     low, high = torch.linspace(0, 1, 30), torch.linspace(2, 3, 20)
-    assert ood_figures(low, high) == {"AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0}
+    assert ood_figures(low, high) == {
+        "AUROC": 1.0, "FPR95": 0.0, "AUPR_in": 1.0, "AUPR_out": 1.0, "detection_error": 0.0
+    }  # fmt: skip
     same = ood_figures(torch.zeros(30), torch.zeros(20))
-    assert same["AUROC"] == 0.5 and same["FPR95"] == 1.0
+    assert same["AUROC"] == 0.5 and same["detection_error"] == 0.5 and same["FPR95"] == 1.0
     assert (same["AUPR_in"], same["AUPR_out"]) == (pytest.approx(30 / 50), pytest.approx(20 / 50))
 
 
@@ -46,6 +50,8 @@ def test_figures_equal_scikit_learn_and_loops(inside, outside):
     flipped = [1 - t for t in truth]
     assert figures["AUPR_in"] == pytest.approx(average_precision_score(flipped, -values), abs=1e-12)
     enough = [t for t in set(outside) if sum(o >= t for o in outside) >= 0.95 * len(outside)]
+    errors = [sum(i > t for i in inside) / len(inside) + sum(o <= t for o in outside) / len(outside) for t in values]
+    assert figures["detection_error"] == pytest.approx(min(1, *errors) / 2, abs=1e-6)
     assert figures["FPR95"] == pytest.approx(sum(i >= max(enough) for i in inside) / len(inside))
 
 

@@ -233,4 +233,7 @@ def test_no_outside_moves_a_threshold_or_a_statistic():
     two = score_table(names, *given(held_logits * 0.1, held * 0.1), labels, READOUT, options=options)
     assert all(one[name]["id_kept"] == two[name]["id_kept"] for name in names)
     assert any(one[name]["far"] != two[name]["far"] for name in names)
-    assert set(one["vim"]["far"]) == {"AUROC", "FPR95", "AUPR_in", "AUPR_out"} and 0.85 < one["energy"]["id_kept"] <= 1
+    assert (
+        set(one["vim"]["far"]) == {"AUROC", "FPR95", "AUPR_in", "AUPR_out", "detection_error"}
+        and 0.85 < one["energy"]["id_kept"] <= 1
+    )

@@ -29,8 +29,9 @@ def ood_figures(inside: Tensor, outside: Tensor) -> dict[str, float]:
 
     `AUROC` is the probability that an out image scores higher than an in image, ties counting half. `FPR95` is the
     share of in images at or above the score that at least 95 % of the out images reach. `AUPR_out` and `AUPR_in` are
-    average precisions with the out images, and with the in images under the negated score, as positives. All are in
-    [0, 1].
+    average precisions with the out images, and with the in images under the negated score, as positives.
+    `detection_error` is the least mean of the shares of in images above and out images at or below a threshold, over
+    all thresholds. All are in [0, 1].
 
     Args:
         inside, outside: Scores (N,) and (M,), finite.
@@ -50,7 +51,18 @@ def ood_figures(inside: Tensor, outside: Tensor) -> dict[str, float]:
         "FPR95": float((a >= reached).double().mean()),
         "AUPR_in": _average_precision(-a, -b),
         "AUPR_out": _average_precision(b, a),
+        "detection_error": _detection_error(a, b),
     }
+
+
+def _detection_error(inside: Tensor, outside: Tensor) -> float:
+    scores, order = torch.cat([inside, outside]).sort()
+    is_out = order >= len(inside)
+    kept_in = (~is_out).cumsum(0) / len(inside)  # at or below each score, once the last of equal ones is taken
+    kept_out = is_out.cumsum(0) / len(outside)
+    last = torch.cat([scores[1:] != scores[:-1], torch.ones(1, dtype=torch.bool, device=scores.device)])
+    error = ((1 - kept_in.double() + kept_out.double()) / 2)[last]
+    return float(error.min().clamp(max=0.5))  # 0.5: all images on one side
 
 
 def _average_precision(positives: Tensor, negatives: Tensor) -> float:
