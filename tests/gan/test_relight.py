@@ -56,6 +56,15 @@ def test_answers_stay_in_range_whatever_the_weights_are() -> None:
     assert float(night.min()) >= -1 - 1e-6 and float(night.max()) <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("smooth", [True, False])
+def test_even_ground_gets_even_light_where_doublings_are_smooth(smooth: bool) -> None:
+    torch.manual_seed(0)
+    made = RelightTranslator(channels=4, blocks=1, smooth=smooth)
+    factor, light = made.maps(torch.full((1, 3, 64, 64), 0.3))
+    inside = torch.cat([factor, light], dim=1)[..., 24:40, 24:40]
+    assert (float(inside.std(dim=(2, 3)).max()) < 1e-6) is smooth
+
+
 def test_it_has_the_stages_that_it_tells_and_is_listed() -> None:
     made = TRANSLATORS.get("relight")(channels=4, blocks=2)
     found = made.features(torch.zeros(1, 3, 16, 24))

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UnknownName, nearest
-from .benches import instruct, latency, moe, pipeline, train
+from .benches import instruct, latency, moe, night, pipeline, train
 from .output import user_errors
 
 __all__ = ["app"]
@@ -36,3 +36,4 @@ app.command("pipeline")(pipeline.pipeline)
 app.command("moe")(moe.moe)
 app.command("train")(train.train)
 app.command("instruct")(instruct.instruct)
+app.command("night")(night.night)

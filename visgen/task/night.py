@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,15 @@ from ..gan import ADVERSARIAL, Adversaries, GanBatch
 from ..gan.adversaries import frozen
 from ..gan.architecture.patch import PatchDiscriminator
 from ..gan.architecture.translator import TRANSLATORS
-from ..gan.night import SobelEdge, distillation_loss, edge_consistency, load_edges, patch_nce, save_night
+from ..gan.night import (
+    SobelEdge,
+    distillation_loss,
+    edge_consistency,
+    load_edges,
+    patch_nce,
+    save_edges,
+    save_night,
+)
 from ..options import build_options
 from .objective import OBJECTIVES, ParameterGroup, Phase
 
@@ -76,12 +85,16 @@ class NightObjective:
     A batch holds pictures of the first domain as images and of the second under `targets["other"]`. It is translated
     once: the phases before `g` see the result without its gradient.
 
+    Args:
+        config: What is trained, and how.
+        pairs: Number of pairs in each part of the data, kept with the generator.
     Source: Mohwald et al. 2023, arXiv:2309.16351 (hedgan, hedngan); Zhu et al. 2017, arXiv:1703.10593 (cyclegan, here
     without replay pool); Park et al. 2020, arXiv:2007.15651 (cut).
     """
 
-    def __init__(self, config: NightConfig) -> None:
+    def __init__(self, config: NightConfig, pairs: Mapping[str, int] | None = None) -> None:
         self.config = config
+        self.pairs = dict(pairs or {})
         self.there = self._pair()
         self.module = nn.ModuleDict({"there": self.there})
         if config.variant == "cyclegan":
@@ -118,12 +131,18 @@ class NightObjective:
         """Nothing follows."""
 
     def export(self, module: nn.Module, path: Path) -> Path:
-        """Write the translator into the folder `path`; `visgen.gan.night.load_night` reads it."""
-        options = dict(self.config.translator)
-        facts = {"variant": self.config.variant, "edge_weight": self.config.edge_weight, "edges": "sobel"}
-        if self.config.edges != "sobel":
-            facts["edges"] = "learned"
-        return save_night(path, module["there"].generator, options, self.config.resolution, facts)  # type: ignore[index]
+        """Write the translator into the folder `path`, which `visgen.gan.night.load_night` reads.
+
+        Of hedngan the student goes into the folder `student` inside it, which `load_edges` reads.
+        """
+        config = self.config
+        facts: dict[str, Any] = {"variant": config.variant, "edge_weight": config.edge_weight, "pairs": self.pairs}
+        facts["edges"] = config.edges if config.edges == "sobel" else "learned"
+        parts: Any = module
+        if config.variant == "hedngan":
+            inside = json.loads((Path(config.edges) / "config.json").read_text(encoding="utf-8"))
+            save_edges(path / "student", parts["student"], inside["net"], {"student": True})
+        return save_night(path, parts["there"].generator, dict(config.translator), config.resolution, facts)
 
     def _pair(self) -> Adversaries:
         options = dict(self.config.translator)
@@ -243,4 +262,5 @@ def _group(parameters: list[nn.Parameter], lr_scale: float = 1.0) -> ParameterGr
 @OBJECTIVES.register("night")
 def build_night_objective(sources: Mapping[str, Source], seed: int, **options: Any) -> NightObjective:
     """Build a day-to-night GAN for unpaired sources; options are the fields of NightConfig."""
-    return NightObjective(build_options(NightConfig, options, "objective.options"))
+    pairs = {name: len(source) for name, source in sources.items()}
+    return NightObjective(build_options(NightConfig, options, "objective.options"), pairs)

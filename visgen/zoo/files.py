@@ -149,6 +149,11 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"model config '{path}' is not readable JSON: {error}; fetch it again.") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise CheckpointError(f"model config '{path}' has no 'model' part; it was not written by save_pretrained.")
+    if config["model"].get("kind") == "night":
+        raise CheckpointError(
+            f"'{path}' describes a day-to-night generator, not a model with heads; load it with "
+            "visgen.gan.night.load_night, or name it as night:NAME."
+        )
     if config.get("format") != FORMAT:
         raise CheckpointError(
             f"model config '{path}' has format {config.get('format')!r}, this visgen reads {FORMAT}; update visgen."

@@ -37,6 +37,14 @@ def test_the_answer_has_the_size_of_the_picture(size: tuple[int, int]) -> None:
     assert torch.allclose(dimmed, images / 2, atol=1e-6)
 
 
+def test_every_height_and_width_from_sixteen_to_seventy_comes_back() -> None:
+    night, image = NightGenerator(Dim()), torch.rand(1, 3, 70, 70, generator=torch.Generator().manual_seed(1))
+    for height in range(16, 71):
+        for width in range(16, 71):
+            part = image[..., :height, :width]
+            assert torch.equal(night(part), part.mul(2).sub(1).add(1).div(2).sub(1).add(1).div(2))
+
+
 def test_a_picture_does_not_depend_on_its_neighbours_also_after_train() -> None:
     torch.manual_seed(0)
     night = NightGenerator(ResNetTranslator(channels=4, blocks=1, norm="batch"))
@@ -70,6 +78,31 @@ def test_a_saved_night_comes_back_and_a_torn_one_is_refused(tmp_path: Path) -> N
         load_night(tmp_path / "night")
     with pytest.raises(CheckpointError, match=r"no readable config.json"):
         load_night(tmp_path / "nothing")
+
+
+def test_kernels_may_be_rounded_to_a_few_significant_bits(tmp_path: Path) -> None:
+    before = translator()
+    night = load_night(save_night(tmp_path / "night", before, OPTIONS, 64, bits=7))
+    kernels = 0
+    for name, value in before.state_dict().items():
+        stored = night.translator.state_dict()[name]
+        if value.ndim > 1:
+            kernels += 1
+            assert bool(((stored - value).abs() <= value.abs() * 2.0**-7 + 1e-7).all())
+            mantissa = torch.frexp(stored)[0] * 2**7
+            assert torch.equal(mantissa, mantissa.round())
+        else:
+            assert torch.equal(stored, value)
+    assert kernels > 5
+    with pytest.raises(ConfigError, match="bits is 12"):
+        save_night(tmp_path / "other", before, OPTIONS, 64, bits=12)
+
+
+def test_a_name_that_neither_ships_nor_lies_here_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="neither a folder that save_night wrote nor a generator that ships"):
+        load_night("visgen-night-huge")
+    with pytest.raises(CheckpointError, match="holds no readable config.json"):
+        load_night(tmp_path / "visgen-night-tiny")
 
 
 def test_pictures_that_do_not_fit_are_refused() -> None:

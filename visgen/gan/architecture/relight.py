@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError
@@ -13,22 +14,38 @@ __all__ = ["RelightTranslator"]
 _LIGHT = -4.0  # logit of the added light at the start: 2 % of white
 
 
+class _Doubling(nn.ConvTranspose2d):
+    """Twice the height and width; where `smooth`, then a binomial blur of three pixels, which wipes out what differs
+    from pixel to pixel only because the two see other weights of the kernel."""
+
+    def __init__(self, before: int, after: int, smooth: bool) -> None:
+        super().__init__(before, after, 4, stride=2, padding=1)
+        self.smooth = smooth
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        large = super().forward(x, output_size)
+        if not self.smooth:
+            return large
+        return F.avg_pool2d(F.avg_pool2d(F.pad(large, (1, 1, 1, 1), mode="reflect"), 2, 1), 2, 1)
+
+
 @TRANSLATORS.register("relight")
 class RelightTranslator(ResNetTranslator):
     """Per pixel and colour a factor in (0, 1) on the picture and an amount of light in (0, 1) that is added.
 
     With p the picture in [0, 1], f the factor and l the light, the answer is d + l (1 - d) with d = f p: a screen
     blend, which stays in [0, 1]. What the picture shows is carried over by the product and need not be drawn again, so
-    that a small network keeps fine detail after few steps. Trunk and options are those of `ResNetTranslator`; its
-    doublings have kernels that their stride divides, so that every pixel is reached by equally many weights.
+    that a small network keeps fine detail after few steps. Trunk and options are those of `ResNetTranslator`.
 
     Args:
         channels: Width at full size; it doubles with each halving.
         blocks: Residual blocks.
         norm: See `norm_layer`.
+        smooth: Blur after each doubling, which keeps chequered patterns out of both maps. Weights that were trained
+            without it need a few hundred steps more with it.
     """
 
-    def __init__(self, channels: int = 24, blocks: int = 4, norm: str = "instance") -> None:
+    def __init__(self, channels: int = 24, blocks: int = 4, norm: str = "instance", smooth: bool = False) -> None:
         if channels < 1 or blocks < 0:
             raise ConfigError(f"channels is {channels} and blocks {blocks}; use 1 or more and 0 or more.")
         super().__init__(channels, 0, norm)
@@ -37,8 +54,8 @@ class RelightTranslator(ResNetTranslator):
         self.widths = [a, b, c, *[c] * blocks]
         last = nn.Conv2d(a, 6, 7, padding=3, padding_mode="reflect")
         self.decoder = nn.Sequential(
-            *(nn.ConvTranspose2d(c, b, 4, stride=2, padding=1), norm_layer(norm, b), nn.ReLU()),
-            *(nn.ConvTranspose2d(b, a, 4, stride=2, padding=1), norm_layer(norm, a), nn.ReLU()),
+            *(_Doubling(c, b, smooth), norm_layer(norm, b), nn.ReLU()),
+            *(_Doubling(b, a, smooth), norm_layer(norm, a), nn.ReLU()),
             last,
         )
         for layer in [*self.encoder.modules(), *self.decoder.modules()]:

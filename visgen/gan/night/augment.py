@@ -14,8 +14,8 @@ from torch import Tensor
 from ...data import Batch, Sample, Source
 from ...errors import ConfigError
 from ...structures.png import encode_png, write_atomically
-from .edges import log_luminance
 from .generator import NightGenerator
+from .validity import box_contrast
 
 __all__ = ["REFUSED", "Night", "NightAugmentation", "name_share"]
 
@@ -153,11 +153,7 @@ class NightAugmentation:
         boxes = targets.get("detection")
         if boxes is None or len(boxes) == 0:
             return targets
-        light = log_luminance(image.float()[None] / 255)[0, 0]
-        hidden = torch.zeros(len(boxes), dtype=torch.bool)
-        for i, (x1, y1, x2, y2) in enumerate(boxes.xyxy.round().long().tolist()):
-            part = light[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-            hidden[i] = part.numel() == 0 or float(part.std(correction=0)) < float(self.min_contrast or 0)
+        hidden = box_contrast(image.float() / 255, boxes.xyxy) < float(self.min_contrast or 0)
         if not hidden.any():
             return targets
         crowd = hidden if boxes.is_crowd is None else boxes.is_crowd | hidden

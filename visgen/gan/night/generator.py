@@ -14,12 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ...errors import CheckpointError, ConfigError, DataError
+from ...errors import CheckpointError, ConfigError, DataError, VisgenError
+from ...shipped import shipped_path
 from ..architecture.translator import TRANSLATORS
 
-__all__ = ["NightGenerator", "load_night", "save_night"]
+__all__ = ["NIGHT_MODEL", "NightGenerator", "load_night", "save_night"]
 
-_FORMAT = "visgen-night-1"
+NIGHT_MODEL = "visgen-night-tiny"
+"""The shipped generator."""
+
+_FORMAT = "visgen-night-2"
 _MULTIPLE = 4  # of the sides that a translator takes
 _LEAST = 16
 
@@ -112,6 +116,7 @@ def save_night(
     options: Mapping[str, Any],
     resolution: int,
     facts: Mapping[str, Any] | None = None,
+    bits: int | None = None,
 ) -> Path:
     """Write `config.json` and `generator.safetensors` into `folder` and give its path.
 
@@ -120,20 +125,20 @@ def save_night(
         options: {name: key in TRANSLATORS, its options}.
         resolution: Side of the training crops in pixels.
         facts: Plain values about the training, kept in the configuration.
+        bits: Round kernels to so many significant bits, so that the file packs well; None keeps half precision's 11.
+    Raises:
+        ConfigError: Bits outside 1 to 11.
     """
+    if bits is not None and not 1 <= bits <= 11:
+        raise ConfigError(f"bits is {bits}; half precision has 11 significant bits: use 1 to 11, or None.")
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     weights = path / "generator.safetensors"
-    half = {k: v.detach().cpu().half() if v.ndim > 1 else v.detach().cpu() for k, v in translator.state_dict().items()}
-    save_file({k: v.contiguous() for k, v in half.items()}, path / "generator.tmp", metadata={"format": "pt"})
-    digest = _hash(path / "generator.tmp")
-    config = {
-        "format": _FORMAT,
-        "translator": dict(options),
-        "resolution": resolution,
-        "sha256": digest,
-        "facts": dict(facts or {}),
-    }
+    state = {k: v.detach().cpu() for k, v in translator.state_dict().items()}
+    stored = {k: (_rounded(v, bits) if bits else v).half() if v.ndim > 1 else v for k, v in state.items()}
+    save_file({k: v.contiguous() for k, v in stored.items()}, path / "generator.tmp", metadata={"format": "pt"})
+    model = {"kind": "night", "translator": dict(options), "resolution": resolution, "facts": dict(facts or {})}
+    config = {"format": _FORMAT, "model": model, "sha256": _hash(path / "generator.tmp")}
     (path / "config.tmp").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     # the configuration holds the hash and comes last, so that a half-written pair is refused
     (path / "generator.tmp").replace(weights)
@@ -141,31 +146,55 @@ def save_night(
     return path
 
 
-def load_night(folder: str | Path) -> NightGenerator:
-    """Read a generator that `save_night` wrote.
+def _rounded(values: Tensor, bits: int) -> Tensor:
+    """Values with `bits` significant bits each, to nearest."""
+    mantissa, exponent = torch.frexp(values.float())
+    return torch.ldexp((mantissa * 2**bits).round() / 2**bits, exponent)
 
+
+def load_night(place: str | Path) -> NightGenerator:
+    """Read a generator that `save_night` wrote, or one that ships.
+
+    Args:
+        place: The folder, or a name such as "visgen-night-tiny".
     Raises:
-        CheckpointError: A file is missing or torn, or the weights are not those that the configuration names.
+        CheckpointError: A file is missing or torn, the weights are not those that the configuration names, or no
+            generator of this name ships.
     """
-    path = Path(folder)
+    described, weights = _files(place)
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(described.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{path}' holds no readable config.json: {error}; use one of save_night.") from error
+        raise CheckpointError(f"'{place}' holds no readable config.json: {error}; use one of save_night.") from error
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         found = config.get("format") if isinstance(config, dict) else config
-        raise CheckpointError(f"'{path}/config.json' has format {found!r}; this visgen reads {_FORMAT}.")
-    weights = path / "generator.safetensors"
+        raise CheckpointError(f"'{described}' has format {found!r}; this visgen reads {_FORMAT}.")
     if not weights.is_file() or _hash(weights) != config["sha256"]:
         raise CheckpointError(f"'{weights}' is missing or not the file that its config.json names; save it again.")
-    options = dict(config["translator"])
+    model = config["model"]
+    options = dict(model["translator"])
     translator = TRANSLATORS.get(options.pop("name"))(**options)
     try:
         state = load_file(weights)
         translator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"'{weights}' does not fit its config.json: {error}; save it again.") from error
-    return NightGenerator(translator, config["resolution"], config["sha256"])
+    return NightGenerator(translator, model["resolution"], config["sha256"])
+
+
+def _files(place: str | Path) -> tuple[Path, Path]:
+    """Configuration and weights of a folder, or of a generator that ships under this name."""
+    folder = Path(place)
+    if not folder.is_dir() and folder.name == str(place):
+        try:
+            described = shipped_path(f"model_zoo/weights/{place}.json")
+        except VisgenError as error:
+            raise CheckpointError(
+                f"'{place}' is neither a folder that save_night wrote nor a generator that ships, such as "
+                f"{NIGHT_MODEL}."
+            ) from error
+        return described, described.with_suffix(".safetensors")
+    return folder / "config.json", folder / "generator.safetensors"
 
 
 def _hash(path: Path) -> str:
