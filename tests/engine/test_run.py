@@ -233,3 +233,8 @@ def test_two_heads_of_one_source_may_be_named_apart(tmp_path: Path, data: Path) 
     assert list(run.model.specs) == ["classification.one", "classification.two"]
     assert [len(part.source) for part in run.mixture.parts] == [4, 9]
     assert set(run.evaluators["one"](run.objective.module)) >= {"top1"}
+    assert run.model.backbone.tasks == ("classification",)
+    own = load_run(file, ["model.heads={classification.one: {}, classification.two: {route: two}}"], data)
+    model = build_run(own).model
+    assert model.backbone.tasks == ("classification", "two")
+    assert [model.route(name) for name in model.specs] == ["classification", "two"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from visgen.engine import evaluate
 from visgen.errors import ConfigError, UnknownName
 from visgen.experts import (
     add_task,
@@ -186,6 +187,17 @@ class Measured(Pictures):
             sample.targets["depth"] = DepthMap(torch.full(sample.size, 2.0))
 
 
+def silent_by_hand(source):
+    """The figures of a model whose experts end in zeros."""
+    model = make_model()
+    with torch.no_grad():
+        for bank in model.backbone.banks.values():
+            for name, value in bank.named_parameters():
+                if name.rsplit(".", 1)[-1] in ("w2", "b2", "o"):
+                    value.zero_()
+    return evaluate(model, source, "depth", max_side=model.max_side, min_side=model.min_side or None).metrics
+
+
 def test_curves_measure_what_their_points_say(tiny_model):
     source, state = Measured(), state_of(tiny_model)
     found = budget_curve(tiny_model, "depth", source, ks=[2, 1], taus=[0.5], clock=lambda c: {n: [2.0, 1.0] for n in c})
@@ -196,6 +208,7 @@ def test_curves_measure_what_their_points_say(tiny_model):
     stats = collect_expert_stats(tiny_model, {"depth": source})
     curve = extraction_curve(tiny_model, "depth", source, stats, thetas=[0.0], keeps=[2], seeds=[0, 1])
     assert curve["full"] == full["metrics"] == curve["points"][0]["load"]  # every expert ever visited is kept
+    assert curve["silent"] == silent_by_hand(source) != curve["full"]
     assert curve["points"][1]["experts"][ATTN] == 2 and len(curve["points"][1]["random"]["AbsRel"]["values"]) == 2
     assert same_state(state_of(tiny_model), state)
     with pytest.raises(ConfigError, match="both empty"):

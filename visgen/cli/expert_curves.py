@@ -81,10 +81,16 @@ def run_extraction_curve(model: str, loaded: Any, head: str, source: Any, stats:
             for p in curve["points"]
         ]
         columns = ("cut", "experts", "parameters", "visited most", "random", "largest weights")
-        print_table(columns, rows, title=f"{curve['head']} of {model}: {key} (full {curve['full'][key]:.4f})")
+        print_table(columns, rows, title=_title(curve, key, model))
     if options["picture"] is not None:
         _draw_extraction(curve, key, model).save(options["picture"])
     return curve
+
+
+def _title(curve: Mapping[str, Any], key: str, model: str) -> str:
+    """What the table stands beside: the full model, and what is left without any expert."""
+    full, silent = curve["full"][key], curve["silent"][key]
+    return f"{curve['head']} of {model}: {key} (full {full:.4f}, all experts silent {silent:.4f})"
 
 
 def write_curve(
@@ -118,6 +124,7 @@ def _draw_extraction(curve: Mapping[str, Any], key: str, model: str) -> Any:
     points = sorted((p for p in curve["points"] if "keep" in p), key=lambda p: p["keep"])
     lines = {
         "the full model": [(p["keep"], curve["full"][key]) for p in points],
+        "all experts silent": [(p["keep"], curve["silent"][key]) for p in points],
         "experts that the task visits most": [(p["keep"], p["load"][key]) for p in points],
         "as many at random (bar: spread of the seeds)": [(p["keep"], p["random"][key]["mean"]) for p in points],
         "as many with the largest weights": [(p["keep"], p["magnitude"][key]) for p in points],

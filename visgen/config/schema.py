@@ -34,6 +34,7 @@ class HeadConfig:
         classes: Class names; empty takes those of the first training part that feeds this head.
         options: Keywords of the registered head.
         on: Head that this one stands on, for tasks that read another head; empty takes the default one.
+        route: Router of its own that its features pass through; empty takes the one that heads of its task share.
     """
 
     task: str = ""
@@ -41,6 +42,7 @@ class HeadConfig:
     classes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     on: str = ""
+    route: str = ""
 
 
 @dataclass(frozen=True)

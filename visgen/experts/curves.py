@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+
 from ..data import Source
 from ..data.cached import Cached
 from ..engine import evaluate
@@ -15,13 +17,14 @@ from ..errors import ConfigError
 from ..metrics import summarise
 from ..structures.working_size import resize_for_work
 from ..task import MultiTaskModel
+from .banks import expert_banks
 from .budget import budget_cost, set_budget
 from .extract import choose_experts, extract_experts, extract_task
 from .prefix_cache import PrefixCache
 from .rules import rival_experts
 from .stats import ExpertStats
 
-__all__ = ["budget_curve", "extraction_curve"]
+__all__ = ["budget_curve", "extraction_curve", "silenced"]
 
 Progress = Callable[[str], None]
 
@@ -57,9 +60,10 @@ def extraction_curve(
         metric: Options of the task's metric.
         progress: Told what is measured next.
     Returns:
-        {"head", "full": metrics of the full model, "points": [{"theta" or "keep", "experts": {layer: number},
-        "parameters", "dropped": {layer: share}, "load": metrics, "magnitude": metrics, "random": {metric: summary over
-        seeds}}]}.
+        {"head", "full": metrics of the full model, "silent": metrics when the routed layers add nothing at all,
+        "points": [{"theta" or "keep", "experts": {layer: number}, "parameters", "dropped": {layer: share}, "load":
+        metrics, "magnitude": metrics, "random": {metric: summary over seeds}}]}. Where "silent" is as good as "full",
+        the answer does not come from the experts, and no choice among them can matter.
     Raises:
         ConfigError: No point, or fewer than two seeds.
     """
@@ -91,7 +95,15 @@ def extraction_curve(
                 "random": {key: summarise([one[key] for one in rivals["random"]]) for key in rivals["random"][0]},
             }
         )
-    return {"head": name, "full": score(model), "points": points}
+    return {"head": name, "full": score(model), "silent": score(silenced(model)), "points": points}
+
+
+def silenced(model: MultiTaskModel) -> MultiTaskModel:
+    """Give a copy whose routed layers add nothing to the tokens, for measuring only: it cannot be saved as such."""
+    variant = copy.deepcopy(model)
+    for bank in expert_banks(variant).values():
+        bank.register_forward_hook(lambda bank, inputs, output: (torch.zeros_like(output[0]), output[1]))
+    return variant
 
 
 def budget_curve(
