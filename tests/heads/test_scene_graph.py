@@ -8,7 +8,8 @@ import torch
 from visgen.errors import ConfigError
 from visgen.heads import GraphQueries, SceneGraphHead
 from visgen.heads.figure import FIGURE
-from visgen.heads.scene_graph import LEAST, all_pairs
+from visgen.heads.scene_graph import LEAST, MASK, _touch, all_pairs
+from visgen.nn.pair_contact import contact, paste_masks
 from visgen.structures.features import Features
 
 CHANNELS = {4: 8, 8: 8, 16: 16, 32: 16}
@@ -125,6 +126,19 @@ def test_edges_follow_the_figures():
     with torch.no_grad():
         head.figure.project.bias += 3.0
     assert not torch.allclose(first, head(features(), QUERIES).edges[0])
+
+
+def test_touch_is_that_of_each_pair_in_its_own_order():
+    torch.manual_seed(0)
+    corners = torch.rand(4, 2) * 30
+    boxes, figures = torch.cat([corners, corners + 5 + torch.rand(4, 2) * 30], dim=1), torch.randn(4, 14, 14)
+    ends = torch.tensor([[2, 0], [0, 2], [1, 3], [3, 0], [2, 1]])
+    shapes = figures.sigmoid()
+    for (s, o), found in zip(ends.tolist(), _touch(figures, boxes, ends), strict=True):
+        a, b = boxes[[s]], boxes[[o]]
+        union = torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=1)
+        drawn = [paste_masks(shapes[[i]], boxes[[i]], union, MASK) for i in (s, o)]
+        torch.testing.assert_close(found, contact(*drawn)[0], rtol=0, atol=1e-6)
 
 
 def test_a_graph_without_pairs_still_names_its_boxes():

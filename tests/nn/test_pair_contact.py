@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from visgen.nn.pair_contact import CONTACT, contact, paste_masks
+from visgen.nn.pair_contact import CONTACT, contact, contacts, paste_masks
 
 
 def test_a_mask_in_the_frame_of_its_own_box_is_itself():
@@ -61,6 +61,14 @@ def test_the_other_order_swaps_the_halves():
     torch.testing.assert_close(forth[:, :4], back[:, 4:8])
     torch.testing.assert_close(forth[:, 8:10], back[:, [9, 8]])
     torch.testing.assert_close(forth[:, 10:12], back[:, [11, 10]])
+
+
+def test_both_orders_at_once_are_each_order_by_itself():
+    torch.manual_seed(0)
+    one, two = torch.rand(5, 9, 9), torch.rand(5, 9, 9)
+    forth, back = contacts(one, two)
+    assert torch.equal(forth, contact(one, two)) and torch.equal(back, contact(two, one))
+    assert not torch.equal(forth, back)
 
 
 def test_mirrored_masks_swap_left_and_right():

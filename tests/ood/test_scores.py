@@ -111,6 +111,24 @@ def test_mahalanobis_equals_a_loop():
         assert float(value) == pytest.approx(min((x - m) @ inverse @ (x - m) for m in means), rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis", "max_logit_mahalanobis"])
+def test_what_is_remembered_follows_the_statistics(name):
+    """The means on the axes are kept between calls: new statistics, loaded or fitted, must take their place."""
+    logits, features, labels, *_ = world(2)
+    score, other = fitted(name), fitted(name, seed=5)
+    first, wanted = score(logits, features), other(logits, features)
+    assert not torch.equal(first, wanted)
+    score.load_state_dict(other.state_dict())
+    assert torch.equal(score(logits, features), wanted)
+    score.fit(*world()[:3])
+    assert torch.equal(score(logits, features), first)
+    with torch.inference_mode():
+        assert torch.equal(score(logits, features), first)
+    free = features.clone().requires_grad_()  # nothing that inference mode made is left behind
+    score(logits, free).sum().backward()
+    assert free.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("rank", [1, 2, 5])
 def test_few_axes_stand_for_the_covariance_with_one_width_for_the_others(rank):
     logits, features, labels, far_logits, far = world(0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from ..errors import ConfigError
-from ..nn.pair_contact import CONTACT, contact, paste_masks
+from ..nn.pair_contact import CONTACT, contacts, paste_masks
 from ..nn.pair_geometry import GEOMETRY, pair_geometry, pair_masks
 from .figure import FigureBranch
 from .protocol import HEADS, Features, Head
@@ -254,11 +254,8 @@ class SceneGraphHead(Head):
 
     def _pair_features(self, fused: Tensor, boxes: Tensor, ends: Tensor, image: Tensor) -> Tensor:
         subject, target = ends.unbind(1)
-        # Both orders of a pair have one union: pool it once.
-        low, high = torch.minimum(subject, target), torch.maximum(subject, target)
-        code, back = torch.unique(low * len(boxes) + high, return_inverse=True)
-        a, b = boxes[code // max(len(boxes), 1)], boxes[code % max(len(boxes), 1)]
-        pooled = _pool(fused, _union(a, b), image[code // max(len(boxes), 1)])
+        low, high, back = _unordered(ends, len(boxes))
+        pooled = _pool(fused, _union(boxes[low], boxes[high]), image[low])
         drawn = self.draw(pair_masks(boxes[subject], boxes[target], MASK) - 0.5)
         return self.edge_roi(pooled[back] + drawn.to(pooled.dtype))
 
@@ -329,10 +326,20 @@ def _union(a: Tensor, b: Tensor) -> Tensor:
 def _touch(figures: Tensor, boxes: Tensor, ends: Tensor) -> Tensor:
     """(M, CONTACT): how the figures of each pair touch. What relations want does not bend the masks."""
     shapes = torch.sigmoid(figures.detach())
-    subject, target = ends.unbind(1)
-    a, b = boxes[subject], boxes[target]
-    union = _union(a, b)
-    return contact(paste_masks(shapes[subject], a, union, MASK), paste_masks(shapes[target], b, union, MASK))
+    low, high, back = _unordered(ends, len(boxes))
+    union = _union(boxes[low], boxes[high])
+    forth, reverse = contacts(*(paste_masks(shapes[i], boxes[i], union, MASK) for i in (low, high)))
+    return torch.where((ends[:, 0] < ends[:, 1])[:, None], forth[back], reverse[back])
+
+
+def _unordered(ends: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs without their order, each once: lower and higher box (U,) of `count`, and which of them each of `ends` is.
+
+    What is drawn in the union of two boxes is the same for both orders of a pair.
+    """
+    low, high = ends.amin(1), ends.amax(1)
+    code, back = torch.unique(low * count + high, return_inverse=True)
+    return code // max(count, 1), code % max(count, 1), back
 
 
 def _box_geometry(boxes: Tensor, full: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["CONTACT", "contact", "paste_masks"]
+__all__ = ["CONTACT", "contact", "contacts", "paste_masks"]
 
 CONTACT = 13
 SMALL = 1e-3
@@ -35,27 +35,41 @@ def paste_masks(masks: Tensor, boxes: Tensor, frames: Tensor, side: int) -> Tens
 
 
 def contact(subjects: Tensor, objects: Tensor) -> Tensor:
-    """Say in numbers how two masks in one frame touch.
+    """The first of what `contacts` gives, (M, CONTACT)."""
+    return contacts(subjects, objects)[0]
+
+
+def contacts(subjects: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
+    """Say in numbers how two masks in one frame touch, and how they do with their parts exchanged.
 
     Args:
         subjects, objects: (M, n, n) in [0, 1], drawn in the same frame.
     Returns:
-        (M, CONTACT): for each of the four sides (left, right, above, below) the share of the subject's rim on that
-        side behind which the object lies, then the same of the object's rim (8); the share of each mask that the other
-        covers (2) and that the other covers or borders (2); the surest single touch (1).
+        Twice (M, CONTACT), the second for the objects as subjects. For each of the four sides (left, right, above,
+        below) the share of the subject's rim on that side behind which the object lies, then the same of the object's
+        rim (8); the share of each mask that the other covers (2) and that the other covers or borders (2); the surest
+        single touch (1).
     """
-    shares = []
-    for one, other in ((subjects, objects), (objects, subjects)):
-        padded, beyond = F.pad(one, (1, 1, 1, 1)), F.pad(other, (1, 1, 1, 1))
-        for rows, columns in ((0, -1), (0, 1), (-1, 0), (1, 0)):
-            n = one.shape[-1]
-            window = (slice(None), slice(1 + rows, n + 1 + rows), slice(1 + columns, n + 1 + columns))
-            rim = one * (1 - padded[window])
-            shares.append((rim * beyond[window]).sum((1, 2)) / rim.sum((1, 2)).clamp(min=SMALL))
+    rims = [_behind(subjects, objects), _behind(objects, subjects)]
     both = (subjects * objects).sum((1, 2))
-    area_s, area_o = subjects.sum((1, 2)).clamp(min=SMALL), objects.sum((1, 2)).clamp(min=SMALL)
-    near = F.max_pool2d(objects[:, None], 3, 1, 1)[:, 0] * subjects
-    back = F.max_pool2d(subjects[:, None], 3, 1, 1)[:, 0] * objects
-    parts = [*shares, both / area_s, both / area_o, near.sum((1, 2)) / area_s, back.sum((1, 2)) / area_o]
-    parts.append(near.flatten(1).amax(1))
-    return torch.stack(parts, dim=1)
+    masks = (subjects, objects)
+    areas = [mask.sum((1, 2)).clamp(min=SMALL) for mask in masks]
+    near = [F.max_pool2d(b[:, None], 3, 1, 1)[:, 0] * a for a, b in (masks, masks[::-1])]
+    bordered = [n.sum((1, 2)) / area for n, area in zip(near, areas, strict=True)]
+    found = []
+    for s, o in ((0, 1), (1, 0)):
+        covered = [both / areas[s], both / areas[o], bordered[s], bordered[o], near[s].flatten(1).amax(1)]
+        found.append(torch.stack([*rims[s], *rims[o], *covered], dim=1))
+    return found[0], found[1]
+
+
+def _behind(one: Tensor, other: Tensor) -> list[Tensor]:
+    """For each side, the share (M,) of the rim of `one` behind which `other` lies."""
+    padded, beyond = F.pad(one, (1, 1, 1, 1)), F.pad(other, (1, 1, 1, 1))
+    n = one.shape[-1]
+    shares = []
+    for rows, columns in ((0, -1), (0, 1), (-1, 0), (1, 0)):
+        window = (slice(None), slice(1 + rows, n + 1 + rows), slice(1 + columns, n + 1 + columns))
+        rim = one * (1 - padded[window])
+        shares.append((rim * beyond[window]).sum((1, 2)) / rim.sum((1, 2)).clamp(min=SMALL))
+    return shares
