@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..metrics import routing_summary
 from ..structures.working_size import resize_for_work
 from .evaluate import evenly_spaced
 
-__all__ = ["RoutingSums", "measure_routing", "sum_routing"]
+__all__ = ["RoutingSums", "add_up_routing", "measure_routing", "sum_routing"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,42 @@ class RoutingSums:
 
 
 @torch.no_grad()
+def add_up_routing(
+    model: Any, tasks: Sequence[str], batches: Iterable[tuple[Tensor, Sequence[int]]]
+) -> list[RoutingSums]:
+    """Add up what routers decide about batches, over all processes, in evaluation mode.
+
+    Args:
+        model: A MultiTaskModel.
+        tasks: Router names, T of them.
+        batches: Images (B, 3, H, W) and which of `tasks` they go through; each process its own.
+    Returns:
+        One per routed layer; a task that no batch names has 0 rows.
+    Raises:
+        ConfigError: The backbone has no routed layer.
+    """
+    layers = getattr(model.backbone, "routed_layers", ())
+    if not layers:
+        raise ConfigError("this model's backbone routes nothing, so there are no experts to measure; use vit_moe.")
+    found = [
+        RoutingSums(layer.name, layer.kind, layer.top_k, *_zeros(len(tasks), layer.num_experts)) for layer in layers
+    ]
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        for images, wanted in batches:
+            state = model.prefix(images.to(device))
+            for t in wanted:
+                features = model.backbone.suffix(state, tasks[t], collect=True)
+                for sums, one in zip(found, features.extras["routing"], strict=True):
+                    _add(sums, t, one)
+    finally:
+        model.train(was_training)
+    _reduce(found)
+    return found
+
+
 def sum_routing(
     model: Any,
     sources: Mapping[str, Sequence[Source]],
@@ -67,37 +103,23 @@ def sum_routing(
         ConfigError: The backbone has no routed layer.
         DataError: A task without an image.
     """
-    layers = getattr(model.backbone, "routed_layers", ())
-    if not layers:
-        raise ConfigError("this model's backbone routes nothing, so there are no experts to measure; use vit_moe.")
     tasks = tuple(sources)
     rank, world = _process()
-    found = [
-        RoutingSums(layer.name, layer.kind, layer.top_k, *_zeros(len(tasks), layer.num_experts)) for layer in layers
-    ]
     distinct = {id(source): source for task in tasks for source in sources[task]}
     plan = [
         (source, index, [t for t, task in enumerate(tasks) if any(other is source for other in sources[task])])
         for source in distinct.values()
         for index in evenly_spaced(len(source), limit)
     ]
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    try:
+
+    def pictures() -> Iterator[tuple[Tensor, Sequence[int]]]:
         for number, (source, index, wanted) in enumerate(plan):
             if number % world == rank:
-                image = resize_for_work(source[index].image, max_side, min_side).to(device)
-                state = model.backbone.prefix(image[None])
-                for t in wanted:
-                    features = model.backbone.suffix(state, tasks[t], collect=True)
-                    for sums, one in zip(found, features.extras["routing"], strict=True):
-                        _add(sums, t, one)
+                yield resize_for_work(source[index].image, max_side, min_side)[None], wanted
             if progress is not None:
                 progress(number + 1, len(plan))
-    finally:
-        model.train(was_training)
-    _reduce(found)
+
+    found = add_up_routing(model, tasks, pictures())
     without = [task for task, rows in zip(tasks, found[0].rows.tolist(), strict=True) if not rows]
     if without or not tasks:
         raise DataError(

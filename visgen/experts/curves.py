@@ -24,11 +24,12 @@ from .prefix_cache import PrefixCache
 from .rules import rival_experts
 from .stats import ExpertStats
 
-__all__ = ["budget_curve", "extraction_curve", "silenced"]
+__all__ = ["budget_curve", "extraction_curve", "silenced", "summarise_curves"]
 
 Progress = Callable[[str], None]
 
 CACHE_BYTES = 2**29  # what the prefix of some 500 pictures of 320x240 takes
+BATCH = 8  # pictures of one size that are measured together
 
 
 def extraction_curve(
@@ -96,6 +97,29 @@ def extraction_curve(
             }
         )
     return {"head": name, "full": score(model), "silent": score(silenced(model)), "points": points}
+
+
+def summarise_curves(curves: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    """Bring the curves of models that differ in their seed together.
+
+    Args:
+        curves: From `extraction_curve`, with the same points.
+        metric: Which figure.
+    Returns:
+        "full", "silent" and for each point ("keep 4", "theta 0.03") "visited most", "random" (of each model the mean
+        over its draws), "largest weights" and, paired by model, "over random": summaries over the models; and of each
+        point the "parameters" of the first.
+    """
+    found: dict[str, Any] = {key: summarise([curve[key][metric] for curve in curves]) for key in ("full", "silent")}
+    for points in zip(*(curve["points"] for curve in curves), strict=True):
+        first = points[0]
+        label = f"keep {first['keep']}" if "keep" in first else f"theta {first['theta']:g}"
+        visited, largest = ([point[rule][metric] for point in points] for rule in ("load", "magnitude"))
+        drawn = [point["random"][metric]["mean"] for point in points]
+        rows = {"visited most": visited, "random": drawn, "largest weights": largest}
+        rows["over random"] = [a - b for a, b in zip(visited, drawn, strict=True)]
+        found[label] = {name: summarise(values) for name, values in rows.items()} | {"parameters": first["parameters"]}
+    return found
 
 
 def silenced(model: MultiTaskModel) -> MultiTaskModel:
@@ -176,6 +200,7 @@ def _scorer(
                 variant,
                 pictures,
                 head,
+                batch_size=BATCH,
                 limit=limit,
                 metric=metric,
                 max_side=model.max_side,

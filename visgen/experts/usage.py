@@ -4,47 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ..data import Mixture
+from ..engine.routing import add_up_routing
 from ..errors import ConfigError
 
 __all__ = ["measure_usage", "most_used"]
 
 
-@torch.no_grad()
 def measure_usage(model: Any, head: str, mixture: Mixture, batches: int) -> dict[str, list[float]]:
     """Measure the share of tokens that visit each expert, through the router of one head.
+
+    `collect_expert_stats` tells more, of pictures as they are; this sees what training sees, augmented and in the
+    proportions of the mixture.
 
     Args:
         model: A MultiTaskModel; it is in evaluation mode meanwhile.
         head: Head name.
-        mixture: Its first batches are read, as training sees them.
+        mixture: Its first batches are read; with several processes each reads its own, and all get the same shares.
         batches: Draws to read.
     Returns:
         Path of each routed layer to its E shares, which sum to the experts that a token visits.
     Raises:
         ConfigError: The backbone routes nothing.
     """
-    layers = getattr(model.backbone, "routed_layers", ())
-    if not layers:
-        raise ConfigError("this model's backbone routes nothing, so no expert is used more than another; use vit_moe.")
-    was_training = model.training
-    device = next(model.parameters()).device
-    model.eval()
-    chosen = [torch.zeros(layer.num_experts, dtype=torch.float64) for layer in layers]
-    rows = 0.0
-    try:
-        for step in range(batches):
-            for batch in mixture.batches(step):
-                state = model.prefix(batch.images.to(device))
-                found = model.backbone.suffix(state, model.route(head), collect=True).extras["routing"]
-                rows += float(found[0]["rows"].sum())
-                for total, one in zip(chosen, found, strict=True):
-                    total += one["selected"].sum(0).double().cpu()
-    finally:
-        model.train(was_training)
-    return {layer.name: (total / rows).tolist() for layer, total in zip(layers, chosen, strict=True)}
+    drawn = ((batch.images, (0,)) for step in range(batches) for batch in mixture.batches(step))
+    found = add_up_routing(model, (model.route(head),), drawn)
+    return {sums.name: (sums.selected[0] / sums.rows[0]).tolist() for sums in found}
 
 
 def most_used(shares: list[float], count: int, layer: str, *, least: bool = False) -> list[int]:
