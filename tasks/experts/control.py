@@ -26,8 +26,7 @@ from visgen.zoo import load_model, save_pretrained
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parents[1] / "configs" / "experts" / "control.yaml"
-KEEPS, THETAS, STATS = (1, 2, 4, 8), (0.03,), 200
-RULES = ("visited most", "random", "largest weights")
+KEEPS, RULES, STATS = (1, 2, 4, 8), ("visited most", "random", "largest weights"), 200
 
 
 def configure(seed: int, dense: str | None, args: argparse.Namespace) -> RunConfig:
@@ -70,9 +69,10 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
         head = f"classification.{name}"
         limit = config.data.val[name].limit
         dense = load_model(f"{configure(seed, name, args).out}/last", "cpu")
-        curve = extraction_curve(model, head, source, stats, thetas=THETAS, keeps=KEEPS, limit=limit)
-        figure = evaluate(dense, source, head, batch_size=8, max_side=64, min_side=64, limit=limit).metrics["top1"]
-        found[name] = {"curve": curve, "dense": {"top1": figure, "parameters": sum(p.numel() for p in dense.parameters())}}
+        curve = extraction_curve(model, head, source, stats, thetas=(0.03,), keeps=KEEPS, limit=limit)
+        figures = evaluate(dense, source, head, batch_size=8, max_side=64, min_side=64, limit=limit).metrics
+        size = sum(p.numel() for p in dense.parameters())
+        found[name] = {"curve": curve, "dense": {"top1": figures["top1"], "parameters": size}}
         print("measured", name, seed, file=sys.stderr, flush=True)
     file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
@@ -86,18 +86,18 @@ def report(args: argparse.Namespace) -> None:
     for name in names:
         dense = [run[name]["dense"] for run in runs]
         found[name]["dense"] = summarise([one["top1"] for one in dense]) | {"parameters": dense[0]["parameters"]}
-    shares = {layer["layer"]: [run["routing"][i]["I/logT"] for run in runs] for i, layer in enumerate(runs[0]["routing"])}
-    found["I over log T"] = {layer: summarise(values) for layer, values in shares.items()}
+    layers = [layer["layer"] for layer in runs[0]["routing"]]
+    found["I over log T"] = {n: summarise([run["routing"][i]["I/logT"] for run in runs]) for i, n in enumerate(layers)}
     write_record(
         args.report, command="python tasks/experts/control.py --data-root DATA", config="configs/experts/control.yaml",
         seeds=args.seeds, data=", ".join(names), split="val", metrics=found,
-        protocol={"figure": "top1", "visits": f"of {STATS} training pictures of each set", "random": "three draws a model",
+        protocol={"figure": "top1", "visits": f"of {STATS} training pictures a set", "random": "three draws a model",
                   "dense": "one model a set, as large as what a token visits, as many batches of that set"},
     )  # fmt: skip
     paths = {"full model": ("full",), "all experts silent": ("silent",)}
     paths |= {f"{n} kept, {rule}": (f"keep {n}", rule) for n in KEEPS for rule in RULES}
     paths["dense, trained alone"] = ("dense",)
-    rows = [[title, *(Figure(("metrics", name, *path)) for name in names)] for title, path in paths.items()]
+    rows = [[title, *(Figure(("metrics", n, *path)) for n in names)] for title, path in paths.items()]
     fill_table(args.readme, "control", args.report, ["", *names], rows)
 
 
@@ -111,10 +111,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="also write this record and the rows of the page")
     parser.add_argument("--readme", type=Path, default=HERE / "README.md", help="page whose rows are written anew")
     args = parser.parse_args()
-    if args.report:
-        report(args)
-    for seed in () if args.report else args.seeds:
-        measure(seed, args)
+    report(args) if args.report else [measure(seed, args) for seed in args.seeds]
 
 
 if __name__ == "__main__":
