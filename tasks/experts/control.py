@@ -94,10 +94,12 @@ def report(args: argparse.Namespace) -> None:
         protocol={"figure": "top1", "visits": f"of {STATS} training pictures a set", "random": "three draws a model",
                   "dense": "one model a set, as large as what a token visits, as many batches of that set"},
     )  # fmt: skip
-    paths = {"full model": ("full",), "all experts silent": ("silent",)}
+    paths: dict[str, tuple[str, ...]] = {"full model": ("full",), "all experts silent": ("silent",)}
     paths |= {f"{n} kept, {rule}": (f"keep {n}", rule) for n in KEEPS for rule in RULES}
     paths["dense, trained alone"] = ("dense",)
-    rows = [[title, *(Figure(("metrics", n, *path)) for n in names)] for title, path in paths.items()]
+    rows: list[list[str | Figure]] = [
+        [title, *(Figure(("metrics", n, *path)) for n in names)] for title, path in paths.items()
+    ]
     fill_table(args.readme, "control", args.report, ["", *names], rows)
 
 
