@@ -1,10 +1,20 @@
-"""`visgen data gaps`: a list of strata as a table and as JSON."""
+"""`visgen data gaps` and `visgen data close`: strata as a table and as JSON, run files, and what closing gains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from visgen.config import load_run
+from visgen.data.town.config import SEMANTIC_CLASSES
+from visgen.metrics import read_record
+from visgen.task import build_model
+from visgen.zoo import save_pretrained
 
 
 def test_gaps_are_listed(
@@ -26,3 +36,75 @@ def test_gaps_are_listed(
 def test_a_wrong_share_is_a_users_mistake(visgen: Callable[..., Any], model_folder: Path, datasets: Path) -> None:
     result = visgen("data", "gaps", model_folder, "--data", f"semantic:{datasets / 'street'}", "--share", 2)
     assert result.exit_code == 2 and "in is 2.0" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def town_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model with two of the town's heads."""
+    torch.manual_seed(0)
+    heads = {
+        "segmentation.town": {"task": "segmentation", "classes": SEMANTIC_CLASSES},
+        "depth": {"task": "depth"},
+    }
+    backbone = {"name": "vit_moe", "width": 16, "depth": 1, "heads": 2, "layout": "dense"}
+    config = {"backbone": backbone, "heads": heads, "max_side": 48}
+    return save_pretrained(build_model(config), tmp_path_factory.mktemp("town") / "model")
+
+
+TOWN = "town:street?size=32x48&count=16&tasks=segmentation,depth&min_pixels=4"
+
+
+def test_gaps_are_asked_for_trained_and_reported(
+    visgen: Callable[..., Any], visgen_json: Callable[..., Any], town_model: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "gaps.yaml"
+    words = ("data", "gaps", town_model, "--data", TOWN, "--task", "segmentation", "--out", run, "--steps", 2)
+    words += ("--train-batch", 2, "--least", 1e-4, "--min-images", 3, "--picture", tmp_path / "gaps.png")
+    report = visgen_json(*words)
+    weak = {f"{g['kind']}/{g['name']}" for g in report["data"][0]["gaps"] if g["verdict"] == "weak"}
+    assert weak and report["run"] == str(run)
+    for request in report["requests"]:
+        assert set(request["gaps"]) <= weak
+        assert (request["part"] is None) == (request["served_by"] == "")
+    served = {r["served_by"] for r in report["requests"]}
+    assert "town" in served or "real" in served
+    # The run and its control are ordinary run files, equal but for what was asked for.
+    full, control = load_run(run), load_run(tmp_path / "gaps.control.yaml")
+    asked = [name for name in full.data.train if name.startswith("asked-")]
+    assert asked and set(full.data.train) - set(asked) == set(control.data.train)
+    assert (full.train, full.optim, full.seed) == (control.train, control.optim, control.seed)
+    shares = {name: part.weight for name, part in full.data.train.items()}
+    assert sum(shares[name] for name in asked) == pytest.approx(0.4, abs=1e-4)
+    assert full.data.val["segmentation-town"].wrap[0] == {"name": "share", "low": 0.5, "high": 1.0}
+    assert visgen("train", run, "--dry-run").exit_code == 0
+    assert visgen("train", tmp_path / "gaps.control.yaml", "--dry-run").exit_code == 0
+    with Image.open(tmp_path / "gaps.png") as drawn:
+        assert drawn.width == 820
+    # One command trains both arms and reports.
+    out = tmp_path / "closed"
+    close = ("data", "close", run, "--out", out, "--seeds", 2, "--device", "cpu")
+    closed = visgen_json(*close, "--picture", tmp_path / "closed.png", "--record", tmp_path / "r.json")
+    assert [p.name for p in sorted(out.iterdir())] == ["closed-0", "closed-1", "control-0", "control-1"]
+    first = closed["rows"][0]
+    assert (first["key"], first["metric"], closed["steps"]) == ("all/all", "mIoU", 2)
+    assert all(len(row[arm]["values"]) == 2 for row in closed["rows"] for arm in ("control", "closed"))
+    reported = {row["key"] for row in closed["rows"] if row["is_asked"]}
+    assert reported and reported <= {key for r in report["requests"] if r["part"] for key in r["gaps"]}
+    measured = visgen_json("data", "gaps", town_model, "--data", TOWN, "--task", "segmentation", "--share", 0.5)
+    assert measured["data"][0]["images"] + first["images"] == 16  # looked in one half, reported on the other
+    metrics = read_record(tmp_path / "r.json")["metrics"][f"segmentation.town on {TOWN}"]
+    assert metrics["all/all"]["closed"] == first["closed"]
+    again = visgen_json(*close)  # nothing is trained twice
+    assert again["rows"] == closed["rows"]
+    shown = visgen(*close)
+    assert "gain over control" in shown.stdout and "training" not in shown.stderr
+
+
+def test_nothing_weak_asks_for_nothing(visgen: Callable[..., Any], town_model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "gaps.yaml"
+    words = ("data", "gaps", town_model, "--data", TOWN, "--task", "depth", "--out", run, "--least", 1e6)
+    result = visgen(*words)
+    assert result.exit_code == 0 and "nothing is asked for" in result.stderr
+    assert not run.exists() and (tmp_path / "gaps.json").exists()
+    refused = visgen("data", "close", run, "--out", tmp_path / "x")
+    assert refused.exit_code == 2 and "gaps.yaml' (closed) does not exist" in refused.stderr

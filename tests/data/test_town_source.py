@@ -137,12 +137,39 @@ def test_the_format_town_names_what_is_wrong(spec: str, error: type[Exception], 
         ({"ood_share": 0.1, "unseen_kinds": (), "unseen_textures": ()}, ConfigError, "ood_share is 0.1 but no kind"),
         ({"holdout_triplets": (("car", "on"),)}, ConfigError, "has 2 parts"),
         ({"holdout_triplets": (("car", "eats", "box"),)}, UnknownName, "predicate 'eats'"),
+        ({"favour": {"rocket": 2.0}}, UnknownName, "favoured kind 'rocket'"),
+        ({"favour": (("car", 0),)}, ConfigError, r"favour holds \('car', 0\)"),
+        ({"distance": (5.0, 5.0)}, ConfigError, r"distance is \(5.0, 5.0\)"),
         ({"composition": "heldout"}, ConfigError, "composition is 'heldout' but holdout_triplets is empty"),
     ],
 )
 def test_the_configuration_names_what_is_wrong(fields: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         TownConfig(**fields)
+
+
+def test_a_favoured_kind_is_drawn_oftener_and_a_factor_of_one_changes_nothing() -> None:
+    def kinds(preset: str, **changes: object) -> list[str]:
+        source = TownSource(25, TownConfig(size=(64, 96), preset=preset, min_pixels=1, **changes), tasks=("depth",))  # type: ignore[arg-type]
+        return [o["kind"] for sample in source for o in sample.meta["objects"]]
+
+    usual = kinds("street")
+    assert kinds("street", favour={"dog": 1.0}, distance=(3, 42)) == usual
+    assert kinds("street", favour={"dog": 20.0}).count("dog") > 3 * usual.count("dog") > 0
+    assert kinds("street", favour={"car": 0.01}).count("car") < usual.count("car") / 3
+    assert kinds("room", favour={"bottle": 20.0}).count("bottle") > 1.5 * kinds("room").count("bottle")
+    assert build_source("town:street?favour=dog:20,car:0.5").config.favour == (("dog", 20.0), ("car", 0.5))
+
+
+def test_distance_moves_street_objects() -> None:
+    def depths(distance: tuple[float, float]) -> list[float]:
+        config = TownConfig(size=(64, 96), preset="street", links=(0, 0), min_pixels=1, distance=distance)
+        source = TownSource(12, config, tasks=("depth",))
+        found = [o for sample in source for o in sample.meta["objects"] if o["kind"] in ("car", "person", "dog")]
+        return [o["depth"] for o in found]
+
+    near, far = depths((3, 8)), depths((15, 42))
+    assert sum(near) / len(near) < 12 < 16 < sum(far) / len(far)
 
 
 def test_presets_are_what_they_say() -> None:

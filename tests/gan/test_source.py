@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from visgen.data import Mixture, MixturePart, Source
+from visgen.data import Mixture, MixturePart, Sample, Source, wrap_source
 from visgen.errors import CheckpointError, ConfigError, DataError
 from visgen.gan import (
     GanConfig,
@@ -22,6 +22,7 @@ from visgen.gan import (
     save_gan,
     to_bytes,
 )
+from visgen.structures import ClassLabel
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -116,3 +117,43 @@ def test_what_was_saved_is_what_is_loaded_and_changes_are_noticed(tmp_path: Path
         load_gan(tmp_path)
     with pytest.raises(CheckpointError, match="holds no GAN that can be read"):
         load_gan(tmp_path / "none")
+
+
+def test_a_run_file_takes_classes_of_a_gan_into_its_own_label_set(tmp_path: Path) -> None:
+    write(tmp_path / "gan")
+    pets = _Pets()
+    wrapper = {"name": "gan", "gan": str(tmp_path / "gan"), "classes": ["owl", "cat"], "count": 5, "seed": 3}
+    source = wrap_source(pets, [wrapper])
+    assert (len(source), source.heads, source.classes) == (5, pets.heads, pets.classes)
+    assert [s.targets["classification"].name for s in (source[i] for i in range(5))] == [
+        "owl",
+        "cat",
+        "owl",
+        "cat",
+        "owl",
+    ]
+    assert source[0].targets["classification"].label == 0  # its place in the label set of the source
+    direct = GanSource(str(tmp_path / "gan"), 9, seed=3)
+    assert torch.equal(source[2].pixels, direct[5].pixels)  # the second owl
+    assert direct[5].targets["classification"].name == "owl"
+    for changes, message in (
+        ({"classes": ["dog"]}, r"class 'dog' is not drawn by or named in source 'pets'"),
+        ({"classes": ["newt"]}, r"class 'newt' is not drawn by or named in the GAN"),
+        ({"classes": []}, "0 classes and a count of 5"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            wrap_source(pets, [{**wrapper, **changes}])
+
+
+class _Pets:
+    """A label set of another order."""
+
+    def __init__(self) -> None:
+        self.name, self.heads = "pets", {"classification": "classification.pets"}
+        self.classes = {"classification": ("owl", "newt", "cat")}
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(torch.zeros(3, 8, 8), {"classification": ClassLabel(0, self.classes["classification"])})

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from .close import close
 from .gaps import gaps
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
@@ -17,6 +18,7 @@ __all__ = ["app"]
 
 app = typer.Typer(help="List data sets, check one before hours are lost on it, or make one.", no_args_is_help=True)
 app.command("gaps")(gaps)
+app.command("close")(close)
 
 
 @app.command("list")

@@ -13,7 +13,7 @@ import typer
 from ..errors import ConfigError
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
-__all__ = ["counter", "evaluate", "read_pairs"]
+__all__ = ["command_line", "counter", "evaluate", "read_pairs"]
 
 
 @user_errors
@@ -111,6 +111,19 @@ def read_pairs(pairs: Sequence[str], option: str) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ConfigError(f"the value in {option} '{pair}' is not YAML: {error}.") from error
     return found
+
+
+def command_line() -> str:
+    """Give the words that this process was called with, for a record; options of display and record are left out."""
+    words, kept = iter(sys.argv[1:]), ["visgen"]
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name in ("--record", "--picture"):
+            if not equals:
+                next(words, None)
+        elif name not in ("--json", "--quiet", "--debug"):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def _command(options: dict[str, Any]) -> str:

@@ -1,12 +1,14 @@
-"""`visgen data gaps`: where a model is weak on labelled data."""
+"""`visgen data gaps` and `visgen data close`: where a model is weak, and what closing its gaps gains."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigError
 from .evaluate import counter, read_pairs
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
@@ -28,6 +30,24 @@ def gaps(
     held_out: Annotated[
         float | None, typer.Option("--held-out", help="Look in this share of the training part instead.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE.yaml", help="Also write a run file that asks generators for the gaps."),
+    ] = None,
+    night: Annotated[str, typer.Option("--night", help="Folder of a day-to-night generator, for dark pictures.")] = "",
+    gan: Annotated[
+        list[str] | None, typer.Option("--gan", help="Folder of a class-conditional GAN, for its classes; may repeat.")
+    ] = None,
+    real: Annotated[
+        bool, typer.Option("--real/--no-real", help="Where nothing is generated, show real pictures oftener.")
+    ] = True,
+    most: Annotated[int, typer.Option("--most", help="Ask for at most so many gaps of a head.")] = 6,
+    steps: Annotated[int, typer.Option("--steps", help="Training steps of the run file.")] = 300,
+    train_batch: Annotated[int, typer.Option("--train-batch", help="Pictures of a step of the run file.")] = 8,
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of the run file.")] = 3e-4,
+    asked_share: Annotated[
+        float, typer.Option("--asked-share", help="Share of the steps that what is asked for takes.")
+    ] = 0.4,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reader.")
     ] = None,
@@ -36,13 +56,15 @@ def gaps(
     ] = None,
     least: Annotated[float, typer.Option("--least", help="Smallest shortfall that matters.")] = 0.05,
     min_images: Annotated[int, typer.Option("--min-images", help="A stratum with fewer is not called weak.")] = 10,
-    limit: Annotated[int | None, typer.Option("--limit", help="Use so many samples, evenly spaced.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Look at so many samples, evenly spaced.")] = None,
     max_side: Annotated[
         int | None, typer.Option("--max-side", help="Longer side fed in; the model's own if left out.")
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures of one size at a time.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resamples behind the intervals.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the resamples behind the intervals, and of the run.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, or an accelerator.")] = "auto",
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw the gaps.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Also write a record of the figures.")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No counter on standard error.")] = False,
 ) -> None:
@@ -50,10 +72,11 @@ def gaps(
 
     Each stratum is compared with the rest of the data; one with too few pictures is said to be so, not called weak.
     Gaps are looked for in one half of the split, by a hash of the pictures' names, so that the other half can tell
-    later what closing them gained.
+    later what closing them gained (visgen data close FILE.yaml).
     """
     with only_json(as_json):
-        from ..engine.gaps import survey
+        from ..engine.gaps import Offers, Settings, ask, run_mapping, survey, write_runs
+        from ..gan import load_gan
         from ..zoo import load_model
 
         loaded = load_model(model, device)
@@ -78,17 +101,102 @@ def gaps(
             min_images=min_images,
             progress=None if quiet or not sys.stderr.isatty() else counter(),
         )
+        offers = Offers(night, {folder: load_gan(folder).classes for folder in gan or ()}, real)
+        requests = ask(found, offers, most) if out is not None else []
+        served = [r for r in requests if r.part is not None]
+        if out is not None:
+            settings = Settings(steps, train_batch, lr, asked_share, seed)
+            place = f"runs/{out.stem}"
+            run = run_mapping(found, requests, loaded.config(), weights_of(model), settings, place) if served else None
+            write_runs(out, found, requests, run)
+        if picture is not None:
+            draw_survey(found, picture)
+        if record is not None:
+            write_survey(record, found, loaded.config())
     if as_json:
-        print_json(report_of(found))
+        asked = [{**vars(r), "part": None if r.part is None else r.part.source} for r in requests]
+        print_json({**report_of(found), "requests": asked, "run": str(out) if served else None})
         return
     for one in found.found:
         show_report(one)
+    for r in requests:
+        say(f"{r.head}, {', '.join(r.gaps)}: {r.served_by or 'nothing'}: {r.note}")
+    if served:
+        say(f"wrote {out}; see what it gains with: visgen data close {out}")
+    elif out is not None:
+        say("nothing is asked for: no gap is weak, or nothing serves one")
+
+
+def weights_of(model: str) -> Path:
+    """Give the weights file of a model by folder or shipped name.
+
+    Raises:
+        ConfigError: It is on the Hub; a run file names a file.
+    """
+    from ..errors import UnknownName
+    from ..zoo.index import find_entry
+
+    folder = Path(model)
+    if folder.is_dir():
+        return folder.absolute() / "model.safetensors"
+    try:
+        zoo, entry = find_entry(model)
+    except UnknownName as error:
+        raise ConfigError(f"model '{model}' is no folder here; save it to one first, a run file names it.") from error
+    return zoo / entry.file
 
 
 def report_of(found: Any) -> dict[str, Any]:
     """Give a survey as plain values."""
     rows = [{"data": one.data, "split": one.looked.split, **one.report.to_dict()} for one in found.found]
     return {"model": found.model, "data": rows}
+
+
+def draw_survey(found: Any, picture: Path, most: int = 10) -> None:
+    """Draw the first strata of each head, one picture below another."""
+    from ..structures.canvas import stack
+    from ..structures.interval_drawing import Interval, draw_intervals
+
+    parts = []
+    for one in found.found:
+        rows = []
+        for gap in one.report.gaps[:most]:
+            sign = 1 if gap.higher_is_better else -1
+            low, high = sorted((sign * gap.low, sign * gap.high))
+            rows.append(Interval(f"{gap.kind} {gap.name}", sign * gap.difference, low, high, _counted(gap)))
+        if rows:
+            title = f"{one.report.head}: {one.report.metric} {one.report.value:.3f} over {one.report.images} pictures"
+            axis = "difference to the rest of the data with its 95 % interval; left is worse than the rest"
+            parts.append(draw_intervals(rows, title, axis))
+    if not parts:
+        raise ConfigError("there is no stratum to draw; the data have one class and one kind of light.")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    stack(parts).quantize(64).save(picture, optimize=True)
+
+
+def write_survey(path: Path, found: Any, config: dict[str, Any]) -> None:
+    """Write the record of a survey."""
+    from ..metrics import write_record
+    from .evaluate import command_line
+
+    rows = {f"{one.report.head} on {one.data}": one for one in found.found}
+    write_record(
+        path,
+        command=command_line(),
+        config=config,
+        seeds=[],
+        data={name: f"{one.data}: {one.report.images} pictures" for name, one in rows.items()},
+        split=f"{found.found[0].looked.split}, the part that gaps are looked for in",
+        protocol={name: {**one.report.protocol, "part": vars(one.looked)} for name, one in rows.items()},
+        metrics={name: _figures(one.report) for name, one in rows.items()},
+        environment={"model": found.model},
+    )
+
+
+def _figures(report: Any) -> dict[str, Any]:
+    kept = ("metric", "value", "rest", "difference", "low", "high", "count", "images", "verdict")
+    strata = {g.key: {k: getattr(g, k) for k in kept} for g in report.gaps}
+    return {report.metric: report.value, "weak": len(report.weak), "strata": len(strata), "gaps": strata}
 
 
 def show_report(one: Any, most: int = 12) -> None:
@@ -113,6 +221,10 @@ def _row(gap: Any) -> tuple[str, ...]:
         f"{gap.rest:.4f}",
         f"{gap.difference:+.4f}",
         f"{gap.low:+.3f} to {gap.high:+.3f}",
-        f"{gap.count} {gap.unit} in {gap.images}",
+        _counted(gap),
         gap.verdict,
     )
+
+
+def _counted(gap: Any) -> str:
+    return f"{gap.count} images" if gap.unit == "images" else f"{gap.count} {gap.unit} in {gap.images} images"

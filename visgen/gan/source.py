@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from ..data import Sample
-from ..errors import ConfigError, DataError
+from ..data import WRAPPERS, Sample, Source
+from ..errors import ConfigError, DataError, nearest
 from ..structures import ClassLabel
 from .architecture import Generator
 from .saving import SavedGan, load_gan
 
-__all__ = ["GanSource", "to_bytes"]
+__all__ = ["GanSource", "of_classes", "to_bytes"]
 
 Accept = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -126,3 +126,57 @@ class GanSource:
             f"source '{self.name}': all {self.attempts} draws of item {items[open_[0]]} were refused; loosen `accept` "
             "or allow more attempts."
         )
+
+
+class _Relabelled:
+    """Generated pictures of some classes, in the label set of another source."""
+
+    def __init__(self, gan: GanSource, source: Source, classes: Sequence[str], count: int) -> None:
+        own = gan.classes["classification"]
+        self.gan, self.count, self.name = gan, count, source.name
+        self.heads = {"classification": source.heads["classification"]}
+        self.classes = {"classification": tuple(source.classes["classification"])}
+        self.numbers = [own.index(name) for name in classes]
+        self.every = len(own)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.count:
+            raise IndexError(f"index {index} is outside source '{self.name}' of {self.count}.")
+        turn, place = divmod(index, len(self.numbers))
+        sample = self.gan[turn * self.every + self.numbers[place]]
+        names = self.classes["classification"]
+        label = ClassLabel(names.index(sample.targets["classification"].name), names)
+        return sample.replace(targets={"classification": label})
+
+
+@WRAPPERS.register("gan")
+def of_classes(source: Source, gan: str, classes: Sequence[str], count: int = 500, seed: int = 0) -> Source:
+    """Pictures that a class-conditional GAN draws of some classes: {name: gan, gan: FOLDER, classes: [leopards]}.
+
+    They take the place of the pictures of `source`, whose label set and head they keep.
+
+    Args:
+        source: Source with image labels.
+        gan: Folder of a saved GAN.
+        classes: Names that both label sets have, drawn in turn.
+        count: Number of samples.
+        seed: Of the latents.
+    Raises:
+        ConfigError: The source or the GAN has no labels, or lacks a class.
+    """
+    theirs = tuple(source.classes.get("classification", ()))
+    if not theirs:
+        raise ConfigError(f"source '{source.name}' has no image labels; a GAN draws classes of pictures.")
+    made = GanSource(gan, 1, seed)
+    own = made.classes.get("classification", ())
+    for name in classes:
+        for names, what in ((own, f"the GAN '{gan}'"), (theirs, f"source '{source.name}'")):
+            if name not in names:
+                raise ConfigError(f"class '{name}' is not drawn by or named in {what}{nearest(name, names)}")
+    if not classes or count < 1:
+        raise ConfigError(f"{len(classes)} classes and a count of {count} were asked for; give at least one of each.")
+    turns = -(-count // len(classes))
+    return _Relabelled(GanSource(gan, turns * len(own), seed), source, classes, count)

@@ -57,6 +57,9 @@ class TownConfig:
         textures: False paints every surface plain; lane marks, windows and other meaning-bearing patterns stay.
         max_depth: Depth beyond this many metres is missing (0), as is the sky. At most 65.535, the 16-bit limit.
         min_pixels: An object with fewer visible pixels gets no box, mask or relation.
+        favour: (kind, factor) pairs: how much oftener than usual the layout draws a kind, such as ("cyclist", 10.0); a
+            mapping is taken too. Factors below 1 make a kind rare.
+        distance: Nearest and farthest place of street objects in metres from the camera.
         links: Fewest and most visual relations that the layout tries to stage.
         ood_share: Share of scenes that hold one out-of-distribution object: an unseen kind, or a known kind in an
             unseen texture.
@@ -80,6 +83,8 @@ class TownConfig:
     textures: bool = True
     max_depth: float = 65.0
     min_pixels: int = 12
+    favour: tuple[tuple[str, float], ...] = ()
+    distance: tuple[float, float] = (3.0, 42.0)
     links: tuple[int, int] = (0, 2)
     ood_share: float = 0.0
     unseen_kinds: tuple[str, ...] = UNSEEN_KINDS
@@ -91,9 +96,11 @@ class TownConfig:
     degrade: bool = True
 
     def __post_init__(self) -> None:
-        pairs = {"size": int, "objects": int, "links": int, "focal": float}
+        pairs = {"size": int, "objects": int, "links": int, "focal": float, "distance": float}
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, dict):
+                value = tuple(value.items())
             if isinstance(value, list):
                 value = tuple(tuple(v) if isinstance(v, list) else v for v in value)
             if field.name in pairs:
@@ -107,6 +114,12 @@ class TownConfig:
                 raise ConfigError(f"{name} is {(low, high)}; give (fewest, most) with 0 <= fewest <= most.")
         if not 0.3 <= self.focal[0] <= self.focal[1] <= 5:
             raise ConfigError(f"focal is {self.focal}; give (shortest, longest) image widths within 0.3 to 5.")
+        if not 1 <= self.distance[0] < self.distance[1] <= 70:
+            raise ConfigError(f"distance is {self.distance}; give (nearest, farthest) metres within 1 to 70.")
+        for pair in self.favour:
+            if len(pair) != 2 or not isinstance(pair[1], (int, float)) or not 0 < pair[1] <= 1000:
+                raise ConfigError(f"favour holds {pair!r}; give (kind, factor) with a factor above 0, up to 1000.")
+            _known("favoured kind", pair[0], KINDS)
         if not 1 <= self.max_depth <= 65.535:
             raise ConfigError(f"max_depth is {self.max_depth}; use 1 to 65.535 m (16-bit millimetres end there).")
         if self.min_pixels < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -123,6 +123,7 @@ class Stage:
 
     def __init__(self, config: TownConfig, rng: Random, camera: Camera) -> None:
         self.config, self.rng, self.camera = config, rng, camera
+        self.favour = dict(config.favour)
         banned = set(config.unseen_textures)
         if not config.textures:
             banned |= set(TEXTURES) - {"plain"}
@@ -146,6 +147,10 @@ class Stage:
         """True when the model's kind may appear in ordinary scenes."""
         kind = MODELS[model][0] if model in MODELS else model
         return kind in KINDS and kind not in self.config.unseen_kinds and kind not in self.config.absent_kinds
+
+    def weights(self, pool: Sequence[str], usual: Mapping[str, float]) -> list[float]:
+        """How likely each model of a pool is drawn: its usual weight times the factor that its kind is favoured by."""
+        return [usual[m] * self.favour.get(MODELS[m][0], 1.0) for m in pool]
 
     def footprint(self, model: str, yaw: float, scale: float = 1.0) -> tuple[float, float]:
         """Half extents along world x and z."""

@@ -165,7 +165,7 @@ def _furnish(stage: Stage, bounds: tuple) -> Thing | None:
         return None
     for _ in range(12):
         wall = rng.choice(_walls(bounds))
-        model = rng.choices(pool, [ALONG[m] for m in pool])[0]
+        model = rng.choices(pool, stage.weights(pool, ALONG))[0]
         half_x, half_z = MODELS[model][2:]
         reach = wall[2] / 2 - half_x - 0.05
         if reach < 0:
@@ -185,7 +185,7 @@ def _stand(
     if not pool:
         return None
     for attempt in range(40 if unseen else 10):
-        model = rng.choices(pool, [weights[m] for m in pool] if weights else None)[0]
+        model = rng.choices(pool, stage.weights(pool, weights) if weights else None)[0]
         yaw = rng.choice((0.0, math.pi / 2, math.pi, -math.pi / 2)) + rng.gauss(0, 0.25)
         scale = 0.75 if unseen == "kind" and attempt > 15 else person_scale(stage, model)
         half = stage.footprint(model, yaw, scale)
@@ -218,7 +218,7 @@ def _at_table(rng: Random, table: Thing) -> tuple[float, float, float]:
 def _decorate(stage: Stage, carrier: Thing) -> None:
     pool = [m for m in SMALL if stage.allowed(m) and (m != "tv" or carrier.kind in ("table", "shelf", "cabinet"))]
     if pool:
-        model = stage.rng.choices(pool, [SMALL[m] for m in pool])[0]
+        model = stage.rng.choices(pool, stage.weights(pool, SMALL))[0]
         stage.put_on(model, carrier)
 
 

@@ -253,6 +253,9 @@ def _parse(key: str, value: Any, default: Any) -> Any:
         if default and isinstance(default[0], (int, float)):
             parts = value.replace("x", ",").split(",")
             return tuple(_number(key, part, type(default[0])) for part in parts)
+        if key == "favour":
+            pairs = (part.partition(":") for part in value.split(",") if part)
+            return tuple((kind, _number(key, factor, float)) for kind, _, factor in pairs)
         if key == "holdout_triplets":
             return tuple(tuple(part.split("/")) for part in value.split(",") if part)
         return tuple(part for part in value.split(",") if part)

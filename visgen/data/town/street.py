@@ -104,7 +104,7 @@ def lay_out_street(
         pool = [m for m in (PATTERNED if strange else CROWD) if m in CROWD and stage.allowed(m)]
         if not pool:
             break
-        model = rng.choices(pool, [CROWD[m] for m in pool])[0]
+        model = rng.choices(pool, stage.weights(pool, CROWD))[0]
         if _place(stage, ground, model, strange):
             placed += 1
             strange = False
@@ -128,7 +128,8 @@ def _spot(stage: Stage, ground: Ground, model: str) -> tuple[float, float, float
     """A seeded place (x, z, yaw) that suits the model."""
     rng = stage.rng
     side = rng.choice((-1, 1))
-    z = 3.0 * math.exp(rng.random() ** 1.1 * math.log(14))
+    near, far = stage.config.distance
+    z = near * math.exp(rng.random() ** 1.1 * math.log(far / near))
     edge = ground.road + ground.walk
     if model in ("car", "bus", "truck"):
         z += 2.0 + (4.0 if model == "bus" else 0.0)
