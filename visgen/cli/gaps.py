@@ -24,6 +24,10 @@ def gaps(
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Part of the data that is not trained on.")] = "val",
     train_split: Annotated[str, typer.Option("--train-split", help="Part to train on.")] = "train",
+    train_data: Annotated[
+        list[str] | None,
+        typer.Option("--train-data", metavar="FORMAT:PATH", help="What is trained on, where it is another; one each."),
+    ] = None,
     share: Annotated[
         float, typer.Option("--share", help="Look for gaps in this share of the split; the rest is for the report.")
     ] = 0.5,
@@ -87,6 +91,7 @@ def gaps(
             tasks=task or (),
             split=split,
             train_split=train_split,
+            train_data=train_data or (),
             share=share,
             held_out=held_out,
             options=read_pairs(option or [], "--option"),

@@ -68,6 +68,7 @@ def test_a_survey_looks_in_one_half_and_reports_in_the_other(spoiled: Callable[.
     [
         ({"share": 1.0}, r"in is 1\.0"),
         ({"split": "train"}, "both 'train'"),
+        ({"train_data": ("a", "b")}, "2 training sets were given for 1"),
         ({"tasks": ("depth",)}, "no head is shared.*asked for are depth"),
     ],
 )

@@ -173,12 +173,12 @@ def _request(one: SurveyedData, gaps: Sequence[Gap], served_by: str, part: PartC
 
 
 def _is_town(one: SurveyedData) -> bool:
-    return split_spec(one.data)[0] == "town"
+    return split_spec(one.train.source)[0] == "town"
 
 
 def _town(one: SurveyedData, favour: Sequence[str] = (), **changes: Any) -> PartConfig:
     """The training part's own world with other scenes and some changes; kinds asked for are no longer left out."""
-    source: Any = open_part(replace(one.train, wrap=()), "train", one.data)
+    source: Any = open_part(replace(one.train, wrap=()), "train", one.train.source)
     config = getattr(source, "source", source).config
     options = {**one.train.options, "seed": (getattr(source, "source", source).seed + 50) % _TOWN_SEEDS, **changes}
     if favour:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...config import PartConfig, from_mapping, load_run
+from ...data import Cached, Source
 from ...errors import ConfigError, DataError
 from ...metrics import summarise
 from ...metrics.strata import Stratum, draw_weights, stratum_values
@@ -122,13 +123,16 @@ def close_gaps(
     tell = progress or (lambda text: None)
     measured: dict[str, list[dict[str, list[Stratum]]]] = {"before": [], **{arm: [] for arm in ARMS}}
     tell(f"measuring {start}")
-    measured["before"].append(_measure(load(start), report["data"], device))
+    places = [open_part(from_mapping(PartConfig, row["reporting"]), "val", row["part"]) for row in report["data"]]
+    sources = [Cached(source) for source in places]  # measured once before, and once for each arm and seed
+    measured["before"].append(_measure(load(start), report["data"], sources, device))
     settings: Any = None
     for seed in seeds:
         for arm in ARMS:
             folder = Path(out) / f"{arm}-{seed}"
             changes = [*overrides, f"seed={seed}", f"out={folder}", f"train.device={device}"]
             config = load_run(files[arm], changes)
+            config = replace(config, data=replace(config.data, val={}))  # measured below, by strata
             if model:
                 weights = str(Path(model) / "model.safetensors") if Path(model).is_dir() else config.model.weights
                 config = replace(config, model=replace(config.model, weights=weights))
@@ -138,7 +142,7 @@ def close_gaps(
                 if not summary.finished:
                     raise ConfigError(f"the run in '{folder}' ended by {summary.reason}; call this again to go on.")
             tell(f"measuring {arm}, seed {seed}")
-            measured[arm].append(_measure(load(folder / "last"), report["data"], device))
+            measured[arm].append(_measure(load(folder / "last"), report["data"], sources, device))
             settings = config
     rows = compare_arms(measured, report["requests"], torch.Generator().manual_seed(0), draws, level)
     protocol = {
@@ -154,14 +158,15 @@ def close_gaps(
     return Closed(start, settings.train.steps, tuple(seeds), tuple(rows), protocol)
 
 
-def _measure(model: Any, data: Sequence[Mapping[str, Any]], device: str) -> dict[str, list[Stratum]]:
-    """Strata of each head on the reporting parts, {head: strata}."""
+def _measure(
+    model: Any, data: Sequence[Mapping[str, Any]], sources: Sequence[Source], device: str
+) -> dict[str, list[Stratum]]:
+    """Strata of each head on its reporting part, {head on data: strata}."""
     found = {}
-    for row in data:
-        part = from_mapping(PartConfig, row["reporting"])
+    for row, source in zip(data, sources, strict=True):
         head, strata = collect_strata(
             model,
-            open_part(part, "val", row["part"]),
+            source,
             row["report"]["head"],
             max_side=model.max_side,
             min_side=model.min_side or None,

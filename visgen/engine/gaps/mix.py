@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ...config import PartConfig, RunConfig, from_mapping, to_mapping
+from ...data.source import split_spec
 from ...errors import ConfigError
 from ..parts import open_part
 from .ask import Request
@@ -185,7 +186,8 @@ def _training(part: PartConfig, weight: float, batch_size: int, longest: int, ta
     if task == "classification":  # photographs of all shapes stack as one square
         crop = {"name": "random_resized_crop", "size": longest, "scale": [0.5, 1.0], "ratio": [0.8, 1.25]}
         return values | {"transforms": [crop, {"name": "horizontal_flip"}]}
-    if max(open_part(part, "train", part.source)[0].size) > longest:
+    is_town = split_spec(part.source)[0] == "town"  # all of one size; photographs come in any
+    if not is_town or max(open_part(replace(part, wrap=()), "train", part.source)[0].size) > longest:
         values["shrink"] = [{"name": "resize", "size": longest, "max_size": longest}]
     return values | {"transforms": [{"name": "horizontal_flip"}]}
 

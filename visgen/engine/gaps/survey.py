@@ -58,6 +58,7 @@ def survey(
     tasks: Sequence[str] = (),
     split: str = "val",
     train_split: str = "train",
+    train_data: Sequence[str] = (),
     share: float = 0.5,
     held_out: float | None = None,
     options: Mapping[str, Any] | None = None,
@@ -77,6 +78,7 @@ def survey(
         data: "format:PATH" of each data set.
         name: What the report calls the model.
         tasks: Task keys or heads to look at; () for all that data and model share.
+        train_data: "format:PATH" of what is trained on for each data set, where that is another; () for the same.
         share, held_out: As above, each between 0 and 1.
         options: Of the readers.
         metric: Keywords of the strata.
@@ -89,12 +91,14 @@ def survey(
         raise ConfigError(f"the share to look for gaps in is {part}; use a number between 0 and 1, such as 0.5.")
     if split == train_split:
         raise ConfigError(f"split and train split are both '{split}'; figures come from data that is not trained on.")
+    if train_data and len(train_data) != len(data):
+        raise ConfigError(f"{len(train_data)} training sets were given for {len(data)} data sets; give one for each.")
     read = dict(options or {})
     found = []
-    for spec in data:
+    for spec, trained in zip(data, train_data or data, strict=True):
         source = build_source(spec, split, **read)
         for head in _heads(model, source, tasks):
-            parts = _parts(spec, read, head, split, train_split, share, held_out)
+            parts = _parts(spec, trained, read, head, split, train_split, share, held_out)
             looked = open_part(parts[0], split, f"gaps of {spec}")
             report = find_gaps(model, looked, head, metric=metric, batch_size=batch_size, progress=progress, **find)
             found.append(SurveyedData(spec, read, *parts, report))
@@ -118,6 +122,7 @@ def _heads(model: Any, source: Source, tasks: Sequence[str]) -> list[str]:
 
 def _parts(
     spec: str,
+    trained: str,
     read: dict[str, Any],
     head: str,
     split: str,
@@ -125,10 +130,11 @@ def _parts(
     share: float,
     held_out: float | None,
 ) -> tuple[PartConfig, PartConfig, PartConfig]:
-    def part(name: str, low: float, high: float) -> PartConfig:
+    def part(source: str, name: str, low: float, high: float) -> PartConfig:
         wrap = () if (low, high) == (0.0, 1.0) else ({"name": "share", "low": low, "high": high},)
-        return PartConfig(source=spec, split=name, options=read, head=head, wrap=wrap)
+        return PartConfig(source=source, split=name, options=read, head=head, wrap=wrap)
 
     if held_out is None:
-        return part(split, 0.0, share), part(split, share, 1.0), part(train_split, 0.0, 1.0)
-    return part(train_split, 0.0, held_out), part(split, 0.0, 1.0), part(train_split, held_out, 1.0)
+        return part(spec, split, 0.0, share), part(spec, split, share, 1.0), part(trained, train_split, 0.0, 1.0)
+    looked, rest = part(trained, train_split, 0.0, held_out), part(trained, train_split, held_out, 1.0)
+    return looked, part(spec, split, 0.0, 1.0), rest
