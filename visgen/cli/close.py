@@ -101,6 +101,8 @@ def write_closed(path: Path, found: Any, run: Path) -> None:
     from ..config import load_run, to_mapping
     from ..metrics import write_record
 
+    config = to_mapping(load_run(run))
+    config["model"]["weights"] = found.model  # by its name: where a shipped file lies differs between machines
     metrics: dict[str, Any] = {}
     for row in found.rows:
         values = {k: v for k, v in asdict(row).items() if k not in ("head", "key")}
@@ -108,7 +110,7 @@ def write_closed(path: Path, found: Any, run: Path) -> None:
     write_record(
         path,
         command=command_line(),
-        config=to_mapping(load_run(run)),
+        config=config,
         seeds=list(found.seeds),
         data={head: f"{rows['all/all']['images']} pictures" for head, rows in metrics.items()},
         split="the part of the split in which no gaps were looked for",

@@ -128,7 +128,9 @@ def gaps(
         say(f"{r.head}, {', '.join(r.gaps)}: {r.served_by or 'nothing'}: {r.note}")
     if served:
         say(f"wrote {out}; see what it gains with: visgen data close {out}")
-    elif out is not None:
+    if any(r.served_by == "compositional" for r in requests) and out is not None:
+        say(f"wrote {out.with_suffix('.compositional.yaml')}")
+    elif out is not None and not served:
         say("nothing is asked for: no gap is weak, or nothing serves one")
 
 
@@ -143,7 +145,7 @@ def weights_of(model: str) -> Path:
 
     folder = Path(model)
     if folder.is_dir():
-        return folder.absolute() / "model.safetensors"
+        return folder / "model.safetensors"
     try:
         zoo, entry = find_entry(model)
     except UnknownName as error:

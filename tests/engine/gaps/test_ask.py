@@ -14,7 +14,9 @@ from visgen.data.town.config import SEMANTIC_CLASSES
 from visgen.engine.gaps import GapReport, Offers, Settings, Survey, SurveyedData, ask, run_mapping, write_runs
 from visgen.engine.parts import open_part
 from visgen.errors import ConfigError
+from visgen.gan.compositional import CompositionalConfig
 from visgen.metrics.strata import Gap
+from visgen.options import build_options
 from visgen.task import build_model
 
 TOWN = "town:street?size=32x48&count=12&tasks=segmentation&favour=dog:0.1,car:2"
@@ -66,7 +68,12 @@ def test_photographs_have_no_generator_for_some_gaps(tmp_path: Path) -> None:
         surveyed([gap("composition", "rare"), gap("depth", "from 40 m")], spec, "scene_graph", "scene_graph.x"),
         Offers(),
     )
-    assert (composition.served_by, composition.part) == ("", None) and "'compositional'" in composition.note
+    assert (composition.served_by, composition.part) == ("compositional", None)
+    write_runs(tmp_path / "g.yaml", surveyed([]), [composition], None)
+    run = load_run(tmp_path / "g.compositional.yaml")
+    assert run.objective.name == "compositional" and run.objective.options["perturb"]["name"] == "graphn"
+    build_options(CompositionalConfig, run.objective.options, "objective.options")
+    assert not (tmp_path / "g.yaml").exists()
     assert (depth.served_by, depth.part) == ("", None) and "measured depth" in depth.note
     (none,) = ask(surveyed([gap("class", "cat")], "imagefolder:x", "classification", "c"), Offers(real=False))
     assert none.note == "no generator serves it" and none.part is None

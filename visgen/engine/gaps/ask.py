@@ -50,8 +50,9 @@ class Request:
     Args:
         head: The head.
         gaps: Keys of the gaps that it serves, such as "class/dog".
-        served_by: "night", "town", "gan", "real" (pictures of the training part again), or "" for nothing.
-        part: Training part that serves it; None where nothing does.
+        served_by: "night", "town", "gan", "real" (pictures of the training part again), "compositional" (another
+            objective), or "" for nothing.
+        part: Training part that serves it; None where none does.
         note: What is asked for, or why nothing is.
     """
 
@@ -148,10 +149,10 @@ def _composition(one: SurveyedData, gap: Gap) -> Request:
         part = _town(one, holdout_triplets=triplets, composition="heldout")
         return _request(one, [gap], "town", part, f"new scenes that stage {', '.join(gap.members[:5])}")
     note = (
-        "no generator makes photographs of a wanted composition; train the scene-graph head with the objective "
-        "'compositional', which perturbs compositions and generates their features"
+        "features of changed compositions, by the objective 'compositional' in a run file of its own; no generator "
+        "makes photographs of them"
     )
-    return _request(one, [gap], "", None, note)
+    return _request(one, [gap], "compositional", None, note)
 
 
 def _again(one: SurveyedData, gaps: Sequence[Gap], offers: Offers, **what: Any) -> Request:

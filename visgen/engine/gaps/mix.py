@@ -105,6 +105,8 @@ def write_runs(
 ) -> tuple[Path, Path, Path]:
     """Write FILE.yaml (the run), FILE.control.yaml (the same without what was asked for) and FILE.json (the gaps).
 
+    Where compositions are asked for, FILE.compositional.yaml trains a head with the objective of that name.
+
     Args:
         path: FILE.yaml.
         survey, requests: What was found and asked for.
@@ -132,6 +134,14 @@ def write_runs(
     ]
     asked = [{**vars(r), "part": None if r.part is None else _plain(r.part)} for r in requests]
     report.write_text(json.dumps({"model": survey.model, "data": rows, "requests": asked}, indent=1) + "\n")
+    if any(r.served_by == "compositional" for r in requests):
+        other = file.with_suffix(".compositional.yaml")
+        lines = [
+            "Trains a scene-graph head also on generated features of compositions that training hardly shows.",
+            "The feature maps come first: visgen.engine.write_maps, as tasks/compositional/train.py calls it.",
+            f"Command:  visgen train {other.name}",
+        ]
+        other.write_text("".join(f"# {line}\n" for line in lines) + _yaml(_compositional(file.stem)))
     if run is not None:
         file.write_text(_header(file, survey, requests) + _yaml(run))
         dropped = {name: None for name in run["data"]["train"] if name.startswith(ASKED)}
@@ -139,6 +149,22 @@ def write_runs(
         head = f"# The control of {file.name}: as many steps of as many pictures, without what was asked for.\n"
         control.write_text(head + _yaml(without))
     return file, control, report
+
+
+def _compositional(name: str) -> dict[str, Any]:
+    """A run file of the objective that perturbs compositions and generates their features."""
+    run: dict[str, Any] = {
+        "out": f"runs/{name}-compositional",
+        "data": {"train": {"graphs": {"source": f"maps:runs/{name}-maps", "batch_size": 8}}},
+        "objective": {
+            "name": "compositional",
+            "options": {"second": "generated", "perturb": {"name": "graphn", "alpha": 2, "share": 0.2, "nearest": 5}},
+        },
+        "optim": {"lr": 1e-3, "weight_decay": 1e-4, "warmup_steps": 30, "min_lr_ratio": 0.01, "clip_norm": 5.0},
+        "train": {"steps": 600, "workers": 0},
+    }
+    from_mapping(RunConfig, run)
+    return run
 
 
 def _header(file: Path, survey: Survey, requests: Sequence[Request]) -> str:
