@@ -76,7 +76,7 @@ def measure(model: MultiTaskModel, head: str, drawn: Drawn) -> tuple[dict[str, A
             rows.setdefault(what, []).append((few[inside], few[outside]))
             if name == DRAWN and int(strange.sum()) > most:
                 most, photo = int(strange.sum()), (255 * image).byte().permute(1, 2, 0).numpy()
-                shown = OODVerdict(float(scores.amax()), None, None, name, map=scores).draw(Image.fromarray(photo))
+                shown = OODVerdict(float(scores.amax()), None, None, name, map=scores).draw(Image.fromarray(photo), 480)
     figures: dict[str, Any] = {name: {} for name in kept}
     for name, what in [(name, what) for name, rows in kept.items() for what in rows]:
         inside, outside = (torch.cat(side) for side in zip(*kept[name][what], strict=True))
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
         metrics[name], picture = measure(model, head, islice(draw(options.data_root), options.limit))
         source = build_source(inside[name][0], "val", **inside[name][1])
         metrics[name]["mIoU"] = evaluate(model, source, head, limit=options.limit).metrics["mIoU"]
-        picture.save(options.pictures / f"ood_pixels_{name}.png")
+        picture.quantize(128).save(options.pictures / f"ood_pixels_{name}.png")
     words = shlex.join(["python", "tasks/ood/pixels.py", *sys.argv[1:]])
     protocol = {"pixels": f"each {EVERY}nd of each {EVERY}nd row; unlabelled ones count for neither side",
                 "camvid": f"{', '.join(HELD_OUT)} were ignored in training", "town": STRANGE}  # fmt: skip
