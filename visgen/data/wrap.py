@@ -16,7 +16,17 @@ from ..structures import IGNORE, Boxes, ClassLabel, SceneGraph, SemanticMap
 from .sample import Sample
 from .source import Source, Subset
 
-__all__ = ["WRAPPERS", "area_range", "choosing", "holding", "name_of", "share_of", "split_share", "wrap_source"]
+__all__ = [
+    "WRAPPERS",
+    "area_range",
+    "choosing",
+    "holding",
+    "holds",
+    "name_of",
+    "share_of",
+    "split_share",
+    "wrap_source",
+]
 
 WRAPPERS: Registry[Callable[..., Any]] = Registry(
     "wrapper", "A callable (source, **options) that gives a Source of the same heads and classes."
@@ -118,18 +128,28 @@ def holding(
         if source.classes[task] and name not in source.classes[task]:
             known = source.classes[task]
             raise ConfigError(f"holding: class '{name}' is not in '{source.name}'{nearest(name, known)}")
-    kept = []
-    for i in range(len(source)):
-        sample = source[i]
-        target = sample.targets.get(task)
-        if target is not None and _is_lit(sample, light) and _holds(target, classes, predicates, tuple(area)):
-            kept.append(i)
+    wanted: dict[str, Any] = {"classes": classes, "predicates": predicates, "area": area, "light": light}
+    kept = [i for i in range(len(source)) if holds(source[i], task, **wanted)]
     if len(kept) < least:
         raise DataError(
             f"{len(kept)} of {len(source)} samples of '{source.name}' hold what is asked for ({task}, "
             f"{', '.join((*classes, *predicates)) or 'any class'}); at least {least} are needed."
         )
     return Subset(source, kept)
+
+
+def holds(
+    sample: Sample,
+    task: str,
+    *,
+    classes: Sequence[str] = (),
+    predicates: Sequence[str] = (),
+    area: Sequence[float] = (0.0, 1.0),
+    light: Sequence[float] = (0.0, 1.0),
+) -> bool:
+    """Whether a sample holds an example of something; the options are those of `holding`."""
+    target = sample.targets.get(task)
+    return target is not None and _is_lit(sample, light) and _holds(target, classes, predicates, tuple(area))
 
 
 def area_range(size: str, bounds: tuple[float, float]) -> tuple[float, float]:

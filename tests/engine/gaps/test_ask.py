@@ -41,15 +41,25 @@ def test_dark_pictures_go_to_the_night_generator() -> None:
     assert without.served_by == "town" and without.part is not None and without.part.options["time"] == "night"
 
 
-def test_rare_kinds_go_to_the_town_together_and_surroundings_to_real_pictures() -> None:
-    requests = ask(surveyed([gap("class", "dog"), gap("class", "sky"), gap("class", "bus")]), Offers())
-    town, real = requests
+def test_rare_kinds_go_to_the_town_together() -> None:
+    (town,) = ask(surveyed([gap("class", "dog"), gap("class", "bus")]), Offers())
     assert (town.served_by, town.gaps) == ("town", ("class/dog", "class/bus"))
     assert town.part is not None and town.part.options["favour"] == {"dog": 20.0, "car": 2.0, "bus": 20.0}
     usual, asked = (open_part(p, "train", "x") for p in (PartConfig(source=TOWN), replace(town.part, head="")))
     assert asked.scene_seed(0) != usual.scene_seed(0)  # type: ignore[attr-defined]
-    assert (real.served_by, real.gaps) == ("real", ("class/sky",))
-    assert "real training pictures" in real.note
+
+
+def test_what_nothing_generates_goes_to_the_real_pictures_where_they_can_help() -> None:
+    spec = "town:mixed?size=32x48&count=12&tasks=segmentation"
+    names = ("window", "floor", "wall")
+    few, real = ask(surveyed([gap("class", name) for name in names], spec), Offers())
+    assert (few.gaps, few.part) == (("class/window",), None) and "4 of 12" in few.note and "too few" in few.note
+    assert (real.served_by, real.gaps) == ("real", ("class/floor", "class/wall"))
+    assert real.part is not None
+    assert real.part.wrap == ({"name": "holding", "task": "segmentation", "classes": ["floor", "wall"]},)
+    assert len(open_part(real.part, "train", "x")) == 8  # every floor has a wall
+    (all_of_them,) = ask(surveyed([gap("class", "sidewalk")]), Offers())
+    assert all_of_them.part is None and "12 of 12" in all_of_them.note and "change little" in all_of_them.note
 
 
 def test_sizes_depths_and_compositions_of_the_town() -> None:
@@ -84,12 +94,6 @@ def test_classes_that_a_gan_draws_go_to_it() -> None:
     request = ask(survey, Offers(gans={"runs/gan": ("cat", "owl")}, real=False))[0]
     assert request.served_by == "gan" and request.gaps == ("class/cat",) and request.part is not None
     assert request.part.wrap[0] == {"name": "gan", "gan": "runs/gan", "classes": ["cat"], "count": 200}
-
-
-def test_too_few_real_pictures_are_not_asked_for() -> None:
-    spec = "town:street?size=32x48&count=4&tasks=segmentation"
-    (request,) = ask(surveyed([gap("class", "ceiling")], spec), Offers())
-    assert request.part is None and "0 of 4 samples" in request.note and "at least 5" in request.note
 
 
 def test_only_weak_gaps_count_and_only_so_many() -> None:

@@ -9,8 +9,7 @@ from typing import Any
 from ...config import PartConfig
 from ...data.source import split_spec
 from ...data.town.config import KINDS
-from ...data.wrap import area_range
-from ...errors import DataError
+from ...data.wrap import area_range, holds
 from ...metrics.strata import Gap
 from ...metrics.strata.detection import BOX_SIZES
 from ...metrics.strata.protocol import LIGHT
@@ -25,6 +24,7 @@ FAVOUR = 20.0
 NEAR, FAR = (2.5, 8.0), (16.0, 45.0)
 """Metres at which the town places what shall be large, and what shall be small."""
 _LEAST = 5  # real pictures that must hold something before they are shown oftener
+_MOST = 0.7  # share of all pictures beyond which showing them oftener is showing all
 _TOWN_SEEDS = 100
 
 
@@ -63,6 +63,14 @@ class Request:
     note: str
 
 
+@dataclass(frozen=True)
+class _Real:
+    """A gap that only real pictures can serve, and what they must hold (options of `holding`)."""
+
+    gap: Gap
+    what: dict[str, Any]
+
+
 def ask(survey: Survey, offers: Offers, most: int = 6) -> list[Request]:
     """Choose what to ask for: at most the `most` worst weak strata of each head, served by a generator where one can.
 
@@ -71,21 +79,23 @@ def ask(survey: Survey, offers: Offers, most: int = 6) -> list[Request]:
     requests: list[Request] = []
     for one in survey.found:
         weak = one.report.weak[:most]
-        requests += _light(one, [g for g in weak if g.kind == "light"], offers)
-        requests += _classes(one, [g for g in weak if g.kind == "class"], offers)
+        real: list[_Real] = []
+        requests += _light(one, [g for g in weak if g.kind == "light"], offers, real)
+        requests += _classes(one, [g for g in weak if g.kind == "class"], offers, real)
         for gap in weak:
             if gap.kind == "size":
-                requests.append(_size(one, gap, offers))
+                requests += _size(one, gap, real)
             elif gap.kind == "depth":
                 requests.append(_depth(one, gap))
             elif gap.kind == "predicate":
-                requests.append(_again(one, [gap], offers, predicates=[gap.name]))
+                real.append(_Real(gap, {"predicates": [gap.name]}))
             elif gap.kind == "composition":
                 requests.append(_composition(one, gap))
+        requests += _again(one, real, offers.real)
     return requests
 
 
-def _light(one: SurveyedData, gaps: Sequence[Gap], offers: Offers) -> list[Request]:
+def _light(one: SurveyedData, gaps: Sequence[Gap], offers: Offers, real: list[_Real]) -> list[Request]:
     found = []
     low, high = one.report.protocol["metric"].get("light", LIGHT)
     for gap in gaps:
@@ -98,11 +108,11 @@ def _light(one: SurveyedData, gaps: Sequence[Gap], offers: Offers) -> list[Reque
             found.append(_request(one, [gap], "town", part, "nights that the town renders with its own lamps"))
         else:
             ranges = {"dark": [0.0, low], "medium": [low, high], "bright": [high, 1.01]}
-            found.append(_again(one, [gap], offers, light=ranges[gap.name]))
+            real.append(_Real(gap, {"light": ranges[gap.name]}))
     return found
 
 
-def _classes(one: SurveyedData, gaps: Sequence[Gap], offers: Offers) -> list[Request]:
+def _classes(one: SurveyedData, gaps: Sequence[Gap], offers: Offers, real: list[_Real]) -> list[Request]:
     left = {g.name: g for g in gaps}
     found = []
     kinds = [name for name in left if name in KINDS] if _is_town(one) else []
@@ -119,19 +129,19 @@ def _classes(one: SurveyedData, gaps: Sequence[Gap], offers: Offers) -> list[Req
             wrapper = {"name": "gan", "gan": folder, "classes": drawn, "count": 200 * len(drawn)}
             part = replace(one.train, wrap=(*one.train.wrap, wrapper))
             found.append(_request(one, chosen, "gan", part, f"pictures of {', '.join(drawn)} by {folder}"))
-    if left:
-        found.append(_again(one, list(left.values()), offers, classes=list(left)))
+    real += [_Real(gap, {"classes": [name]}) for name, gap in left.items()]
     return found
 
 
-def _size(one: SurveyedData, gap: Gap, offers: Offers) -> Request:
+def _size(one: SurveyedData, gap: Gap, real: list[_Real]) -> list[Request]:
     if _is_town(one) and gap.name in ("small", "large"):
         distance = FAR if gap.name == "small" else NEAR
         part = _town(one, distance=list(distance))
         note = f"new scenes with things {distance[0]:g} to {distance[1]:g} m away"
-        return _request(one, [gap], "town", part, note)
+        return [_request(one, [gap], "town", part, note)]
     bounds = BOX_SIZES if one.report.task == "detection" else REGIONS
-    return _again(one, [gap], offers, area=list(area_range(gap.name, bounds)))
+    real.append(_Real(gap, {"area": list(area_range(gap.name, bounds))}))
+    return []
 
 
 def _depth(one: SurveyedData, gap: Gap) -> Request:
@@ -155,18 +165,36 @@ def _composition(one: SurveyedData, gap: Gap) -> Request:
     return _request(one, [gap], "compositional", None, note)
 
 
-def _again(one: SurveyedData, gaps: Sequence[Gap], offers: Offers, **what: Any) -> Request:
-    """The real pictures of the training part that hold it, shown oftener; nothing where there are too few."""
-    if not offers.real:
-        return _request(one, gaps, "", None, "no generator serves it")
-    wrapper = {"name": "holding", "task": one.report.task, "least": _LEAST, **what}
-    part = replace(one.train, wrap=(*one.train.wrap, wrapper))
-    try:
-        count = len(open_part(part, "train", "the request"))
-    except DataError as error:
-        return _request(one, gaps, "", None, f"no generator serves it, and showing real pictures oftener: {error}")
-    note = f"no generator serves it: the {count} real training pictures that hold it, shown oftener"
-    return _request(one, gaps, "real", part, note)
+def _again(one: SurveyedData, asked: Sequence[_Real], is_offered: bool) -> list[Request]:
+    """The real pictures of the training part that hold what no generator makes, shown oftener, where that can help."""
+    if not is_offered or not asked:
+        return [_request(one, [a.gap], "", None, "no generator serves it") for a in asked]
+    source = open_part(one.train, "train", one.train.source)
+    counts, total, task = [0] * len(asked), len(source), one.report.task
+    for i in range(total):  # one reading for all
+        sample = source[i]
+        counts = [n + holds(sample, task, **a.what) for n, a in zip(counts, asked, strict=True)]
+    found, classes = [], []
+    for each, count in zip(asked, counts, strict=True):
+        told = f"no generator serves it, and {count} of {total} real training pictures hold it"
+        if count < _LEAST:
+            found.append(_request(one, [each.gap], "", None, f"{told}: too few to show oftener"))
+        elif count > _MOST * total:
+            found.append(_request(one, [each.gap], "", None, f"{told}: showing them oftener would change little"))
+        elif "classes" in each.what:
+            classes.append(each.gap)
+        else:
+            found.append(_request(one, [each.gap], "real", _holding(one, each.what), f"{told}: they are shown oftener"))
+    if classes:
+        names = [gap.name for gap in classes]
+        note = f"no generator serves {', '.join(names)}: the real training pictures that hold them are shown oftener"
+        found.append(_request(one, classes, "real", _holding(one, {"classes": names}), note))
+    return found
+
+
+def _holding(one: SurveyedData, what: Mapping[str, Any]) -> PartConfig:
+    wrapper = {"name": "holding", "task": one.report.task, **what}
+    return replace(one.train, wrap=(*one.train.wrap, wrapper))
 
 
 def _request(one: SurveyedData, gaps: Sequence[Gap], served_by: str, part: PartConfig | None, note: str) -> Request:
