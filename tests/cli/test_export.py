@@ -19,6 +19,22 @@ def test_a_head_is_written(visgen_json: Callable[..., Any], model_folder: Path, 
     assert report["meta"]["input"]["height"] == 40
 
 
+def test_answers_are_compared_with_those_of_the_pipeline(
+    visgen_json: Callable[..., Any], model_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    from visgen.metrics import read_record
+
+    (first, *_) = sorted(photographs.glob("*.*"))
+    report = visgen_json(
+        "export", model_folder, "--task", "depth", "--format", "torch_export", "--out", tmp_path / "out",
+        "--picture", first, "--record", tmp_path / "record.json",
+    )  # fmt: skip
+    assert report["answers"]["met"] and report["answers"]["largest_difference"] < 1e-4
+    assert list(report["answers"]["of_each"]) == [first.name]
+    record = read_record(tmp_path / "record.json")
+    assert record["metrics"]["answers"] == report["answers"] and "--head depth" in record["command"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -43,12 +43,20 @@ def export(
         float, typer.Option("--tolerance", help="Share by which int8 may worsen the task's figure.")
     ] = 0.02,
     seed: Annotated[int, typer.Option("--seed", help="Of the random probe pictures.")] = 0,
+    picture: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--picture", help="Compare answers with the pipeline's on this file, not the shipped photographs."
+        ),
+    ] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Write a record of the comparison.")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Write a head as a graph, with how to prepare pictures and read answers inside the file.
 
     The file is compared with the model on pictures that reach every expert of the task, and is written only where both
-    agree. Scene graphs have no graph of one piece and are refused.
+    agree. A file for any size then answers photographs, which is compared with the pipeline's answers. Scene graphs
+    have no graph of one piece and are refused.
     """
     wanted = _head(task, head)
     if data is None and int8:
@@ -64,6 +72,8 @@ def export(
         found = export_model(loaded, wanted, out, format=format, size=_size(size), seed=seed)
         report: dict[str, Any] = {"model": model, "file": str(found.file), "bytes": found.file.stat().st_size}
         report |= {"meta": found.meta}
+        if found.meta["prepare"][2].get("longer_side_at_most"):  # of one size, it sees other pictures than the pipeline
+            report["answers"] = _compare(loaded, found, picture)
         if int8 and data is not None:
             from ..data import build_source
             from ..export.quantise import quantise
@@ -80,6 +90,8 @@ def export(
                     data=f"{data} [{split}]",
                 )
             )
+    if record is not None:
+        _write(record, report, format, data)
     if as_json:
         print_json(report)
     else:
@@ -92,6 +104,57 @@ def export(
             f" more than --tolerance {r['tolerance']:g}; the float32 file is written, the int8 file is not. Try the "
             "other --int8-method, or allow more."
         )
+
+
+def _compare(model: Any, exported: Any, pictures: list[Path] | None) -> dict[str, Any]:
+    """Answer pictures by the file and by the pipeline, both from the picture file on."""
+    import torch
+
+    from ..export import ExportedModel
+    from ..export.answers import ANSWER_TOLERANCE, answer_difference
+    from ..pipelines import pipeline
+    from ..pipelines.run import RunOptions, limit_value
+    from ..shipped import shipped_path
+
+    files = pictures or sorted(shipped_path("data/samples").glob("*.jpg"))
+    opened, name = ExportedModel(exported.file), exported.meta["head"]
+    run = pipeline(name, model, device="cpu")
+    options = RunOptions(torch.device("cpu"), torch.float32, "moe", model.max_side, model.min_side)
+    gaps = {}
+    for file in files:
+        answers = [getattr(answer, exported.meta["task"]) for answer in (opened(file), run(str(file)))]
+        gaps[file.name] = answer_difference(limit_value(answers[0], options), answers[1])
+    worst = max(gaps.values())
+    return {
+        "pictures": len(gaps),
+        "largest_difference": worst,
+        "tolerance": ANSWER_TOLERANCE,
+        "met": worst <= ANSWER_TOLERANCE,
+        "of_each": gaps,
+    }
+
+
+def _write(record: Path, report: dict[str, Any], format: str, data: str | None) -> None:
+    """Write what the comparisons found."""
+    from ..metrics import write_record
+
+    parity = {k: v for k, v in report["meta"]["parity"].items() if isinstance(v, (int, float))}
+    metrics: dict[str, Any] = {"graph": parity, "bytes": report["bytes"]}
+    metrics |= {key: report[key] for key in ("answers", "int8") if key in report}
+    extra = f" --int8 --data {data}" if "int8" in report and data is not None else ""
+    write_record(
+        record,
+        command=f"visgen export {report['model']} --head {report['meta']['head']} --format {format}{extra} --out DIR",
+        config=None,
+        seeds=[0],
+        data="shipped photographs" if data is None else f"shipped photographs, {data}",
+        split="none" if data is None else "val",
+        protocol={
+            "graph": report["meta"]["parity"]["measure"] + ", on pictures that reach every expert",
+            "answers": "the file's typed answer beside the pipeline's, both from the picture file on",
+        },
+        metrics=metrics,
+    )
 
 
 def _head(task: str | None, head: str | None) -> str:
@@ -120,6 +183,11 @@ def _show(report: dict[str, Any]) -> None:
     ]
     if parity["least_effect_of_an_expert"] is not None:
         rows.append(("least change if an expert were lost", f"{parity['least_effect_of_an_expert']:.1e}"))
+    if "answers" in report:
+        found = report["answers"]
+        word = "met" if found["met"] else "missed"
+        gap = f"{found['largest_difference']:.1e} on {found['pictures']} pictures, limit {found['tolerance']:g}: {word}"
+        rows.append(("answers beside the pipeline's", gap))
     if "int8" in report:
         r = report["int8"]
         word = "kept" if r["kept"] else "refused"
