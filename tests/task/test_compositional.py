@@ -156,8 +156,8 @@ def test_made_features_teach_the_head_what_it_is_told_they_show() -> None:
 
 def test_graphs_change_their_classes_and_nothing_else() -> None:
     made = objective()
-    seen = made._see(batch())
-    true, graphs, changed, _ = made._change(seen, torch.Generator().manual_seed(0))
+    seen = made.see(batch())
+    true, graphs, changed, _ = made.change(seen, torch.Generator().manual_seed(0))
     assert torch.equal(true.labels, torch.cat([g.boxes.labels for g in seen.graphs]))
     assert torch.equal(changed.labels, torch.cat([g.boxes.labels for g in graphs]))
     assert int((true.labels != changed.labels).sum()) == 4 * 2  # round(0.5 * 3) boxes of each of 4 pictures
@@ -168,7 +168,7 @@ def test_graphs_change_their_classes_and_nothing_else() -> None:
 
 
 def test_flat_graphs_name_the_annotated_pairs() -> None:
-    seen = objective("none")._see(batch(4))
+    seen = objective("none").see(batch(4))
     flat = seen.flat()
     ends, predicates = flat.relations()
     found = [(s, o, p) for (s, o), p in zip(ends.tolist(), predicates.tolist(), strict=True)]
@@ -189,7 +189,7 @@ def test_swapped_boxes_hold_regions_of_other_pictures() -> None:
 
 def test_shuffled_labels_are_the_batch_labels_in_another_order() -> None:
     made = objective(shuffle=True)
-    graphs = made._see(batch(4)).graphs
+    graphs = made.see(batch(4)).graphs
     shuffled = made._targets(graphs, torch.Generator().manual_seed(0))
     for of in (lambda g: g.boxes.labels, lambda g: g.triplets[:, 2]):
         before, after = (torch.cat([of(g) for g in group]) for group in (graphs, shuffled))

@@ -34,7 +34,7 @@ from .objective import OBJECTIVES, ParameterGroup, Phase
 from .protocol import HeadSpec
 from .scene_graph import SceneGraphTask
 
-__all__ = ["CompositionalObjective", "build_compositional"]
+__all__ = ["CompositionalObjective", "build_compositional", "fill_bank"]
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,13 @@ class CompositionalObjective:
         return self._f_loss(batch) if self._step < self.config.start_step else loss(batch)
 
     def _f_loss(self, batch: Batch) -> dict[str, Tensor]:
-        seen = self._see(batch)
+        seen = self.see(batch)
         logits = self.head(map_features(seen.maps), seen.queries)
         return {"loss": self.task.loss(logits, seen.graphs, self.config.loss)}
 
     def _swapped_loss(self, batch: Batch) -> dict[str, Tensor]:
-        seen, rng = self._see(batch), _rng()
-        true, graphs, flat, loose = self._change(seen, rng)
+        seen, rng = self.see(batch), _rng()
+        true, graphs, flat, loose = self.change(seen, rng)
         changed = flat.labels != true.labels
         tiles = self._tiles(flat, rng)
         logits = self.head(map_features(swap_tiles(seen.maps, flat, tiles, changed)), seen.queries)
@@ -140,8 +140,8 @@ class CompositionalObjective:
         return {"loss": self.config.second_weight * loss, "changed": changed.float().mean(), "loose": loose}
 
     def _g_loss(self, batch: Batch) -> dict[str, Tensor]:
-        seen, rng = self._see(batch), _rng()
-        true, graphs, flat, loose = self._change(seen, rng)
+        seen, rng = self.see(batch), _rng()
+        true, graphs, flat, loose = self.change(seen, rng)
         maps = self.make(flat, rng)
         nodes, edges = self.head.pool(maps, STRIDE * flat.boxes, flat.ends, flat.image)
         judged = self.judges.chosen(flat.predicates, rng)
@@ -183,15 +183,24 @@ class CompositionalObjective:
         noise = torch.randn(len(flat.labels), self.generator.noise, generator=rng).to(flat.boxes)
         return self.generator(flat, tiles, noise)
 
+    def make_pair(self, one: GraphBatch, other: GraphBatch, node: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Make maps of two graphs that differ in the class of box `node` alone, all other chance being equal."""
+        noise = torch.randn(len(one.labels), self.generator.noise, generator=rng).to(one.boxes)
+        tiles = self._tiles(one, rng)
+        changed = tiles.clone()
+        changed[node] = self._tiles(other, rng)[node]
+        return self.generator(one, tiles, noise), self.generator(other, changed, noise)
+
     def _tiles(self, flat: GraphBatch, rng: torch.Generator) -> Tensor:
         assert self.bank is not None
         owners = flat.owner(torch.arange(len(flat.labels)))
         return self.bank.draw(flat.labels.cpu(), owners, rng).to(flat.boxes)
 
-    def _see(self, batch: Batch) -> MapBatch:
+    def see(self, batch: Batch) -> MapBatch:
+        """Read a batch of format maps."""
         return read_maps(batch, self.task, self.config.told)
 
-    def _change(self, seen: MapBatch, rng: torch.Generator) -> tuple[GraphBatch, list[SceneGraph], GraphBatch, Tensor]:
+    def change(self, seen: MapBatch, rng: torch.Generator) -> tuple[GraphBatch, list[SceneGraph], GraphBatch, Tensor]:
         """The true graphs, those of new compositions, and the share of visited boxes that left the candidates."""
         true = seen.flat()
         if self.perturb is None:
@@ -259,11 +268,12 @@ def build_compositional(sources: Mapping[str, Source], seed: int, **options: Any
     objective = CompositionalObjective(config, classes, predicates, width, counts)
     objective.task.learn_counts(objective.head, list(sources.values()), HeadSpec("detection", classes))
     if config.second in ("swapped", "generated"):
-        objective.bank = _fill_bank(objective, sources, seed)
+        objective.bank = fill_bank(objective, sources, seed)
     return objective
 
 
-def _fill_bank(objective: CompositionalObjective, sources: Mapping[str, Source], seed: int) -> FeatureBank:
+def fill_bank(objective: CompositionalObjective, sources: Mapping[str, Source], seed: int) -> FeatureBank:
+    """Give a bank of the regions of all boxes of the sources, as the objective's head pools them."""
     config, cells = objective.config, objective.head.cells
     folder = config.bank_folder or None
     bank = FeatureBank(len(objective.classes), (objective.channels, cells, cells), config.bank, folder)

@@ -1,0 +1,139 @@
+"""Answers on maps, their scores by composition, the rule of the claim, and the figures of made features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from visgen.data import Sample, collate
+from visgen.engine.compositional import answer_by_counts, answer_maps, judge_claim, score_graphs
+from visgen.engine.made_features import classify_regions, measure_made
+from visgen.errors import ConfigError
+from visgen.structures import Boxes, SceneGraph
+from visgen.task.compositional import build_compositional
+from visgen.task.map_batch import map_features
+
+CLASSES, PREDICATES = ("person", "dog", "ball"), ("holding", "near")
+
+
+class Maps:
+    """Two or three boxes on maps whose first channels hold the class of each box inside it."""
+
+    def __init__(self, count: int = 8, first: int = 0) -> None:
+        self.name, self.count, self.first = "maps", count, first
+        self.heads = {"scene_graph": "scene_graph"}
+        self.classes = {"scene_graph": PREDICATES}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def graph_of(self, index: int) -> SceneGraph:
+        rng = torch.Generator().manual_seed(self.first + index)
+        labels = torch.randint(3, (2 + index % 2,), generator=rng)
+        boxes = torch.tensor([[0.0, 0, 16, 16], [20, 8, 40, 32], [16, 20, 20, 32]])[: len(labels)]
+        triplets = torch.tensor([[0, 1, int(labels[0] == 2)], [1, 0, 1]])
+        return SceneGraph(Boxes(boxes, labels, (32, 40), CLASSES), triplets, PREDICATES)
+
+    def __getitem__(self, index: int) -> Sample:
+        graph = self.graph_of(index)
+        rng = torch.Generator().manual_seed(self.first + index)
+        found = 0.1 * torch.randn(4, 8, 10, generator=rng)
+        for box, label in zip((graph.boxes.xyxy / 4).long().tolist(), graph.boxes.labels.tolist(), strict=True):
+            found[label, box[1] : box[3], box[0] : box[2]] += 2
+        targets = {"scene_graph": graph, "map": found}
+        meta = {"id": self.first + index, "source": "maps", "cells": (8, 10)}
+        return Sample(torch.zeros(3, 32, 40, dtype=torch.uint8), targets, meta)
+
+
+OPTIONS: dict[str, Any] = {
+    "head": {"name": "scene_graph_map", "state": 16, "rounds": 1},
+    "generator": {"embed": 8, "width": 16, "layers": 2, "tile": 4, "layout": 8, "refine": (8, 8), "noise": 4},
+    "judges": {"width": 8, "embed": 4},
+    "perturb": {"name": "rand"},
+}
+
+
+def test_answers_are_those_of_the_head_in_the_frame_of_the_kept_pictures() -> None:
+    torch.manual_seed(0)
+    made = build_compositional({"maps": Maps()}, 0, **{**OPTIONS, "second": "none"})
+    head = made.head.eval()
+    source = Maps()
+    together, apart = answer_maps(head, source, "predcls", 8), answer_maps(head, source, "predcls", 1)
+    for index, (a, b) in enumerate(zip(together, apart, strict=True)):
+        assert torch.allclose(a.boxes.xyxy, source.graph_of(index).boxes.xyxy, atol=1e-4)
+        assert torch.equal(a.boxes.labels, source.graph_of(index).boxes.labels)
+        assert torch.equal(a.triplets, b.triplets) and torch.allclose(a.scores, b.scores, atol=1e-5)  # type: ignore[arg-type]
+    named = answer_maps(head, source, "sgcls")[0]
+    assert named.boxes.scores is not None
+    # an answer is the head's softmax, which the loss reads too
+    seen = made.see(collate([source[0]], {}, "maps"))
+    logits = head(map_features(seen.maps), seen.queries).edges[0].softmax(1)[:, 1:]
+    assert float(logits.detach().max()) == pytest.approx(float(together[0].scores[0]), abs=1e-6)  # type: ignore[index]
+
+
+def test_scores_tell_unseen_from_seen_and_ask_for_chosen_predicates() -> None:
+    source = Maps(6)
+    counts = torch.zeros(3, 3, 3, dtype=torch.int32)
+    for index in range(6):
+        graph = source.graph_of(index)
+        s, o, p = graph.triplets[1].tolist()
+        counts[graph.boxes.labels[s], graph.boxes.labels[o], p + 1] += 1  # only the second relation is seen
+    true = [source.graph_of(i) for i in range(6)]
+    perfect = [SceneGraph(g.boxes, g.triplets, g.predicates, torch.ones(len(g))) for g in true]
+    found = score_graphs(perfect, source, counts, top=(20,))
+    assert found.figures["R@20"] == found.figures["ng/zsR@20"] == 1
+    only = score_graphs(perfect, source, counts, predicates=["holding"], top=(20,))
+    holding = [int((source.graph_of(i).triplets[:, 2] == 0).sum()) for i in range(6)]
+    assert len(only.recalls["R@20"]) == sum(n > 0 for n in holding)
+    assert found.recalls["zsR@20"].nanmean() == found.figures["zsR@20"]
+    second_only = [g.select(torch.tensor([1])) for g in perfect]
+    assert score_graphs(second_only, source, counts, top=(20,)).figures["R@20"] == 0.5
+
+
+def test_counts_alone_answer_with_the_commonest_predicate() -> None:
+    counts = torch.ones(3, 3, 3, dtype=torch.int32)
+    counts[:, :, 2] = 8
+    for graph in answer_by_counts(counts, Maps(3)):
+        best = graph.constrained()
+        assert best.triplets[:, 2].tolist() == [1] * len(best) and float(best.scores[0]) == pytest.approx(0.8)  # type: ignore[index]
+
+
+def test_the_claim_needs_a_sure_gain_and_no_loss() -> None:
+    rng = torch.Generator().manual_seed(0)
+    base = torch.rand(1, 200, 1, generator=rng).expand(3, -1, -1)
+    noisy = lambda shift: base + shift + 0.01 * torch.randn(3, 200, 1, generator=rng)  # noqa: E731
+    zero_shot = {"a": {"zs": noisy(0.0)}, "b": {"zs": noisy(0.01)}, "model": {"zs": noisy(0.05)}}
+    flat = {arm: {"R": torch.full((3, 200, 1), 0.5)} for arm in zero_shot}
+    found = judge_claim(zero_shot, "model", ["a", "b"], "zs", (flat, "R"), draws=200)
+    assert found["allowed"] == "yes" and found["gain"]["difference"] == pytest.approx(0.04, abs=0.005)
+    assert judge_claim(zero_shot, "b", ["a", "model"], "zs", (flat, "R"), draws=200)["allowed"] == "no"
+    lossy = {**flat, "model": {"R": torch.full((3, 200, 1), 0.49)}}
+    worse = judge_claim(zero_shot, "model", ["a", "b"], "zs", (lossy, "R"), draws=200)
+    assert worse["allowed"] == "no" and worse["lost"] == pytest.approx(0.01, abs=1e-6)
+
+
+def test_a_linear_classifier_of_regions() -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (300,), generator=rng)
+    centres = 3 * torch.randn(3, 8, generator=rng)
+    regions = centres[labels] + torch.randn(300, 8, generator=rng)
+    assert classify_regions((regions[:200], labels[:200]), (regions[200:], labels[200:]), 3) > 0.9
+    scrambled = labels[torch.randperm(300, generator=rng)]
+    assert classify_regions((regions[:200], scrambled[:200]), (regions[200:], labels[200:]), 3) < 0.6
+
+
+def test_made_features_are_measured_with_real_ones_beside_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = build_compositional({"maps": Maps(40)}, 0, **{**OPTIONS, "second": "generated"})
+    made.export(made.module, tmp_path / "last")
+    found = measure_made(tmp_path / "last", Maps(40), Maps(40, 1000))
+    assert found["chance"] == pytest.approx(1 / 3) and found["real"] > 0.9
+    assert found["val"]["coverage"] > 0.8 > found["made"]["coverage"]  # an untrained generator
+    assert 0 <= found["inside"] <= 1
+    plain = build_compositional({"maps": Maps()}, 0, **{**OPTIONS, "second": "none"})
+    plain.export(plain.module, tmp_path / "plain")
+    with pytest.raises(ConfigError, match="has no generator"):
+        measure_made(tmp_path / "plain", Maps(), Maps())

@@ -1,0 +1,162 @@
+"""Measure scene-graph heads on feature maps: by composition, against each other, and what made features are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data import Source, collate
+from ..heads import GraphLogits
+from ..metrics import SceneGraphMetric, bootstrap_over_best
+from ..structures import SceneGraph
+from ..task import SceneGraphTask
+from ..task.map_batch import STRIDE, map_features
+
+__all__ = ["GraphScores", "answer_by_counts", "answer_maps", "judge_claim", "score_graphs"]
+
+TOP = (20, 50, 100)
+PARTS = ("", "zs", "10shot", "100shot")
+
+
+@dataclass(frozen=True)
+class GraphScores:
+    """How well answers name true relations.
+
+    Attributes:
+        figures: Recalls by name, see `SceneGraphMetric`; those without graph constraint begin with "ng/".
+        recalls: Those of `PARTS` per picture (N, 1), by the same names; NaN where a picture does not count.
+    """
+
+    figures: dict[str, float]
+    recalls: dict[str, Tensor]
+
+
+@torch.no_grad()
+def answer_maps(head: Any, source: Source, protocol: str = "predcls", batch_size: int = 16) -> list[SceneGraph]:
+    """Give the ranked graphs of all samples of a source of format maps.
+
+    Args:
+        head: A head for scene graphs, in evaluation mode.
+        source: Its boxes are given, and with "predcls" their classes.
+        protocol: "predcls" or "sgcls".
+        batch_size: Samples per pass.
+    """
+    task, found = SceneGraphTask(), []
+    for begin in range(0, len(source), batch_size):
+        samples = [source[i] for i in range(begin, min(begin + batch_size, len(source)))]
+        batch = collate(samples, source.heads, source.name)
+        graphs = batch.targets["scene_graph"]
+        maps = torch.stack(batch.targets["map"])
+        whole = [(STRIDE * int(maps.shape[-2]), STRIDE * int(maps.shape[-1]))] * len(graphs)
+        logits = head(map_features(maps), task.queries(graphs, None, whole, protocol))
+        found += task.decode(logits, graphs[0].predicates, whole, [g.size for g in graphs])
+    return found
+
+
+def answer_by_counts(counts: Tensor, source: Source) -> list[SceneGraph]:
+    """Give the graphs that training counts alone would answer, the classes given: no picture is looked at.
+
+    Args:
+        counts: (K, K, P + 1) of subject class, object class, none or predicate, as a head's `counts`.
+        source: Samples with scene graphs.
+    """
+    task, found = SceneGraphTask(), []
+    share = (counts.float() / counts.sum(2, keepdim=True).clamp(min=1)).clamp(min=1e-9)
+    for index in range(len(source)):
+        graph = _graph(source, index)
+        asked = task.queries([graph], None, [graph.size], "predcls")
+        labels = graph.boxes.labels
+        pairs = torch.cartesian_prod(torch.arange(len(labels)), torch.arange(len(labels))).reshape(-1, 2)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        edges = share[labels[pairs[:, 0]], labels[pairs[:, 1]]].log()
+        logits = GraphLogits([torch.zeros(len(labels), len(counts))], [pairs], [edges], asked)
+        found += task.decode(logits, graph.predicates, [graph.size], [graph.size])
+    return found
+
+
+def score_graphs(
+    answers: Sequence[SceneGraph],
+    source: Source,
+    counts: Tensor,
+    protocol: str = "predcls",
+    predicates: Sequence[str] | None = None,
+    top: Sequence[int] = TOP,
+) -> GraphScores:
+    """Measure answers against the true graphs of a source, with and without graph constraint.
+
+    Args:
+        answers: One for each sample.
+        source: Samples with scene graphs.
+        counts: (K, K, P + 1) of the training, which tell zero-shot from few-shot.
+        protocol: Under which the answers were given.
+        predicates: Only true relations with these are asked for; answers are not filtered. None asks for all.
+        top: The values of K.
+    """
+    graphs = [_graph(source, i) for i in range(len(source))]
+    names, classes = graphs[0].predicates, graphs[0].boxes.classes
+    if predicates is not None:
+        ids = torch.tensor([names.index(p) for p in predicates])
+        graphs = [g.select(torch.isin(g.triplets[:, 2], ids)) for g in graphs]
+    known = {
+        (classes[s], names[p - 1], classes[o]): int(counts[s, o, p]) for s, o, p in counts.nonzero().tolist() if p > 0
+    }
+    figures: dict[str, float] = {}
+    recalls: dict[str, Tensor] = {}
+    for prefix, constrained in (("", True), ("ng/", False)):
+        metric = SceneGraphMetric(
+            classes, names, protocol=protocol, graph_constraint=constrained, top=tuple(top), counts=known
+        )
+        metric.update(answers, graphs)
+        figures.update({f"{prefix}{k}": v for k, v in metric.compute().items()})
+        for part in PARTS:
+            recalls.update({f"{prefix}{part}R@{k}": metric.image_recall(k, part) for k in top})
+    return GraphScores(figures, recalls)
+
+
+def judge_claim(
+    recalls: Mapping[str, Mapping[str, Tensor]],
+    model: str,
+    controls: Sequence[str],
+    figure: str,
+    whole: tuple[Mapping[str, Mapping[str, Tensor]], str],
+    draws: int = 2000,
+    most_lost: float = 0.005,
+) -> dict[str, Any]:
+    """Say whether a model may be called better than all its controls on compositions that training never shows.
+
+    It may when its gain over the best of them has an interval (95 %, paired bootstrap over pictures and seeds, the best
+    found anew in each draw) above zero, and its recall of all relations is at most `most_lost` below that of the best.
+
+    Args:
+        recalls: Arm to figure to (S, N, 1) per seed and picture.
+        model, controls: Names of arms.
+        figure: Name of the zero-shot figure, such as "ng/zsR@100".
+        whole: The recalls over all relations and shots, likewise by arm, and the figure's name, such as "ng/R@100".
+        draws: Of the bootstrap.
+        most_lost: Share of recall that may be lost.
+    """
+    gain = bootstrap_over_best(
+        [recalls[arm][figure] for arm in controls],
+        recalls[model][figure],
+        torch.Generator().manual_seed(0),
+        draws,
+    )
+    means = {arm: float(whole[0][arm][whole[1]].nanmean()) for arm in (*controls, model)}
+    lost = max(means[arm] for arm in controls) - means[model]
+    return {
+        "figure": figure,
+        "against": ", ".join(controls),
+        "gain": gain,
+        "lost": lost,
+        "allowed": "yes" if gain["low"] > 0 and lost <= most_lost else "no",
+    }
+
+
+def _graph(source: Any, index: int) -> SceneGraph:
+    """The graph of a sample, without reading its map where the source can."""
+    graph: SceneGraph = source.graph_of(index) if hasattr(source, "graph_of") else source[index].targets["scene_graph"]
+    return graph
