@@ -143,13 +143,16 @@ class CompositionalObjective:
         seen, rng = self.see(batch), _rng()
         true, graphs, flat, loose = self.change(seen, rng)
         maps = self.make(flat, rng)
-        nodes, edges = self.head.pool(maps, STRIDE * flat.boxes, flat.ends, flat.image)
-        judged = self.judges.chosen(flat.predicates, rng)
+        boxes, judged = STRIDE * flat.boxes, self.judges.chosen(flat.predicates, rng)
+        # The way back through the regions of all pairs is dear, and only those that are judged need it.
+        nodes, some = self.head.pool(maps, boxes, flat.ends[judged], flat.image)
+        with torch.set_grad_enabled(self.config.attach_g):
+            _, edges = self.head.pool(maps, boxes, flat.ends, flat.image)
         made = _Made(seen, true, flat, graphs, maps.detach(), nodes.detach(), edges.detach(), judged)
         self._made[id(batch)] = made
         with frozen(self.judges):
             self.judges.eval()  # its power iterations belong to its own step
-            said = self.judges(maps, nodes, flat.labels, edges[judged], flat.predicates[judged])
+            said = self.judges(maps, nodes, flat.labels, some, flat.predicates[judged])
             self.judges.train()
         found = {name: self.adversarial.g(logits) for name, logits in said.items()}
         loss = self.config.adversarial_weight * torch.stack(list(found.values())).sum()
