@@ -23,7 +23,7 @@ from visgen.shipped import shipped_path
 CONFIG = "configs/compositional/town.yaml"
 TOWN = "town:compositions?tasks=scene_graph"
 UNSEEN = "&composition=heldout&relation_share=1"  # stage what training never shows, and list all true relations
-COUNTS = {"train": 3000, "val": 300, "test": 800}
+COUNTS = {"train": 2500, "val": 250, "test": 600}
 PLAIN = {"options": {"pad_type": "same"}, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 BACKBONE = {"name": "timm", "model": "mobilenetv2_100", **PLAIN}
 BLIND = "{name: scene_graph, pixels: false}"
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", default=["train", "val", "test"], help="the first one is trained on")
     parser.add_argument("--backbone", default=json.dumps(BACKBONE), help="JSON of a backbone, its name under 'name'")
     parser.add_argument("--weights", type=Path, help="safetensors file of the backbone, such as ImageNet weights")
-    parser.add_argument("--side", type=int, default=384, help="longer side of what the backbone sees, in pixels")
+    parser.add_argument("--side", type=int, default=320, help="longer side of what the backbone sees, in pixels")
     parser.add_argument("--grid", type=int, nargs=2, help="rows and columns of all maps, for pictures of several sizes")
     parser.add_argument("--out", type=Path, default=Path("runs/compositional"), help="maps and a folder for each run")
     parser.add_argument("--arms", nargs="+", default=list(CORE), choices=tuple(ARMS))
