@@ -28,6 +28,7 @@ class TimmBackboneConfig:
         mean, std: Statistics for RGB in [0, 1]; null takes those of the timm model.
         weights: A safetensors state dict of the full timm model, or null.
         pretrained: Let timm fetch its own weights; needs a network.
+        fixed: The network stays as it is, in evaluation mode and without gradients; heads alone are trained.
     """
 
     model: str = "mobilenetv2_100"
@@ -36,6 +37,7 @@ class TimmBackboneConfig:
     std: tuple[float, float, float] | None = None
     weights: str | None = None
     pretrained: bool = False
+    fixed: bool = False
 
 
 @BACKBONES.register("timm")
@@ -74,8 +76,17 @@ class TimmBackbone(Backbone):
         self.token_dim = widths[-1]
         cfg = getattr(full, "pretrained_cfg", {}) or {}
         mean, std = config.mean or cfg.get("mean", (0.5,) * 3), config.std or cfg.get("std", (0.5,) * 3)
+        if config.fixed:
+            self.net.requires_grad_(False).eval()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> TimmBackbone:
+        """Set the mode; a fixed network stays in evaluation mode, with the statistics it came with."""
+        super().train(mode)
+        if self.config.fixed:
+            self.net.eval()
+        return self
 
     def prefix(self, images: Tensor) -> Features:
         padded, size = pad_to_multiple(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arms import arm_claim, arm_mean
 from .bootstrap import bootstrap_over_best, paired_bootstrap
 from .classification import ClassificationMetric
 from .depth import ALIGNMENTS, DepthMetric, align_depth
@@ -15,7 +16,7 @@ from .record_table import Figure, fill_table
 from .retrieval import RetrievalMetric, mean_ap_trapezoid
 from .routing import RoutingSummary, routing_summary
 from .scene_graph import SceneGraphMetric
-from .segmentation import SegmentationMetric
+from .segmentation import SegmentationMetric, image_ious
 
 __all__ = [
     "ALIGNMENTS",
@@ -34,7 +35,10 @@ __all__ = [
     "SegmentationMetric",
     "align_depth",
     "auroc",
+    "arm_claim",
+    "arm_mean",
     "fill_table",
+    "image_ious",
     "mean_ap_trapezoid",
     "mean_auroc",
     "ood_figures",

@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..structures import IGNORE, SemanticMap
 from .protocol import check_mergeable, check_pairs, check_same_classes
 
-__all__ = ["SegmentationMetric"]
+__all__ = ["SegmentationMetric", "image_ious"]
 
 
 class SegmentationMetric:
@@ -94,3 +94,21 @@ class SegmentationMetric:
         check_mergeable(self, other, "classes", "over")
         self._counts += other._counts
         return self
+
+
+def image_ious(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
+    """Give the IoU of each class in one picture (K,), NaN for classes that its target does not show.
+
+    For intervals over pictures; a class that is predicted where it is not hurts the classes that are there.
+
+    Args:
+        predicted, true: Ids (H, W); where `true` is 255 nothing counts.
+        classes: K.
+    """
+    metric = SegmentationMetric([str(i) for i in range(classes)], over="target")
+    metric._add(predicted.cpu(), true.cpu())
+    counts = metric.confusion().double()
+    both = counts.diagonal()
+    shown = counts.sum(1)
+    union = shown + counts[:, :classes].sum(0) - both
+    return torch.where(shown > 0, both / union.clamp(min=1), torch.nan).float()

@@ -51,6 +51,8 @@ def test_lists_places_and_times_choose(folder: Path) -> None:
     ]
     chosen = build_source(f"places:{folder}", "all", places=["square"], times=["night"])
     assert shown([chosen[0]]) == [("square", "night")] and len(chosen) == 1
+    written = build_source(f"places:{folder}?places=square,bridge&times=night", "all")
+    assert shown(written[i] for i in range(len(written))) == [("square", "night"), ("bridge", "night")]
 
 
 def test_what_is_not_there_is_named(folder: Path) -> None:
@@ -62,6 +64,8 @@ def test_what_is_not_there_is_named(folder: Path) -> None:
         build_source(f"places:{folder}", "all", places=[])
     with pytest.raises(DataError, match="no split 'test_day'"):
         build_source(f"places:{folder}", "test")
+    with pytest.raises(ConfigError, match="option 'time' behind the folder"):
+        build_source(f"places:{folder}?time=day", "all")
     with pytest.raises(DataError, match="no picture in split 'val'"):
         build_source(f"places:{folder}", "val", places=["square"])
     (folder / "night" / "square_1.png").unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from ...errors import ConfigError, DataError, UnknownName, nearest
 from ...structures import PlaceLabel
@@ -20,6 +21,7 @@ class Places:
 
     Args:
         path: The set's folder. Its `pairs.json` has `places`: {name: {time: [files]}}, files seen from the folder.
+            Options may follow it: "FOLDER?places=square,bridge&times=day".
         split: "all", or the files that the lists SPLIT_TIME.txt name, one per line.
         places: Take these places only; None takes all that have a picture.
         times: Take these times only, such as [day]; None takes all.
@@ -37,7 +39,14 @@ class Places:
         places: Sequence[str] | None = None,
         times: Sequence[str] | None = None,
     ) -> None:
-        self.base = require_folder(path, "places")
+        folder, _, query = str(path).partition("?")
+        given_here = dict(parse_qsl(query))
+        for key in given_here:
+            if key not in ("places", "times"):
+                raise ConfigError(f"places: option '{key}' behind the folder is not known; use places and times.")
+        places = given_here["places"].split(",") if "places" in given_here else places
+        times = given_here["times"].split(",") if "times" in given_here else times
+        self.base = require_folder(folder, "places")
         self.name = self.base.name
         self.heads = {"retrieval": "retrieval"}
         self.classes: dict[str, tuple[str, ...]] = {"retrieval": ()}

@@ -1,6 +1,8 @@
 """Augmentation and resizing, joint over the image and its typed targets; every random choice comes from a generator."""
 
 from .base import TRANSFORMS, Compose, Transform, build_transform
+from .darken import ByNight, Darken
+from .few import OfFew
 from .geometry import Window, apply_window, resample_nearest, scale_depth, tight_boxes, window_value
 from .photometric import ColorJitter, GaussianBlur, GaussianNoise, Grayscale, RandomErasing
 from .relations import OnePredicate
@@ -10,13 +12,16 @@ from .spatial import CenterCrop, HorizontalFlip, Pad, RandomCrop, RandomResizedC
 
 __all__ = [
     "TRANSFORMS",
+    "ByNight",
     "CenterCrop",
     "ColorJitter",
     "Compose",
+    "Darken",
     "GaussianBlur",
     "GaussianNoise",
     "Grayscale",
     "HorizontalFlip",
+    "OfFew",
     "OnePredicate",
     "Pad",
     "RandomCrop",

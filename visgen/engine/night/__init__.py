@@ -1,0 +1,19 @@
+"""Does it help to train by generated night? The same training in several arms, tested by real or rendered night."""
+
+from .arms import ARMS, Arm, choose_arms, compare_arms, night_generators, shift_pictures
+from .places import PlacesStudy, folds_of
+from .street import StreetStudy, gather_measures, street_sets
+
+__all__ = [
+    "ARMS",
+    "Arm",
+    "PlacesStudy",
+    "StreetStudy",
+    "choose_arms",
+    "compare_arms",
+    "folds_of",
+    "gather_measures",
+    "night_generators",
+    "shift_pictures",
+    "street_sets",
+]

@@ -1,0 +1,178 @@
+"""NightTown: dense tasks on procedural streets, trained by day and tested by rendered night."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ...config import RunConfig
+from ...data import Cached, Mixture, MixturePart, Sample, Source
+from ...data.town import TownSource
+from ...data.town.presets import night_town
+from ...data.transforms import ByNight, ColorJitter, Compose, Darken, HorizontalFlip, OfFew
+from ...errors import ConfigError
+from ...gan.night import NightGenerator
+from ...metrics.segmentation import image_ious
+from ...task import MultiTaskModel, MultiTaskObjective, build_model
+from ..train import Trainer
+from .arms import SHARE, Arm, shift_pictures, translate_all
+
+__all__ = ["StreetStudy", "gather_measures", "measure_dense", "street_sets"]
+
+TASKS = ("segmentation", "depth")
+VARIANTS = 3
+"""Ways in which each picture is flipped and jittered."""
+
+
+def street_sets(size: tuple[int, int], counts: tuple[int, int, int]) -> dict[str, Cached]:
+    """Render the scenes of the experiment.
+
+    Args:
+        size: (H, W) of the pictures.
+        counts: Scenes of A, C and V.
+    Returns:
+        "A day" and "A night" (seed 20, split train): the same scenes, the labels of one serve both; "C" and "V" (seed
+        23, test, and 24, val): by day at even, by night at odd places. Set B, seeds 21 and 22, is in the generator's
+        run file.
+    """
+    a, c, v = counts
+    rows = {
+        "A day": (a, "day", 20, "train"),
+        "A night": (a, "night", 20, "train"),
+        "C": (2 * c, "both", 23, "test"),
+        "V": (2 * v, "both", 24, "val"),
+    }
+    return {
+        name: Cached(TownSource(count, night_town(size=size, time=time), seed, split=split, tasks=TASKS)).preload()
+        for name, (count, time, seed, split) in rows.items()
+    }
+
+
+@dataclass(frozen=True)
+class StreetStudy:
+    """Trains and measures arms.
+
+    Args:
+        config: Model, optimiser, steps and batch size (`data.train.street.batch_size`), the same for all arms.
+        sets: See `street_sets`.
+        generators: "edges" and "free", trained on set B.
+        out: Gets a run for each arm and seed.
+        prepare: Called with each model before its training, such as `PrefixCache.attach`: pictures are flipped and
+            jittered in few ways, so that what a fixed backbone gives for them can be kept.
+    """
+
+    config: RunConfig
+    sets: dict[str, Cached]
+    generators: dict[str, NightGenerator]
+    out: Path
+    prepare: Callable[[MultiTaskModel], object] | None = None
+
+    def run(self, name: str, arm: Arm, seed: int) -> dict[str, Tensor]:
+        """Give the measures of an arm and a seed, trained where they are not there yet.
+
+        Returns:
+            For "C day", "C night", "V day" and "V night": "<set>/iou" (N, K), NaN for classes that a picture does not
+            show, and "<set>/absrel" (N,).
+        """
+        folder = self.out / f"{name}-{seed}"
+        file = folder / "measures.safetensors"
+        if not file.is_file():
+            model = self._train(arm, seed, folder)
+            found: dict[str, Tensor] = {}
+            for part in ("C", "V"):
+                for time, first in (("day", 0), ("night", 1)):
+                    rows = range(first, len(self.sets[part]), 2)
+                    iou, absrel = measure_dense(model, self.sets[part], rows)
+                    found |= {f"{part} {time}/iou": iou, f"{part} {time}/absrel": absrel}
+            save_file(found, file)
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return load_file(file)
+
+    def _train(self, arm: Arm, seed: int, folder: Path) -> MultiTaskModel:
+        source = self.sets["A day"]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_model(self._model())
+        if self.prepare is not None:
+            self.prepare(model)
+        changes = Compose([HorizontalFlip(), *([ColorJitter()] if arm.jitter else [])])
+        steps: list[Any] = [*self._night(arm), OfFew(changes, VARIANTS)]
+        part = MixturePart(source, Compose(steps), batch_size=self.config.data.train["street"].batch_size)
+        run = Trainer(
+            MultiTaskObjective(model), Mixture([part], seed), self.config.optim, self.config.train, folder, seed=seed
+        )
+        summary = run.fit(resume=True)
+        if not summary.finished:
+            raise ConfigError(f"{folder} ended by {summary.reason} at step {summary.steps}; run the command again.")
+        return model
+
+    def _model(self) -> dict[str, Any]:
+        source, given = self.sets["A day"], self.config.model
+        heads = {
+            head: {"task": task, "classes": source.classes[task], "options": given.heads[head].options}
+            for task, head in source.heads.items()
+        }
+        return {"backbone": {"name": given.backbone, **given.options}, "heads": heads}
+
+    def _night(self, arm: Arm) -> list[Any]:
+        """The transform that shows a quarter of the samples by night; none for a training by day."""
+        if not arm.night:
+            return []
+        day = self.sets["A day"]
+        if arm.night == "darken":
+            darken, rng = Darken(p=1.0), torch.Generator().manual_seed(0)
+            pictures = torch.stack([darken(day[i], rng).pixels for i in range(len(day))])
+        elif arm.night == "real":
+            pictures = _pixels(self.sets["A night"])
+        else:
+            pictures = translate_all(self.generators["free" if arm.night == "free" else "edges"], _pixels(day))
+        if arm.night == "wrong":
+            pictures = shift_pictures(pictures)
+        names = [str(day[i].meta["id"]) for i in range(len(day))]
+        return [ByNight(dict(zip(names, pictures, strict=True)), SHARE)]
+
+
+def _pixels(source: Source) -> Tensor:
+    return torch.stack([source[i].pixels for i in range(len(source))])
+
+
+@torch.no_grad()
+def measure_dense(
+    model: MultiTaskModel, source: Source, rows: Sequence[int] | range, batch_size: int = 20
+) -> tuple[Tensor, Tensor]:
+    """Give the IoU of each class (N, K) and the relative error of depth (N,) of each picture.
+
+    Args:
+        model: Has a head of each of TASKS that the source names.
+        source: Samples of one size with both targets.
+        rows: Which of them.
+    """
+    heads = [source.heads[task] for task in TASKS]
+    ious: list[Tensor] = []
+    errors: list[float] = []
+    for start in range(0, len(rows), batch_size):
+        samples: list[Sample] = [source[i] for i in rows[start : start + batch_size]]
+        answers = model.predict(torch.stack([s.image for s in samples]), heads)
+        for sample, seen, metres in zip(samples, answers[heads[0]], answers[heads[1]], strict=True):
+            target = sample.targets["segmentation"]
+            ious.append(image_ious(seen.ids, target.ids, len(target.classes)))
+            true = sample.targets["depth"].metres
+            known = true > 0
+            errors.append(float(((metres.metres - true).abs() / true)[known].mean()))
+    return torch.stack(ious), torch.tensor(errors)
+
+
+def gather_measures(runs: dict[str, dict[int, dict[str, Tensor]]], key: str) -> dict[str, Tensor]:
+    """Give a measure of all arms as values (S, N, G), one group where it has none."""
+    found = {}
+    for arm, by_seed in runs.items():
+        values = torch.stack([by_seed[seed][key] for seed in sorted(by_seed)])
+        found[arm] = values if values.ndim == 3 else values[..., None]
+    return found
