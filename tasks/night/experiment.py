@@ -1,6 +1,6 @@
 """NightTown: does training on generated night help on rendered night? Dense tasks on procedural streets.
 
-    python tasks/night/experiment.py --data-root DATA --out runs/night-street --record model_zoo/results/night_street.json
+    python tasks/night/experiment.py --data-root DATA --out runs/night-street --record FILE.json
 
 DATA/../weights holds an ImageNet MobileNetV2, the fixed backbone. Set A trains by day, set B (other scenes) teaches the
 generators, C tests by day and by night. Every arm takes the same model, steps and batches. It goes on where it was

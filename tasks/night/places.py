@@ -45,15 +45,6 @@ def study_of(fold: int, tested: list[str], options: argparse.Namespace) -> Place
     return PlacesStudy(config, backbone, source, tested, generators, SIZE, out)
 
 
-def by_place(study: PlacesStudy, found: dict[str, float | None]) -> dict[str, float]:
-    """Mean average precision of the queries of each place."""
-    rows: dict[str, list[float]] = {}
-    for sample in study.samples:
-        if (value := found.get(str(sample.meta["id"]))) is not None:
-            rows.setdefault(sample.meta["place"], []).append(value)
-    return {place: sum(values) / len(values) for place, values in rows.items()}
-
-
 def run(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     folds = folds_of(build_source(f"places:{options.data_root}/night", "all"))
@@ -63,11 +54,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for seed in options.seeds:
             arms = {name: study.read(study.run(name, a, seed)) for name, a in choose_arms(options.arms).items()}
             for name, vectors in {"untrained": study.untrained(seed), **arms}.items():
-                for time, found in study.measure(vectors).items():
-                    values[time].setdefault(name, {}).setdefault(seed, {}).update(by_place(study, found))
-                shown = [f"{t} {sum(v := list(by_place(study, f).values())) / len(v):.3f}"
-                         for t, f in study.measure(vectors).items()]  # fmt: skip
-                print(f"fold {fold} seed {seed} {name}: mAP by {', by '.join(shown)}", file=sys.stderr, flush=True)
+                found = study.by_place(vectors)
+                for time, row in found.items():
+                    values[time].setdefault(name, {}).setdefault(seed, {}).update(row)
+                shown = ", ".join(f"by {t} {sum(row.values()) / len(row):.3f}" for t, row in found.items())
+                print(f"fold {fold} seed {seed} {name}: mAP {shown}", file=sys.stderr, flush=True)
     night, day = (gather(values[time], options.seeds) for time in ("night", "day"))
     places = [place for tested in folds for place in tested]
     each = {arm: {p: summarise(x[:, i, 0].tolist()) for i, p in enumerate(places)} for arm, x in night.items()}

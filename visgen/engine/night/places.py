@@ -168,20 +168,31 @@ class PlacesStudy:
         """Descriptors of the tested pictures from a head as it starts."""
         return self._describe(self._model(seed))
 
-    def measure(self, vectors: Tensor, gallery: str = "day") -> dict[str, dict[str, float | None]]:
+    def measure(self, vectors: Tensor, gallery: str = "day") -> dict[str, dict[str, float]]:
         """Give the average precision of every tested picture that asks: {"night": {id: value}, "day": {id: value}}.
 
         Args:
             vectors: A descriptor for each picture of `test`.
             gallery: Time of the pictures that are searched.
         """
-        found: dict[str, dict[str, float | None]] = {}
+        found: dict[str, dict[str, float]] = {}
         for time in ("night", "day"):
             metric = RetrievalMetric(time, gallery)
             metric.update([Descriptor(v) for v in vectors], [self.labels[i] for i in self.test])
             names = [str(self.samples[i].meta["id"]) for i in self.test]
             rows = zip(names, metric.average_precisions(), strict=True)
             found[time] = {name: value for name, value in rows if value is not None}
+        return found
+
+    def by_place(self, vectors: Tensor) -> dict[str, dict[str, float]]:
+        """Give `measure` as means over the queries of each place: {"night": {place: value}, "day": {place: value}}."""
+        place = {str(self.samples[i].meta["id"]): self.labels[i].place for i in self.test}
+        found: dict[str, dict[str, float]] = {}
+        for time, row in self.measure(vectors).items():
+            lists: dict[str, list[float]] = {}
+            for name, value in row.items():
+                lists.setdefault(place[name], []).append(value)
+            found[time] = {name: sum(values) / len(values) for name, values in lists.items()}
         return found
 
     def read(self, file: Path) -> Tensor:
