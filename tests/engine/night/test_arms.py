@@ -1,0 +1,75 @@
+"""Generators held to edges or not, shifted pictures, and what a table of arms says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from visgen.config import RunConfig, load_run
+from visgen.engine.night import ARMS, choose_arms, compare_arms, night_generators, shift_pictures
+from visgen.errors import ConfigError, VisgenError
+from visgen.shipped import shipped_path
+
+STREETS = "town:night_town?size=64,96&count=3&time="
+
+
+def tiny_generator() -> RunConfig:
+    source = f"unpaired-sources:{STREETS}day&seed=21 | {STREETS}night&seed=22"
+    words = [
+        "train.steps=2",
+        "train.save_every=0",
+        f"data.train.street.source={source}",
+        "data.train.street.batch_size=2",
+        "objective.options.translator={name: relight, channels: 4, blocks: 0}",
+        "objective.options.discriminator={channels: 4, steps: 1}",
+    ]
+    return load_run(shipped_path("configs/night/street_generator.yaml"), words)
+
+
+def test_two_generators_differ_in_their_edge_term_alone(tmp_path: Path) -> None:
+    found = night_generators(tiny_generator(), tmp_path)
+    assert set(found) == {"edges", "free"}
+    assert found["edges"].sha256 != found["free"].sha256
+    again = night_generators(tiny_generator(), tmp_path)  # nothing is trained twice
+    assert again["edges"].sha256 == found["edges"].sha256
+    texts = [(tmp_path / f"generator-{n}" / "config.yaml").read_text(encoding="utf-8") for n in ("edges", "free")]
+    changed = [(a, b) for a, b in zip(*(t.splitlines() for t in texts), strict=True) if a != b]
+    assert [a.strip().split(":")[0] for a, _ in changed] == ["edge_weight", "out"]
+
+
+def test_a_run_without_edges_is_refused(tmp_path: Path) -> None:
+    config = tiny_generator()
+    options = {**config.objective.options, "edge_weight": 0.0}
+    with pytest.raises(ConfigError, match=r"edge_weight 0.0; it must be 'night' with a weight above 0"):
+        night_generators(replace(config, objective=replace(config.objective, options=options)), tmp_path)
+
+
+def test_shifted_pictures_lie_beside_their_labels() -> None:
+    pictures = torch.arange(12, dtype=torch.uint8).view(1, 1, 1, 12).expand(1, 3, 2, 12)
+    assert shift_pictures(pictures, 8)[0, 0, 0].tolist() == [0] * 8 + [0, 1, 2, 3]
+
+
+def test_arms_are_chosen_by_name() -> None:
+    assert list(choose_arms(["A5", "A0"])) == ["A5", "A0"] and choose_arms(["A0"])["A0"] is ARMS["A0"]
+    with pytest.raises(VisgenError, match="arm 'A4' is not known"):
+        choose_arms(["A4"])
+
+
+def test_a_table_of_arms_turns_errors_round() -> None:
+    def flat(value: float) -> torch.Tensor:
+        noise = 0.001 * torch.randn(2, 10, 1, generator=torch.Generator().manual_seed(0))
+        return value + noise
+
+    night = {"A1": flat(0.5), "A2": flat(0.4), "A5": flat(0.3), "A6": flat(0.35), "A8": flat(0.6), "A9": flat(0.1)}
+    day = {arm: flat(0.1) for arm in night}
+    errors = compare_arms(night, day, lower_is_better=True, draws=50)
+    assert errors["claim"]["allowed"] and errors["claim"]["gap_closed"] == pytest.approx(0.5)
+    assert errors["edge_term"]["difference"] == pytest.approx(0.05, abs=1e-6)
+    assert errors["control"]["difference"] == pytest.approx(-0.3, abs=1e-6)
+    assert errors["arms"]["A5"]["night"]["mean"] == pytest.approx(0.3, abs=0.01)
+    assert not compare_arms(night, day, draws=50)["claim"]["allowed"]
+    few = compare_arms({"A0": flat(0.2), "A1": flat(0.3)}, {"A0": flat(0.2), "A1": flat(0.3)}, draws=50)
+    assert set(few) == {"arms"}
