@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .bootstrap import mean_of_groups, paired_bootstrap
+from .bootstrap import bootstrap_over_best, mean_of_groups, paired_bootstrap
 
 __all__ = ["arm_claim", "arm_mean"]
 
@@ -35,7 +35,7 @@ def arm_claim(
 
     The rule: on the target domain `arm` lies above every rival, with a 95 % interval of the difference to the best one
     that excludes 0, and on the domain to be kept it loses no more than `most_lost` to `base`. The interval comes from
-    `paired_bootstrap` over images and seeds.
+    `bootstrap_over_best` over images and seeds, which finds the best rival anew in each draw.
 
     Args:
         target: Arm to values (S, N, G), higher is better, where the gain is wanted (night).
@@ -48,7 +48,7 @@ def arm_claim(
         most_lost: In units of the figure.
         draws: Of the bootstrap.
     Returns:
-        `allowed`, `why`, `best_rival`, `over_best_rival` and `over_base` (each as `paired_bootstrap` gives it),
+        `allowed`, `why`, `best_rival`, `over_best_rival` and `over_base` (as `paired_bootstrap` gives it),
         `kept_lost`, and with an oracle `gap` (oracle - base) and, where that is above 0, `gap_closed`.
     Raises:
         DataError: An arm has no values, or no rival is named.
@@ -60,7 +60,7 @@ def arm_claim(
     if not rivals or arm in rivals:
         raise DataError(f"the rivals of '{arm}' are {list(rivals)}; name at least one other arm.")
     best = max(rivals, key=lambda name: arm_mean(target[name]))
-    over_best = paired_bootstrap(target[best], target[arm], generator, draws)
+    over_best = bootstrap_over_best([target[name] for name in rivals], target[arm], generator, draws)
     over_base = paired_bootstrap(target[base], target[arm], generator, draws)
     lost = arm_mean(kept[base]) - arm_mean(kept[arm])
     is_above, is_kept = over_best["low"] > 0, lost <= most_lost
