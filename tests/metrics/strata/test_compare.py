@@ -77,6 +77,16 @@ def test_images_choose_the_part() -> None:
     assert (only.value, only.rest) == (0.5, 0.0)
 
 
+def test_light_is_compared_over_the_classes_that_both_sides_show() -> None:
+    # Class 1 is in dark pictures alone: its 0 says nothing about light.
+    total = torch.tensor([[1.0, 1], [1, 1], [1, 0], [1, 0]])
+    table = RatioTable(torch.tensor([[1.0, 0], [0, 0], [1, 0], [1, 0]]), total)
+    dark = torch.tensor([True, True, False, False])
+    s = Stratum("light", "dark", "recall", table, Part((0, 1), dark), Part((0, 1), ~dark), 2, "images", 2)
+    only = compare_strata([s], torch.Generator().manual_seed(0), min_images=1)[0]
+    assert (only.value, only.rest) == (0.5, 1.0)
+
+
 def test_weights_count_images() -> None:
     weights = draw_weights(7, 50, torch.Generator().manual_seed(0))
     assert weights.shape == (50, 7) and (weights.sum(1) == 7).all()

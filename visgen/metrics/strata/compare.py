@@ -80,11 +80,25 @@ class _Values:
         self._known: dict[tuple[int, bytes], Tensor] = {}
 
     def __call__(self, table: Any, part: Part) -> Tensor:
+        """Give the mean over the groups of a part that have a figure, (R,)."""
+        return self.groups(table, part).nanmean(dim=1)
+
+    def pair(self, stratum: Stratum) -> tuple[Tensor, Tensor]:
+        """Give a stratum and its rest; where both are means over the same groups, over those that both sides have."""
+        assert stratum.rest is not None
+        value, rest = self.groups(stratum.table, stratum.part), self.groups(stratum.table, stratum.rest)
+        if stratum.part.groups == stratum.rest.groups:
+            gone = value.isnan() | rest.isnan()
+            value, rest = value.masked_fill(gone, torch.nan), rest.masked_fill(gone, torch.nan)
+        return value.nanmean(dim=1), rest.nanmean(dim=1)
+
+    def groups(self, table: Any, part: Part) -> Tensor:
+        """Give the figure of each group of a part, (R, G)."""
         key = (id(table), b"" if part.images is None else part.images.numpy().tobytes())
         if key not in self._known:
             chosen = self.weights if part.images is None else self.weights * part.images
             self._known[key] = table(chosen)
-        return self._known[key][:, list(part.groups)].nanmean(dim=1)
+        return self._known[key][:, list(part.groups)]
 
 
 def stratum_values(strata: Sequence[Stratum], weights: Tensor) -> dict[str, Tensor]:
@@ -104,7 +118,8 @@ def compare_strata(
 ) -> list[Gap]:
     """Compare each stratum that has a rest with it, the worst first within each verdict.
 
-    The same resampled images give both sides, so the difference is that of parts of one data set.
+    The same resampled images give both sides, so the difference is that of parts of one data set. Two parts that differ
+    in their images alone (light) are compared over the classes that both show.
 
     Args:
         strata: As a StrataCollector gives them.
@@ -126,8 +141,9 @@ def compare_strata(
     for s in strata:
         if s.rest is None:
             continue
-        value, rest = float(once(s.table, s.part)), float(once(s.table, s.rest))
-        spread = drawn(s.table, s.part) - drawn(s.table, s.rest)
+        value, rest = (float(v) for v in once.pair(s))
+        found_in, left_out = drawn.pair(s)
+        spread = found_in - left_out
         spread = spread[~spread.isnan()]
         if value != value or rest != rest or len(spread) == 0:
             continue
