@@ -180,6 +180,16 @@ def test_flat_graphs_name_the_annotated_pairs() -> None:
     assert flat.ids[1] == "maps/5" and flat.cells.tolist() == [list(GRID)] * 4
 
 
+def test_a_limit_of_pairs_keeps_the_annotated_ones() -> None:
+    for index in range(4, 8):
+        seen = objective("none", pairs=3).see(batch(index, 1))
+        (pairs,) = seen.queries.pairs or []
+        asked = {tuple(p) for p in pairs.tolist()}
+        assert len(pairs) == len(asked) == 3
+        assert {(s, o) for s, o, _ in seen.graphs[0].triplets.tolist()} <= asked
+    assert [len(p) for p in objective("none").see(batch()).queries.pairs or []] == [6] * 4
+
+
 def test_swapped_boxes_hold_regions_of_other_pictures() -> None:
     made = objective("swapped")
     assert made.bank is not None and made.bank.ids() == {f"maps/{i}" for i in range(12)}

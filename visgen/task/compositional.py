@@ -201,7 +201,7 @@ class CompositionalObjective:
 
     def see(self, batch: Batch) -> MapBatch:
         """Read a batch of format maps."""
-        return read_maps(batch, self.task, self.config.told)
+        return read_maps(batch, self.task, self.config.told, self.config.pairs)
 
     def change(self, seen: MapBatch, rng: torch.Generator) -> tuple[GraphBatch, list[SceneGraph], GraphBatch, Tensor]:
         """The true graphs, those of new compositions, and the share of visited boxes that left the candidates."""

@@ -13,7 +13,7 @@ from ..gan.compositional import GraphBatch
 from ..heads import GraphQueries
 from ..structures import SceneGraph
 from ..structures.features import Features
-from .scene_graph import SceneGraphTask
+from .scene_graph import SceneGraphTask, training_pairs
 
 __all__ = ["STRIDE", "MapBatch", "map_features", "read_maps"]
 
@@ -58,9 +58,14 @@ class MapBatch:
         )
 
 
-def read_maps(batch: Batch, task: SceneGraphTask, told: bool = False) -> MapBatch:
-    """Read a batch of format maps; `told` gives the head every box's class, else the task decides.
+def read_maps(batch: Batch, task: SceneGraphTask, told: bool = False, pairs: int = 0) -> MapBatch:
+    """Read a batch of format maps.
 
+    Args:
+        batch: Pictures with "map" and "scene_graph".
+        task: Asks the questions.
+        told: Give the head every box's class; else the task decides.
+        pairs: Most pairs of a picture that are asked for, related ones first; 0 leaves it to the task.
     Raises:
         DataError: A picture without a map or a graph.
     """
@@ -78,6 +83,7 @@ def read_maps(batch: Batch, task: SceneGraphTask, told: bool = False) -> MapBatc
         asked,
         xyxy=[x * scale for x in asked.xyxy],
         labels=[g.boxes.labels for g in graphs] if told else asked.labels,
+        pairs=[training_pairs(g, pairs) for g in graphs] if pairs else asked.pairs,
         sizes=[(STRIDE * int(h), STRIDE * int(w)) for h, w in cells],
     )
     ids = tuple(f"{meta.get('source', batch.source)}/{meta['id']}" for meta in batch.meta)

@@ -22,7 +22,7 @@ from ..options import build_options
 from ..structures import Boxes, Masks, SceneGraph, pairwise_iou
 from .protocol import TASKS, HeadSpec, Task
 
-__all__ = ["SceneGraphLossOptions", "SceneGraphTask"]
+__all__ = ["SceneGraphLossOptions", "SceneGraphTask", "training_pairs"]
 
 MOST_NODES = 12  # boxes of a detector between which relations are scored: 132 pairs
 SURE = (0.2, 0.05, 0.01)  # least scores of those boxes, each tried where the one before leaves fewer than two
@@ -94,7 +94,7 @@ class SceneGraphTask(Task):
             xyxy.append(torch.zeros(0, 4) if target is None else target.boxes.xyxy)
             given = target is not None and bool(torch.rand(()) < self.labelled)
             labels.append(target.boxes.labels if given else None)  # type: ignore[union-attr]
-            pairs.append(torch.zeros(0, 2, dtype=torch.int64) if target is None else _training_pairs(target))
+            pairs.append(torch.zeros(0, 2, dtype=torch.int64) if target is None else training_pairs(target))
         masks = (beside or {}).get("masks") or [None] * len(targets)
         return GraphQueries(xyxy, labels, pairs, masks=[_own_masks(*pair) for pair in zip(targets, masks, strict=True)])
 
@@ -193,15 +193,15 @@ def _figure_loss(logits: GraphLogits) -> Tensor:
     return F.binary_cross_entropy_with_logits(torch.cat([found[i] for i in known]), torch.cat(wanted))
 
 
-def _training_pairs(target: SceneGraph) -> Tensor:
-    """All ordered pairs, or all related ones and a random part of the others where there are too many."""
+def training_pairs(target: SceneGraph, most: int = MOST_PAIRS) -> Tensor:
+    """Give all ordered pairs (m, 2), or the related ones and a random part of the others where there are too many."""
     pairs = all_pairs(len(target.boxes), target.triplets.device)
-    if len(pairs) <= MOST_PAIRS:
+    if len(pairs) <= most:
         return pairs
     count = len(target.boxes)
     related = torch.isin(pairs[:, 0] * count + pairs[:, 1], target.triplets[:, 0] * count + target.triplets[:, 1])
     order = torch.cat([related.nonzero()[:, 0], (~related).nonzero()[:, 0][torch.randperm(int((~related).sum()))]])
-    return pairs[order[:MOST_PAIRS]]
+    return pairs[order[:most]]
 
 
 def _surest(found: Boxes) -> Boxes:

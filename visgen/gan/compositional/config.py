@@ -21,6 +21,7 @@ class CompositionalConfig:
         head: {name: key of a head for scene graphs, its options}.
         loss: Options of the scene-graph loss, for real and for made features.
         told: Give the head the class of every box in training, for heads that read it and cannot find it.
+        pairs: Most pairs of a picture that a step learns from, annotated ones first; 0 takes all, up to 1024.
         second: "none": no second step. "real": the same features again, which controls for the number of steps.
             "swapped": real maps in which boxes of changed classes hold real regions of their new classes.
             "generated": maps that a generator makes from the changed graphs, while judges train it.
@@ -44,6 +45,7 @@ class CompositionalConfig:
     head: Mapping[str, Any] = field(default_factory=lambda: {"name": "scene_graph_map"})
     loss: Mapping[str, Any] = field(default_factory=dict)
     told: bool = False
+    pairs: int = 0
     second: Literal["none", "real", "swapped", "generated"] = "generated"
     perturb: Mapping[str, Any] | None = field(default_factory=lambda: {"name": "graphn", "alpha": 2})
     vectors: str = ""
@@ -67,7 +69,7 @@ class CompositionalConfig:
             raise ConfigError("second is 'swapped' but perturb is null: nothing would change; name a perturbation.")
         if "name" not in self.head:
             raise ConfigError(f"head is {dict(self.head)}; it needs a name, such as scene_graph_map.")
-        for name in ("adversarial_weight", "second_weight", "start_step"):
+        for name in ("adversarial_weight", "second_weight", "start_step", "pairs"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
 
