@@ -65,10 +65,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for one, other in (pair for pair in PAIRS if set(pair) <= set(options.arms)):
             name, zero = f"{one} less {other}", f"ng/zsR@{k}"
             pair = stacked[lead][other][zero], stacked[lead][one][zero]
-            found["differences"].setdefault(name, {})[zero] = bootstrap_over_best([pair[0]], pair[1], rng)
+            found["differences"].setdefault(name, {})[zero] = bootstrap_over_best(
+                [pair[0]], pair[1], rng, options.draws
+            )
         if {"graphn", *CONTROLS} <= set(options.arms):
             whole = stacked["all"], f"ng/R@{k}"
-            found["claim"][f"K={k}"] = judge_claim(stacked[lead], "graphn", CONTROLS, f"ng/zsR@{k}", whole)
+            found["claim"][f"K={k}"] = judge_claim(
+                stacked[lead], "graphn", CONTROLS, f"ng/zsR@{k}", whole, options.draws
+            )
     if not options.no_made and "graphn" in options.arms:
         train = build_source(f"maps:{options.out}/maps", "train")
         found["made"] = measure_made(options.out / f"graphn-{options.seeds[0]}" / "last", train, val)
@@ -81,6 +85,7 @@ def main() -> None:
     parser.add_argument("--split", default="val", help="choices are made on val, the record is of test")
     parser.add_argument("--arms", nargs="+", default=[*CONTROLS, "graphn", "shuffled"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--draws", type=int, default=2000, help="of the bootstrap")
     parser.add_argument("--no-made", action="store_true", help="leave out what the made features are worth")
     parser.add_argument("--data", default="town:compositions (procedural)", help="what the record calls the data")
     parser.add_argument("--record", help="write the figures to this .json file")

@@ -1,4 +1,4 @@
-"""The compositional experiment from maps to record, with every core arm, in two steps each."""
+"""The compositional experiment from maps to record, with every core arm, in one step each."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
 
 def test_every_arm_trains_and_is_measured(tmp_path: Path) -> None:
     out = tmp_path / "runs"
-    data = ("--data", "town:compositions?tasks=scene_graph&size=96x128", "--count", 12, "--side", 128)
-    small = ("--set", "train.steps=2", "--set", "objective.options.perturb.alpha=1")
-    done = run("train.py", *data, *small, "--out", out, "--seeds", 0, "--arms", *[a for a in ARMS if a != "gan"])
+    data = ("--data", "town:compositions?tasks=scene_graph&size=96x128", "--count", 8, "--side", 128)
+    done = run("train.py", *data, "--set", "train.steps=1", "--out", out, "--seeds", 0, "--arms", *ARMS)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("all steps at step 2") == len(ARMS) - 1
-    done = run("train.py", "--set", "train.steps=2", "--out", out, "--seeds", 0, "--arms", "gan", "again")
-    assert done.returncode == 0, done.stderr[-2000:]  # the maps and one run are there already
+    assert done.stdout.count("all steps at step 1") == len(ARMS)
     record = tmp_path / "record.json"
-    done = run("compare.py", "--out", out, "--seeds", 0, "--arms", *ARMS, "--record", record, "--no-made")
+    done = run(
+        "compare.py", "--out", out, "--seeds", 0, "--arms", *ARMS, "--record", record, "--no-made", "--draws", 20
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     figures = read_record(record)["metrics"]
     assert set(figures["arms"]) == {*ARMS, "counts"}
@@ -39,7 +38,3 @@ def test_every_arm_trains_and_is_measured(tmp_path: Path) -> None:
     assert figures["claim"]["K=100"]["allowed"] in ("yes", "no")
     assert json.loads(done.stdout)["differences"].keys() >= {"graphn less gan", "gan less again"}
 
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    done = run("compare.py", "--out", tmp_path / "none")
-    assert done.returncode == 2 and "none/maps" in done.stderr
