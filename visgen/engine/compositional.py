@@ -1,8 +1,8 @@
-"""Measure scene-graph heads on feature maps: by composition, against each other, and what made features are worth."""
+"""Measure scene-graph heads on feature maps, by how often training shows a composition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ..data import Source, collate
 from ..heads import GraphLogits
-from ..metrics import SceneGraphMetric, bootstrap_over_best
+from ..metrics import SceneGraphMetric
 from ..structures import SceneGraph
 from ..task import SceneGraphTask
 from ..task.map_batch import STRIDE, map_features
 
-__all__ = ["GraphScores", "answer_by_counts", "answer_maps", "judge_claim", "score_graphs"]
+__all__ = ["GraphScores", "answer_by_counts", "answer_maps", "score_graphs"]
 
 TOP = (20, 50, 100)
 PARTS = ("", "zs", "10shot", "100shot")
@@ -115,45 +115,6 @@ def score_graphs(
         for part in PARTS:
             recalls.update({f"{prefix}{part}R@{k}": metric.image_recall(k, part) for k in top})
     return GraphScores(figures, recalls)
-
-
-def judge_claim(
-    recalls: Mapping[str, Mapping[str, Tensor]],
-    model: str,
-    controls: Sequence[str],
-    figure: str,
-    whole: tuple[Mapping[str, Mapping[str, Tensor]], str],
-    draws: int = 2000,
-    most_lost: float = 0.005,
-) -> dict[str, Any]:
-    """Say whether a model may be called better than all its controls on compositions that training never shows.
-
-    It may when its gain over the best of them has an interval (95 %, paired bootstrap over pictures and seeds, the best
-    found anew in each draw) above zero, and its recall of all relations is at most `most_lost` below that of the best.
-
-    Args:
-        recalls: Arm to figure to (S, N, 1) per seed and picture.
-        model, controls: Names of arms.
-        figure: Name of the zero-shot figure, such as "ng/zsR@100".
-        whole: The recalls over all relations and shots, likewise by arm, and the figure's name, such as "ng/R@100".
-        draws: Of the bootstrap.
-        most_lost: Share of recall that may be lost.
-    """
-    gain = bootstrap_over_best(
-        [recalls[arm][figure] for arm in controls],
-        recalls[model][figure],
-        torch.Generator().manual_seed(0),
-        draws,
-    )
-    means = {arm: float(whole[0][arm][whole[1]].nanmean()) for arm in (*controls, model)}
-    lost = max(means[arm] for arm in controls) - means[model]
-    return {
-        "figure": figure,
-        "against": ", ".join(controls),
-        "gain": gain,
-        "lost": lost,
-        "allowed": "yes" if gain["low"] > 0 and lost <= most_lost else "no",
-    }
 
 
 def _graph(source: Any, index: int) -> SceneGraph:
