@@ -62,7 +62,7 @@ def test_a_missing_run_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["batik64", "cifar10", "clothing"])
 def test_the_arms_differ_in_what_trains_alone(name: str) -> None:
     script = runpy.run_path(str(SCRIPT))
-    args = Namespace(out=Path("runs"), set=[], data_root="x")
+    args = Namespace(out=Path("runs"), set=[], data_root="x", model="other")
     runs = {arm: script["arm_config"](name, arm, 1, args) for arm in script["ARMS"]}
     assert {run.finetune.experts for run in runs.values()} == set(script["ARMS"])
     assert len({run.out for run in runs.values()}) == len(runs)
@@ -73,5 +73,6 @@ def test_the_arms_differ_in_what_trains_alone(name: str) -> None:
         optim = replace(first.optim, lr_scales=scales)
         assert replace(one, finetune=alike, out=first.out) == replace(first, optim=optim), arm
         assert (one.finetune.cache_mb == 0) == (arm in ("lora", "full"))
+    assert {run.finetune.model for run in runs.values()} == {"other"}
     assert runs["lora"].finetune.match == "top:4"
     assert script["SETS"][name].split("/")[0] in first.data.val
