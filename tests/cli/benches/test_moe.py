@@ -38,8 +38,9 @@ def test_rows_hold_both_sides_and_both_yardsticks(small: None, visgen_json: Call
             assert row["ratio"] == pytest.approx(row["median_ms"] / rows[0]["median_ms"])
             assert 0 < row["lowest_ms"] <= row["median_ms"] and row["spread"] >= 0
     assert len(report["rows"]) == 16
-    assert sum(o["share"] for o in report["profile"]["experts loop"]) <= 1.0001
-    assert any("addmm" in o["operator"] for o in report["profile"]["dense"])
+    ((shape, looked_at),) = report["profile"].items()
+    assert shape == "S 64 D 16 E 6" and sum(o["share"] for o in looked_at["experts loop"]) <= 1.0001
+    assert any("addmm" in o["operator"] for o in looked_at["dense"])
     record = read_record(path)
     assert record["command"] == "visgen bench moe --threads 1 --repeats 3 --profile"
     figures = record["metrics"]["S 64 D 16 E 6"]["float32 forward"]
@@ -49,6 +50,20 @@ def test_rows_hold_both_sides_and_both_yardsticks(small: None, visgen_json: Call
         "masked loop",
         "dense, all experts",
     }
+
+
+def test_a_shape_misses_where_its_best_backend_does() -> None:
+    def row(dtype: str, passes: str, backend: str, ratio: float) -> dict[str, Any]:
+        return {
+            "shape": str(SMALL), "case": moe.BANK, "dtype": dtype, "pass": passes, "backend": backend, "ratio": ratio
+        }  # fmt: skip
+
+    rows = [row("float32", "forward", "loop", 1.5), row("float32", "forward", "compiled", 1.3)]
+    rows += [row("bfloat16", "forward+backward", "loop", 9.0), row("float32", "forward+backward", "loop", 1.4)]
+    assert not moe._misses(rows, SMALL)
+    assert moe._misses([*rows, row("bfloat16", "forward", "loop", 2.1)], SMALL)
+    assert not moe._misses([{**rows[0], "case": moe.MASKED}], SMALL)
+    assert not moe._misses([row("float32", "forward", "loop", 3.0)], moe.MAIN)
 
 
 def test_the_cases_compute_the_same_experts_with_equal_active_parameters() -> None:
