@@ -23,7 +23,7 @@ from visgen.shipped import shipped_path
 CONFIG = "configs/compositional/town.yaml"
 TOWN = "town:compositions?tasks=scene_graph"
 UNSEEN = "&composition=heldout&relation_share=1"  # stage what training never shows, and list all true relations
-COUNTS = {"train": 2000, "val": 150, "test": 500}
+COUNTS = {"train": 1500, "val": 100, "test": 300}
 PLAIN = {"options": {"pad_type": "same"}, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 BACKBONE = {"name": "timm", "model": "mobilenetv2_100", **PLAIN}
 BLIND = "{name: scene_graph, pixels: false}"
