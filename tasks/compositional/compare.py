@@ -34,7 +34,7 @@ RULE = "graphn over the best control has an interval above 0 at K = 100, and R@1
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     val = build_source(f"maps:{options.out}/maps", options.split)
-    asked = [p for p in VISUAL_PREDICATES if p in val.classes["scene_graph"]]
+    asked = list(VISUAL_PREDICATES) if set(VISUAL_PREDICATES) <= set(val.classes["scene_graph"]) else []
     scopes: dict[str, Any] = {"appearance": asked, "all": None} if asked else {"all": None}
     lead, figures, recalls = next(iter(scopes)), {}, {}
     for arm in options.arms:

@@ -119,6 +119,8 @@ def test_made_features_are_measured_with_real_ones_beside_them(tmp_path: Path) -
     assert found["chance"] == pytest.approx(1 / 3) and found["real"] > 0.9
     assert found["val"]["coverage"] > 0.8 > found["made"]["coverage"]  # an untrained generator
     assert 0 <= found["inside"] <= 1
+    assert found["passed"]["real boxes cover real boxes"] == (found["val"]["density"] >= 0.8)
+    assert found["passed"]["made boxes are told by real ones"] == (found["made_test"] >= 1)
     plain = build_compositional({"maps": Maps()}, 0, **{**OPTIONS, "second": "none"})
     plain.export(plain.module, tmp_path / "plain")
     with pytest.raises(ConfigError, match="has no generator"):

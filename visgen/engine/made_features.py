@@ -22,6 +22,9 @@ __all__ = ["classify_regions", "measure_made"]
 
 SIDE = 2  # cells of a region that comparisons see, by averaging
 BATCH = 16
+# Density and coverage that real boxes must reach before those of made ones mean anything, and how many times chance a
+# classifier must reach across, for made features to be more than noise.
+SOUND, TOLD, TAUGHT = 0.8, 3.0, 2.0
 
 
 @torch.no_grad()
@@ -105,7 +108,7 @@ def measure_made(folder: str | Path, train: Source, val: Source, seed: int = 0, 
         `density` and `coverage` (and precision, recall) of real validation boxes, of made ones, and of made ones of new
         compositions, each against real training boxes; `made_test` (a classifier of real boxes on made ones) and
         `made_train` (of made ones on real ones) beside `real` and `chance`; `inside`, the mean share of a class change
-        that stays in its box. The first must be at least 0.8 before the others mean anything.
+        that stays in its box; `passed`, which of the checks behind these figures hold.
     Raises:
         ConfigError: The run has no generator.
     """
@@ -143,4 +146,9 @@ def measure_made(folder: str | Path, train: Source, val: Source, seed: int = 0, 
     inside = found["new"][2]
     figures["inside"] = sum(inside) / len(inside) if inside else 0.0
     figures["boxes"] = count
+    figures["passed"] = {
+        "real boxes cover real boxes": min(figures["val"]["density"], figures["val"]["coverage"]) >= SOUND,
+        "made boxes are told by real ones": figures["made_test"] >= TOLD * figures["chance"],
+        "real boxes are told by made ones": figures["made_train"] >= TAUGHT * figures["chance"],
+    }
     return figures
