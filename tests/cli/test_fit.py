@@ -90,6 +90,28 @@ def test_a_refit_changes_what_is_asked_and_keeps_the_rest(
     assert load_model(tmp_path / "again", "cpu").specs["ood"].options["score_options"] == {}
 
 
+def test_a_new_head_on_a_dense_one_takes_its_default(
+    visgen_json: Callable[..., Any], model_folder: Path, tmp_path: Path
+) -> None:
+    street = tmp_path / "street"
+    rng = np.random.default_rng(0)
+    for split, stems in (("train", "abc"), ("val", "de")):
+        for stem in stems:
+            for folder, pixels in (
+                ("images", rng.integers(0, 256, (48, 64, 3))),
+                ("semantic", rng.integers(0, 2, (48, 64))),
+            ):
+                (street / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(street / folder / f"{stem}.png")
+        (street / f"{split}.txt").write_text("\n".join(stems) + "\n", encoding="utf-8")
+    (street / "classes.txt").write_text("sky\nroad\n", encoding="utf-8")
+    words = ("fit", model_folder, "--head", "ood.street", "--on", "segmentation.street", "--data", f"semantic:{street}")
+    visgen_json(*words, "--out", tmp_path / "out")
+    assert load_model(tmp_path / "out", "cpu").head("ood.street").score_name == "joint_energy"
+    visgen_json(*words, "--out", tmp_path / "out", "--score", "energy")
+    assert load_model(tmp_path / "out", "cpu").head("ood.street").score_name == "energy"
+
+
 def test_mistakes_are_told(visgen: Callable[..., Any], model_folder: Path, animals: Path, tmp_path: Path) -> None:
     words = ("fit", model_folder, "--data", f"imagefolder:{animals / 'animals'}", "--out", tmp_path / "out")
     for more, message in (

@@ -3,7 +3,7 @@ import torch
 
 from visgen.errors import ConfigError
 from visgen.metrics import auroc
-from visgen.ood import DEFAULT_SCORE, build_score, choose_score, choose_training, table_of_halves
+from visgen.ood import DEFAULT_SCORE, build_score, choose_score, choose_training, default_score, table_of_halves
 
 
 def way(lead, seed):
@@ -44,6 +44,15 @@ def test_a_threshold_of_one_half_tells_what_it_keeps_of_the_other():
 
 def test_the_default_is_a_score():
     assert build_score(DEFAULT_SCORE, 2, 3).classes == 2
+
+
+@pytest.mark.parametrize("images", [4, 405, 9000])
+def test_every_default_can_be_fitted_to_the_images_that_there_are(images):
+    labels = torch.arange(images) % 2
+    for task in ("classification", "segmentation", "detection"):
+        name, options = default_score(task, images)
+        build_score(name, 2, 3, **options).fit(torch.randn(images, 2), torch.randn(images, 3), labels)
+    assert default_score("detection", 405) == ("knn", {"bank": 405, "k": 10})
 
 
 def test_refusals():

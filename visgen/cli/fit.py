@@ -31,7 +31,7 @@ def fit(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reader.")
     ] = None,
-    score: Annotated[str | None, typer.Option("--score", help="Score, such as max_logit_mahalanobis.")] = None,
+    score: Annotated[str | None, typer.Option("--score", help="Score; by default the best for the head below.")] = None,
     score_option: Annotated[
         list[str] | None, typer.Option("--score-option", metavar="KEY=VALUE", help="Option of the score.")
     ] = None,
@@ -57,6 +57,7 @@ def fit(
 
         from ..data import build_source
         from ..engine import fit_head, with_head
+        from ..ood import default_score
         from ..structures.calibration_drawing import draw_calibration
         from ..task import TASKS, HeadSpec
         from ..zoo import load_model, save_pretrained
@@ -73,14 +74,18 @@ def fit(
             changed["quantiles"] = QUANTILES
         if score is not None or score_option:  # options of one score mean nothing to another
             changed["score_options"] = read_pairs(score_option or [], "--score-option")
+        options = read_pairs(option or [], "--option")
+        train = build_source(data, split, **options)
+        if name not in loaded.specs and score is None and on in loaded.specs:
+            default, its_options = default_score(loaded.specs[on].task, min(len(train), limit or len(train)))
+            changed["score"], changed["score_options"] = default, changed.get("score_options") or its_options
         given = {key: value for key, value in changed.items() if value is not None}
         spec = replace(spec, options={**spec.options, **given}, on=on or spec.on)
         loaded = with_head(loaded, name, spec)
-        options = read_pairs(option or [], "--option")
         report = fit_head(
             loaded,
             name,
-            build_source(data, split, **options),
+            train,
             build_source(data, val_split, **options),
             batch_size=batch_size,
             limit=limit,

@@ -1,6 +1,6 @@
 """Out-of-distribution detection: scores behind one interface, and the threshold that turns one into a verdict."""
 
-from .choice import DEFAULT_SCORE, choose_score, choose_training, table_of_halves
+from .choice import DEFAULT_SCORE, choose_score, choose_training, default_score, table_of_halves
 from .combined import MaxLogitMahalanobis
 from .distance_scores import KNN, Mahalanobis, RelativeMahalanobis, shrunk_covariance
 from .logit_scores import MSP, Energy, JointEnergy, MaxLogit
@@ -30,6 +30,7 @@ __all__ = [
     "build_score",
     "choose_score",
     "choose_training",
+    "default_score",
     "fit_scores",
     "kept_share",
     "pixel_scores",

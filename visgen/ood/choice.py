@@ -12,13 +12,32 @@ from ..errors import ConfigError, nearest
 from ..metrics import mean_auroc, ood_figures, paired_auroc
 from .threshold import kept_share, threshold_keeping
 
-__all__ = ["DEFAULT_SCORE", "Way", "choose_score", "choose_training", "table_of_halves"]
+__all__ = ["DEFAULT_SCORE", "Way", "choose_score", "choose_training", "default_score", "table_of_halves"]
 
 DEFAULT_SCORE = "max_logit_mahalanobis"
 """The score of an OOD head that names none. `tasks/ood/eval.py` holds the others against it."""
 
+MOST, NEIGHBOUR = 2000, 10  # vectors that a bank keeps, and which neighbour counts
+
 Way = tuple[Tensor, Mapping[str, Tensor]]
 """What a way to score gave: for the inside, and for each outside by name; (N,), or (S, N) for S trainings."""
+
+
+def default_score(task: str, images: int) -> tuple[str, dict[str, Any]]:
+    """Give the score of a new OOD head, and its options, by the task of the head that it stands on.
+
+    The choices are those of `tasks/ood/eval.py` and `dense.py` on validation images.
+
+    Args:
+        task: Of the head below.
+        images: Training images that there are.
+    """
+    if task == "segmentation":
+        return "joint_energy", {}
+    if task == "detection":
+        bank = min(MOST, images)
+        return "knn", {"bank": bank, "k": min(NEIGHBOUR, bank)}
+    return DEFAULT_SCORE, {}
 
 
 def choose_score(
