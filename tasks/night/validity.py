@@ -16,6 +16,7 @@ from torch import Tensor
 from visgen.data import build_source
 from visgen.data.readers.files import read_pixels
 from visgen.engine.night_report import (
+    Remembered,
     consistency_report,
     edge_report,
     realism_report,
@@ -39,13 +40,13 @@ def photographs(root: Path, split: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    generator, root = load_night(options.generator), options.data_root
+    generator, root = Remembered(load_night(options.generator)), options.data_root
     train, val = (photographs(root, split) for split in ("train", "val"))
     camvid = build_source(f"semantic:{root / 'camvid'}", "val")
-    streets = [camvid[i].pixels for i in range(0, len(camvid), 5)]
+    streets = [camvid[i].pixels for i in range(0, len(camvid), 6)]
     scenes = town_scenes(options.scenes)
     town = [day.pixels for day, _ in scenes]
-    days = {"photographs val": val[0], "photographs train": train[0][::3]}
+    days = {"photographs val": val[0], "photographs train": train[0][::4]}
     found: dict[str, Any] = {
         "edges": {name: edge_report(generator, images) for name, images in {**days, "town": town}.items()},
         "visibility": visibility_report(generator, scenes),
@@ -56,7 +57,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         teacher = load_edges(options.detector)
         student = Path(options.generator) / "student"
         detectors["learned"] = (teacher, load_edges(student) if student.is_dir() else teacher)
-    found["stability"] = stability_report(generator, train[0][::9] + town[:10], detectors)
+    found["stability"] = stability_report(generator, train[0][::12] + town[:8], detectors)
     network = timm_feature_network(root / WEIGHTS, size=224, pad_type="same")
     found["realism"] = realism_report(generator, DayNight(network), train, val, {"camvid": streets})
     if options.segmenter is not None:
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--segmenter", type=Path, help="what configs/night/segmenter.yaml leaves")
     parser.add_argument("--detector", type=Path, help="what configs/night/edges.yaml leaves: the teacher")
-    parser.add_argument("--scenes", type=int, default=100, help="town scenes of split val")
+    parser.add_argument("--scenes", type=int, default=40, help="town scenes of split val")
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     try:

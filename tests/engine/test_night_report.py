@@ -10,6 +10,7 @@ from torch import Tensor
 
 from visgen.data import Sample
 from visgen.engine.night_report import (
+    Remembered,
     consistency_report,
     edge_report,
     realism_report,
@@ -60,6 +61,15 @@ def test_a_translation_is_rounded_to_bytes() -> None:
     assert torch.equal(
         translate(dim, torch.full((3, 16, 16), 100, dtype=torch.uint8)), torch.full((3, 16, 16), 33).byte()
     )
+
+
+def test_a_picture_is_translated_once() -> None:
+    seen = []
+    generator = Remembered(lambda images: (seen.append(1), images / 2)[1])
+    first, second = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
+    for images in (first, second, first.clone(), second.reshape(1, 3, 8, 32)):
+        assert torch.equal(generator(images), images / 2)
+    assert len(seen) == 3
 
 
 def test_labels_fit_where_night_only_dims_and_not_where_it_turns_light_around() -> None:

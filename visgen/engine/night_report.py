@@ -5,6 +5,7 @@ Each takes the generator as a function from images (B, 3, H, W) in [0, 1] to the
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,31 @@ from ..metrics.generative import kernel_distance
 from ..metrics.segmentation import SegmentationMetric
 from .evaluate import Predictor
 
-__all__ = ["consistency_report", "edge_report", "realism_report", "stability_report", "translate", "visibility_report"]
+__all__ = [
+    "Remembered",
+    "consistency_report",
+    "edge_report",
+    "realism_report",
+    "stability_report",
+    "town_scenes",
+    "translate",
+    "visibility_report",
+]
+
+
+class Remembered:
+    """A generator that translates each picture once, for reports that look at the same pictures."""
+
+    def __init__(self, generator: Callable[[Tensor], Tensor]) -> None:
+        self.generator = generator
+        self._known: dict[bytes, Tensor] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        key = hashlib.sha256(repr(tuple(images.shape)).encode() + images.contiguous().numpy().tobytes()).digest()
+        if key not in self._known:
+            self._known[key] = self.generator(images)
+        return self._known[key]
+
 
 Translator = Callable[[Tensor], Tensor]
 SHARE_OF_NIGHT = 0.8  # of the figure on labelled nights that translated days must reach
