@@ -11,6 +11,7 @@ import torch.multiprocessing as mp
 from visgen.engine import measure_routing
 from visgen.errors import ConfigError, DataError, UnknownName
 from visgen.experts import ExpertStats, LayerStats, collect_expert_stats, draw_curves, draw_heat_map
+from visgen.experts.picture import _span
 
 
 @torch.no_grad()
@@ -133,6 +134,20 @@ def test_the_heat_map_shows_visits_and_crosses_dead_experts_out():
     whole = np.asarray(draw_heat_map(made([[1, 1, 0], [0, 1, 1]])))
     faint = (np.array([112, 112, 112]) == crossed).all(-1).sum()
     assert faint > (np.array([112, 112, 112]) == whole).all(-1).sum() + 60
+
+
+@pytest.mark.parametrize(
+    ("values", "span"),
+    [
+        ((0.0, 1.0), (-0.05, 1.05)),
+        ((100.0, 100.001), (95.001, 105.0)),  # noise in the sixth digit does not fill the picture
+        ((2.0, 2.0), (1.9, 2.1)),
+        ((0.0, 0.0), (-1.0, 1.0)),
+        ((-4.0, -2.0), (-4.1, -1.9)),
+    ],
+)
+def test_an_axis_leaves_room_and_shows_small_differences_small(values, span):
+    assert _span(values) == pytest.approx(span, rel=1e-4)
 
 
 def test_curves_pass_through_their_points():

@@ -31,6 +31,7 @@ __all__ = ["draw_curves", "draw_heat_map"]
 
 TEXT = 16
 CELL = (52, 34)  # width and height of one cell of the heat map
+FLAT = 0.05  # values that differ by a smaller share of the largest are given more room than they take
 LINES = tuple(OKABE_ITO[i] for i in (6, 1, 5, 3, 4, 0))  # the hues that carry a line on paper
 
 
@@ -143,7 +144,7 @@ def draw_curves(
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
-    """Lowest and highest value with a little room around them."""
+    """Lowest and highest value with a little room around them; values that hardly differ shall look so."""
     low, high = min(values), max(values)
-    room = 0.05 * (high - low) or 0.5 * abs(high) or 1.0
+    room = max(0.05 * (high - low), FLAT * max(abs(low), abs(high)) - (high - low)) or 1.0
     return low - room, high + room
