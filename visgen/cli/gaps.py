@@ -38,7 +38,9 @@ def gaps(
         Path | None,
         typer.Option("--out", metavar="FILE.yaml", help="Also write a run file that asks generators for the gaps."),
     ] = None,
-    night: Annotated[str, typer.Option("--night", help="Folder of a day-to-night generator, for dark pictures.")] = "",
+    night: Annotated[
+        str, typer.Option("--night", help="Day-to-night generator for dark pictures: a folder or a shipped name.")
+    ] = "",
     gan: Annotated[
         list[str] | None, typer.Option("--gan", help="Folder of a class-conditional GAN, for its classes; may repeat.")
     ] = None,

@@ -33,7 +33,7 @@ class Offers:
     """Generators at hand.
 
     Args:
-        night: Folder of a day-to-night generator; "" for none.
+        night: Folder or shipped name of a day-to-night generator; "" for none.
         gans: Folder of a class-conditional GAN to the classes that it draws.
         real: Whether real pictures of the training part may be shown oftener where nothing is generated.
     """
