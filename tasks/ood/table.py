@@ -67,7 +67,7 @@ def chosen(record: str, data: str, choice: dict[str, Any]) -> str:
     verdict = "it would replace the default" if choice["replaces"] else "the default stays"
     return (
         f"Best on every other picture: `{choice['best']}`; on the others its mean AUROC is above that of "
-        f"`{choice['present']}` by {bounds[0]} (95 % {bounds[1]} to {bounds[2]}): {verdict}."
+        f"`{choice['present']}` by {bounds[0]} ({bounds[1]} to {bounds[2]} in 95 of 100 draws): {verdict}."
     )
 
 
