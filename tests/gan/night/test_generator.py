@@ -80,6 +80,18 @@ def test_a_saved_night_comes_back_and_a_torn_one_is_refused(tmp_path: Path) -> N
         load_night(tmp_path / "nothing")
 
 
+def test_an_exposure_is_a_power_of_the_answer_whole_and_in_tiles(tmp_path: Path) -> None:
+    images = torch.rand(1, 3, 70, 60, generator=torch.Generator().manual_seed(3))
+    night = NightGenerator(Dim(), gamma=2.0)
+    assert torch.allclose(night(images), (images / 2) ** 2, atol=1e-6)
+    assert torch.allclose(night(images, tile=48, overlap=16), night(images), atol=1e-6)
+    saved = load_night(save_night(tmp_path / "night", translator(), OPTIONS, 64, gamma=1.7))
+    assert len({saved.identity, saved.sha256, NightGenerator(Dim(), 64, saved.sha256, 1.6).identity}) == 3
+    assert saved.gamma == 1.7 and load_night(save_night(tmp_path / "plain", translator(), OPTIONS, 64)).gamma == 1
+    with pytest.raises(ConfigError, match="gamma is 0"):
+        NightGenerator(Dim(), gamma=0.0)
+
+
 def test_kernels_may_be_rounded_to_a_few_significant_bits(tmp_path: Path) -> None:
     before = translator()
     night = load_night(save_night(tmp_path / "night", before, OPTIONS, 64, bits=7))

@@ -82,7 +82,7 @@ class NightAugmentation:
         self.salt, self.epoch_salt, self.roles, self.skip_if = salt, epoch_salt, roles, skip_if
         self.min_contrast = min_contrast
         self.cache = None if cache is None else Path(cache)
-        self.generator_id = str(getattr(generator, "sha256", "")) or "unsaved"
+        self.generator_id = str(getattr(generator, "identity", "")) or "unsaved"
         if self.cache is not None and self.generator_id == "unsaved":
             raise ConfigError("a cache must know its generator; save it and load it again, which gives it its hash.")
 

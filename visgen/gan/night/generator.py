@@ -38,13 +38,23 @@ class NightGenerator(nn.Module):
         translator: Works in [-1, 1].
         resolution: Side of the training crops in pixels; pictures shown at about their scale come out best.
         sha256: Of the file that it was read from; names it in the meta of every sample. "" for one not saved yet.
+        gamma: The answer is raised to this power, an exposure: above 1 makes its nights darker, lights least of all.
     """
 
-    def __init__(self, translator: nn.Module, resolution: int = 128, sha256: str = "") -> None:
+    def __init__(self, translator: nn.Module, resolution: int = 128, sha256: str = "", gamma: float = 1.0) -> None:
         super().__init__()
+        if not gamma > 0:
+            raise ConfigError(f"gamma is {gamma}; it must be above 0, and 1 leaves the answer as it is.")
         self.translator = translator
-        self.resolution, self.sha256 = resolution, sha256
+        self.resolution, self.sha256, self.gamma = resolution, sha256, gamma
         self.eval()
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that its nights depend on; that of the file where the exposure is plain, "" where unsaved."""
+        if not self.sha256 or self.gamma == 1:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256}/{self.gamma!r}".encode()).hexdigest()
 
     def train(self, mode: bool = True) -> NightGenerator:
         """Stay in evaluation mode: an answer must not depend on the other pictures of a batch."""
@@ -71,12 +81,15 @@ class NightGenerator(nn.Module):
                 "[0, 1]."
             )
         if tile is None or max(images.shape[2:]) <= tile:
-            return self._whole(images)
+            return self._exposed(self._whole(images))
         if tile < 2 * overlap or tile % _MULTIPLE or overlap < 1:
             raise ConfigError(
                 f"tile is {tile} and overlap {overlap}; use a multiple of 4, at least twice the overlap, and 1."
             )
-        return self._tiled(images, tile, overlap)
+        return self._exposed(self._tiled(images, tile, overlap))
+
+    def _exposed(self, night: Tensor) -> Tensor:
+        return night if self.gamma == 1 else night.clamp(0, 1) ** self.gamma
 
     def _whole(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
@@ -117,6 +130,7 @@ def save_night(
     resolution: int,
     facts: Mapping[str, Any] | None = None,
     bits: int | None = None,
+    gamma: float = 1.0,
 ) -> Path:
     """Write `config.json` and `generator.safetensors` into `folder` and give its path.
 
@@ -126,6 +140,7 @@ def save_night(
         resolution: Side of the training crops in pixels.
         facts: Plain values about the training, kept in the configuration.
         bits: Round kernels to so many significant bits, so that the file packs well; None keeps half precision's 11.
+        gamma: See NightGenerator.
     Raises:
         ConfigError: Bits outside 1 to 11.
     """
@@ -137,7 +152,13 @@ def save_night(
     state = {k: v.detach().cpu() for k, v in translator.state_dict().items()}
     stored = {k: (_rounded(v, bits) if bits else v).half() if v.ndim > 1 else v for k, v in state.items()}
     save_file({k: v.contiguous() for k, v in stored.items()}, path / "generator.tmp", metadata={"format": "pt"})
-    model = {"kind": "night", "translator": dict(options), "resolution": resolution, "facts": dict(facts or {})}
+    model: dict[str, Any] = {
+        "kind": "night",
+        "translator": dict(options),
+        "resolution": resolution,
+        "facts": dict(facts or {}),
+    }
+    model["gamma"] = gamma
     config = {"format": _FORMAT, "model": model, "sha256": _hash(path / "generator.tmp")}
     (path / "config.tmp").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     # the configuration holds the hash and comes last, so that a half-written pair is refused
@@ -179,7 +200,7 @@ def load_night(place: str | Path) -> NightGenerator:
         translator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"'{weights}' does not fit its config.json: {error}; save it again.") from error
-    return NightGenerator(translator, model["resolution"], config["sha256"])
+    return NightGenerator(translator, model["resolution"], config["sha256"], model.get("gamma", 1.0))
 
 
 def _files(place: str | Path) -> tuple[Path, Path]:
