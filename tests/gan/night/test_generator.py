@@ -92,6 +92,15 @@ def test_an_exposure_is_a_power_of_the_answer_whole_and_in_tiles(tmp_path: Path)
         NightGenerator(Dim(), gamma=0.0)
 
 
+def test_a_folder_of_the_first_format_is_still_read(tmp_path: Path) -> None:
+    folder = save_night(tmp_path / "night", translator(), OPTIONS, 64)
+    now, images = load_night(folder), torch.rand(1, 3, 20, 24)
+    config = json.loads((folder / "config.json").read_text())
+    flat = {**config["model"], "format": "visgen-night-1", "sha256": config["sha256"]}
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in flat.items() if k not in ("kind", "gamma")}))
+    assert torch.equal(load_night(folder)(images), now(images))
+
+
 def test_kernels_may_be_rounded_to_a_few_significant_bits(tmp_path: Path) -> None:
     before = translator()
     night = load_night(save_night(tmp_path / "night", before, OPTIONS, 64, bits=7))

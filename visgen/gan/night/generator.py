@@ -24,6 +24,7 @@ NIGHT_MODEL = "visgen-night-tiny"
 """The shipped generator."""
 
 _FORMAT = "visgen-night-2"
+_FLAT_FORMAT = "visgen-night-1"  # the fields of "model" lie beside the hash
 _MULTIPLE = 4  # of the sides that a translator takes
 _LEAST = 16
 
@@ -187,12 +188,12 @@ def load_night(place: str | Path) -> NightGenerator:
         config = json.loads(described.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"'{place}' holds no readable config.json: {error}; use one of save_night.") from error
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+    if not isinstance(config, dict) or config.get("format") not in (_FORMAT, _FLAT_FORMAT):
         found = config.get("format") if isinstance(config, dict) else config
         raise CheckpointError(f"'{described}' has format {found!r}; this visgen reads {_FORMAT}.")
     if not weights.is_file() or _hash(weights) != config["sha256"]:
         raise CheckpointError(f"'{weights}' is missing or not the file that its config.json names; save it again.")
-    model = config["model"]
+    model = config if config["format"] == _FLAT_FORMAT else config["model"]
     options = dict(model["translator"])
     translator = TRANSLATORS.get(options.pop("name"))(**options)
     try:
