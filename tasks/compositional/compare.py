@@ -43,8 +43,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             left = load_compositional(options.out / f"{arm}-{seed}" / "last")
             for protocol in ("predcls",) if arm == "geometry" else ("predcls", "sgcls"):
                 answers = answer_maps(left.head, val, protocol)
-                for scope, chosen in scopes.items():
-                    scores = score_graphs(answers, val, left.head.counts, protocol, chosen)
+                for scope, scores in score_graphs(answers, val, left.head.counts, protocol, scopes).items():
                     rows.setdefault(f"{scope}/{protocol}", []).append(scores.figures)
                     if protocol == "predcls":
                         recalls.setdefault(scope, {}).setdefault(arm, []).append(scores.recalls)
@@ -52,8 +51,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             text = "  ".join(f"{k} {shown[k]:.3f}" for k in ("ng/zsR@20", "ng/zsR@50", "ng/zsR@100", "ng/R@100"))
             print(f"{arm:<9} seed {seed}  {text}", file=sys.stderr, flush=True)
         figures[arm] = {group: {k: summarise([r[k] for r in rs]) for k in rs[0]} for group, rs in rows.items()}
-    scored = score_graphs(answer_by_counts(left.head.counts, val), val, left.head.counts, predicates=scopes[lead])
-    figures["counts"] = {f"{lead}/predcls": scored.figures}
+    scored = score_graphs(answer_by_counts(left.head.counts, val), val, left.head.counts, scopes=scopes)
+    figures["counts"] = {f"{scope}/predcls": scores.figures for scope, scores in scored.items()}
 
     # Figures of several seeds as (S, N, 1), then differences and the claim.
     stacked = {

@@ -12,6 +12,7 @@ from visgen.data import Sample, collate
 from visgen.engine.compositional import answer_by_counts, answer_maps, score_graphs
 from visgen.engine.made_features import classify_regions, measure_made
 from visgen.errors import ConfigError
+from visgen.metrics import SceneGraphMetric
 from visgen.structures import Boxes, SceneGraph
 from visgen.task.compositional import build_compositional
 from visgen.task.map_batch import map_features
@@ -83,14 +84,23 @@ def test_scores_tell_unseen_from_seen_and_ask_for_chosen_predicates() -> None:
         counts[graph.boxes.labels[s], graph.boxes.labels[o], p + 1] += 1  # only the second relation is seen
     true = [source.graph_of(i) for i in range(6)]
     perfect = [SceneGraph(g.boxes, g.triplets, g.predicates, torch.ones(len(g))) for g in true]
-    found = score_graphs(perfect, source, counts, top=(20,))
-    assert found.figures["R@20"] == found.figures["ng/zsR@20"] == 1
-    only = score_graphs(perfect, source, counts, predicates=["holding"], top=(20,))
-    holding = [int((source.graph_of(i).triplets[:, 2] == 0).sum()) for i in range(6)]
-    assert len(only.recalls["R@20"]) == sum(n > 0 for n in holding)
-    assert found.recalls["zsR@20"].nanmean() == found.figures["zsR@20"]
-    second_only = [g.select(torch.tensor([1])) for g in perfect]
-    assert score_graphs(second_only, source, counts, top=(20,)).figures["R@20"] == 0.5
+    scopes = {"all": None, "holding": ["holding"]}
+    found = score_graphs(perfect, source, counts, scopes=scopes, top=(20,))
+    assert found["all"].figures["R@20"] == found["all"].figures["ng/zsR@20"] == found["holding"].figures["R@20"] == 1
+    holding = torch.tensor([bool((g.triplets[:, 2] == 0).any()) for g in true])
+    assert torch.equal(~found["holding"].recalls["R@20"][:, 0].isnan(), holding)
+    second_only = score_graphs([g.select(torch.tensor([1])) for g in perfect], source, counts, scopes=scopes, top=(20,))
+    assert second_only["all"].figures["R@20"] == 0.5 and second_only["holding"].figures["R@20"] == 0
+    # recalls from the ranks agree with the metric's own
+    known = {(CLASSES[s], PREDICATES[p - 1], CLASSES[o]): int(counts[s, o, p]) for s, o, p in counts.nonzero().tolist()}
+    metric = SceneGraphMetric(CLASSES, PREDICATES, top=(1, 20), counts=known)
+    metric.update(perfect, true)
+    one = score_graphs(perfect, source, counts, top=(1, 20))["all"]
+    for name, value in metric.compute().items():
+        assert one.figures[name] == pytest.approx(value)
+    for part in ("", "zs", "10shot"):
+        expected = metric.image_recall(1, part)
+        assert torch.equal(one.recalls[f"{part}R@1"].nan_to_num(-1), expected.nan_to_num(-1))
 
 
 def test_counts_alone_answer_with_the_commonest_predicate() -> None:

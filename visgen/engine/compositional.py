@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data import Source, collate
 from ..heads import GraphLogits
 from ..metrics import SceneGraphMetric
+from ..metrics.scene_graph import NEVER, SHOTS
 from ..structures import SceneGraph
 from ..task import SceneGraphTask
 from ..task.map_batch import STRIDE, map_features
@@ -19,7 +20,7 @@ from ..task.map_batch import STRIDE, map_features
 __all__ = ["GraphScores", "answer_by_counts", "answer_maps", "score_graphs"]
 
 TOP = (20, 50, 100)
-PARTS = ("", "zs", "10shot", "100shot")
+PARTS = ("", *SHOTS)
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def score_graphs(
     source: Source,
     counts: Tensor,
     protocol: str = "predcls",
-    predicates: Sequence[str] | None = None,
+    scopes: Mapping[str, Sequence[str] | None] | None = None,
     top: Sequence[int] = TOP,
-) -> GraphScores:
+) -> dict[str, GraphScores]:
     """Measure answers against the true graphs of a source, with and without graph constraint.
 
     Args:
@@ -93,28 +94,52 @@ def score_graphs(
         source: Samples with scene graphs.
         counts: (K, K, P + 1) of the training, which tell zero-shot from few-shot.
         protocol: Under which the answers were given.
-        predicates: Only true relations with these are asked for; answers are not filtered. None asks for all.
+        scopes: Name to the predicates whose true relations are asked for; the answers are not filtered. None asks for
+            all, and gives all figures of `SceneGraphMetric`; others give recalls. By default {"all": None}.
         top: The values of K.
+    Returns:
+        The scores of each scope; their recalls are over the same pictures, those with a relation.
     """
     graphs = [_graph(source, i) for i in range(len(source))]
     names, classes = graphs[0].predicates, graphs[0].boxes.classes
-    if predicates is not None:
-        ids = torch.tensor([names.index(p) for p in predicates])
-        graphs = [g.select(torch.isin(g.triplets[:, 2], ids)) for g in graphs]
     known = {
         (classes[s], names[p - 1], classes[o]): int(counts[s, o, p]) for s, o, p in counts.nonzero().tolist() if p > 0
     }
-    figures: dict[str, float] = {}
-    recalls: dict[str, Tensor] = {}
+    found = {scope: GraphScores({}, {}) for scope in scopes or {"all": None}}
     for prefix, constrained in (("", True), ("ng/", False)):
         metric = SceneGraphMetric(
             classes, names, protocol=protocol, graph_constraint=constrained, top=tuple(top), counts=known
         )
         metric.update(answers, graphs)
-        figures.update({f"{prefix}{k}": v for k, v in metric.compute().items()})
-        for part in PARTS:
-            recalls.update({f"{prefix}{part}R@{k}": metric.image_recall(k, part) for k in top})
-    return GraphScores(figures, recalls)
+        for scope, chosen in (scopes or {"all": None}).items():
+            scores = found[scope]
+            if chosen is None:
+                scores.figures.update({f"{prefix}{k}": v for k, v in metric.compute().items()})
+            ids = torch.tensor([names.index(p) for p in (names if chosen is None else chosen)])
+            for part, table in _recalls(metric, ids, top).items():
+                for k, column in zip(top, table.split(1, dim=1), strict=True):
+                    name = f"{prefix}{part}R@{k}"
+                    scores.recalls[name] = column
+                    if not column.isnan().all():
+                        scores.figures[name] = float(column.nanmean())
+    return found
+
+
+def _recalls(metric: SceneGraphMetric, predicates: Tensor, top: Sequence[int]) -> dict[str, Tensor]:
+    """Recall (N, len(top)) of each of `PARTS` in each picture, over relations with these predicates; NaN for none."""
+    images = metric.ranks()
+    found = {part: torch.full((len(images), len(top)), torch.nan, dtype=torch.float64) for part in PARTS}
+    for number, rows in enumerate(images):
+        rows = rows[torch.isin(rows[:, 1], predicates)]
+        if len(rows) == 0:
+            continue
+        hit = (rows[:, 3, None] < torch.tensor(tuple(top))).double()
+        count = metric.count_of(rows)
+        for part, (low, high) in {"": (0, NEVER), **SHOTS}.items():
+            inside = (count >= low) & (count <= high)
+            if inside.any():
+                found[part][number] = hit[inside].mean(0)
+    return found
 
 
 def _graph(source: Any, index: int) -> SceneGraph:
