@@ -63,7 +63,7 @@ class Closed:
 
     Args:
         model: What was started from.
-        steps, batch_size, seeds: Of both arms.
+        steps, seeds: Of both arms.
         rows: The whole first, then what was asked for, then the other strata.
         protocol: How it was measured.
     """
