@@ -70,7 +70,7 @@ def bars(before: dict[str, float], after: dict[str, float], width: int, most: in
     for row, name in enumerate(names, start=1):
         top = row * line + 4
         pen.text((4, top + TEXT // 2 + 2), name, INK, font_of(TEXT), anchor="lm")
-        for offset, value, colour in ((0, before.get(name, 0.0), FAINT), (10, after[name], OKABE_ITO[5])):
+        for offset, value, colour in ((0, before.get(name, 0.0), FAINT), (10, after[name], OKABE_ITO[6])):
             pen.rectangle((left, top + offset, width - 60, top + offset + 8), fill=TRACK)
             end = left + round(value * (width - 60 - left))
             if end > left:

@@ -13,7 +13,7 @@ from .palette import OKABE_ITO
 
 __all__ = ["Interval", "draw_intervals"]
 
-WORSE, BETTER, OPEN = OKABE_ITO[6], OKABE_ITO[3], (120, 120, 120)
+WORSE, BETTER, OPEN = OKABE_ITO[1], OKABE_ITO[5], (120, 120, 120)
 TEXT, ROW = 15, 26
 
 
@@ -36,7 +36,7 @@ class Interval:
 
     @property
     def colour(self) -> Colour:
-        """Green where the interval is above 0, red where below, grey where it holds 0."""
+        """Green where the interval is above 0, orange where below, grey where it holds 0."""
         return BETTER if self.low > 0 else WORSE if self.high < 0 else OPEN
 
 
