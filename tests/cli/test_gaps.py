@@ -93,6 +93,9 @@ def test_gaps_are_asked_for_trained_and_reported(
     assert report["data"][0]["images"] + first["images"] == 16  # looked in one half, reported on the other
     metrics = read_record(tmp_path / "r.json")["metrics"][f"segmentation.town on {TOWN}"]
     assert metrics["all/all"]["closed"] == first["closed"]
+    (out / "closed-1" / "finished.txt").unlink()  # as after a run that was cut short: it goes on
+    resumed = visgen(*close)
+    assert resumed.exit_code == 0 and resumed.stderr.count("training") == 1 and "closed, seed 1" in resumed.stderr
     shown = visgen(*close)  # nothing is trained twice
     assert "gain over control" in shown.stdout and "training" not in shown.stderr
 

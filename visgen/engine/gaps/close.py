@@ -136,11 +136,13 @@ def close_gaps(
             if model:
                 weights = str(Path(model) / "model.safetensors") if Path(model).is_dir() else config.model.weights
                 config = replace(config, model=replace(config.model, weights=weights))
-            if not (folder / "last" / "config.json").is_file():
+            done = folder / "finished.txt"  # a run that was cut short leaves a model too
+            if not done.is_file():
                 tell(f"training {arm}, seed {seed}: {config.train.steps} steps")
                 summary = train_run(config, resume=True, export=export)
                 if not summary.finished:
                     raise ConfigError(f"the run in '{folder}' ended by {summary.reason}; call this again to go on.")
+                done.write_text(f"{summary.reason}, {summary.steps} steps\n", encoding="utf-8")
             tell(f"measuring {arm}, seed {seed}")
             measured[arm].append(_measure(load(folder / "last"), report["data"], sources, device))
             settings = config
