@@ -18,10 +18,10 @@ import torch
 
 from visgen.data import build_source
 from visgen.data.town import VISUAL_PREDICATES
-from visgen.engine.compositional import answer_by_counts, answer_maps, score_graphs
+from visgen.engine.compositional import answer_by_counts, answer_maps, arm_tables, score_graphs
 from visgen.engine.made_features import measure_made
 from visgen.errors import VisgenError
-from visgen.metrics import paired_bootstrap, summarise, write_record
+from visgen.metrics import fill_table, paired_bootstrap, summarise, write_record
 from visgen.metrics.arms import arm_claim
 from visgen.task.compositional_saving import load_compositional
 
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--no-made", action="store_true", help="leave out what the made features are worth")
     parser.add_argument("--data", default="town:compositions (procedural)", help="what the record calls the data")
     parser.add_argument("--record", help="write the figures to this .json file")
+    parser.add_argument("--readme", type=Path, help="page whose tables named after the record to fill")
     options = parser.parse_args()
     try:
         figures = measure(options)
@@ -95,6 +96,10 @@ def main() -> None:
             protocol = {"claim": RULE, "interval": "paired bootstrap over pictures and seeds, 95 %"}
             about = {"command": command, "config": run, "seeds": options.seeds, "split": options.split}
             write_record(options.record, **about, data=options.data, protocol=protocol, metrics=figures)
+            if options.readme:
+                name = Path(options.record).stem
+                for table, (header, rows) in zip((name, f"{name} differences"), arm_tables(figures), strict=True):
+                    fill_table(options.readme, table, options.record, header, rows)
     except VisgenError as error:
         parser.exit(2, f"{type(error).__name__}: {error}\n")
     print(json.dumps({k: figures[k] for k in figures if k != "arms"}, indent=1))

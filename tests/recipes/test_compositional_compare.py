@@ -26,11 +26,14 @@ def test_every_arm_trains_and_is_measured(tmp_path: Path) -> None:
     done = run("train.py", *data, "--set", "train.steps=1", "--out", out, "--seeds", 0, "--arms", *ARMS)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("all steps at step 1") == len(ARMS)
-    record = tmp_path / "record.json"
-    done = run(
-        "compare.py", "--out", out, "--seeds", 0, "--arms", *ARMS, "--record", record, "--no-made", "--draws", 20
-    )
+    record, page = tmp_path / "record.json", tmp_path / "page.md"
+    marks = ("record", "record differences")
+    page.write_text("".join(f"<!-- table {m} -->\n<!-- end {m} -->\n" for m in marks), encoding="utf-8")
+    words = ("--out", out, "--seeds", 0, "--arms", *ARMS, "--no-made", "--draws", 20)
+    done = run("compare.py", *words, "--record", record, "--readme", page)
     assert done.returncode == 0, done.stderr[-2000:]
+    shown = page.read_text(encoding="utf-8")
+    assert "appearance/predcls ng/zsR@100" in shown and "| graphn less gan |" in shown
     figures = read_record(record)["metrics"]
     assert set(figures["arms"]) == {*ARMS, "counts"}
     assert "all/sgcls" in figures["arms"]["graphn"] and "all/sgcls" not in figures["arms"]["geometry"]

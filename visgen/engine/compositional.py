@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ..data import Source, collate
 from ..heads import GraphLogits
-from ..metrics import SceneGraphMetric
+from ..metrics import Figure, SceneGraphMetric
 from ..metrics.scene_graph import NEVER, SHOTS
 from ..structures import SceneGraph
 from ..task import SceneGraphTask
 from ..task.map_batch import STRIDE, map_features
 
-__all__ = ["GraphScores", "answer_by_counts", "answer_maps", "score_graphs"]
+__all__ = ["GraphScores", "answer_by_counts", "answer_maps", "arm_tables", "score_graphs"]
 
 TOP = (20, 50, 100)
 PARTS = ("", *SHOTS)
@@ -123,6 +123,29 @@ def score_graphs(
                     if not column.isnan().all():
                         scores.figures[name] = float(column.nanmean())
     return found
+
+
+def arm_tables(metrics: Mapping[str, Any]) -> list[tuple[tuple[str, ...], list[list[str | Figure]]]]:
+    """Give the header and rows of two tables, of the arms and of their differences, for `visgen.metrics.fill_table`.
+
+    Args:
+        metrics: Of a record: `arms` (arm to "scope/protocol" to figures) and `differences` (pair to figure to
+            difference and interval).
+    """
+    lead = next(iter(metrics["arms"]["counts"]))
+    columns = [(lead, f"ng/{k}") for k in ("zsR@20", "zsR@100", "10shotR@100", "R@100")]
+    columns += [(g, "ng/R@100") for g in metrics["arms"]["counts"] if g != lead]
+    arms: list[list[str | Figure]] = []
+    for arm, found in metrics["arms"].items():
+        cells = [Figure(("metrics", "arms", arm, *c)) if c[1] in found[c[0]] else "" for c in columns]
+        arms.append([arm, *cells])
+    differences: list[list[str | Figure]] = []
+    for pair, found in metrics["differences"].items():
+        for k in found:
+            ends = [Figure(("metrics", "differences", pair, k, end)) for end in ("difference", "low", "high")]
+            differences.append([pair, k, *ends])
+    titles = ("arm", *(f"`{group} {k}`" for group, k in columns))
+    return [(titles, arms), (("arms", "figure", "difference", "from", "to"), differences)]
 
 
 def _recalls(metric: SceneGraphMetric, predicates: Tensor, top: Sequence[int]) -> dict[str, Tensor]:
