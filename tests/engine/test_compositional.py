@@ -98,6 +98,7 @@ def test_scores_tell_unseen_from_seen_and_ask_for_chosen_predicates() -> None:
     one = score_graphs(perfect, source, counts, top=(1, 20))["all"]
     for name, value in metric.compute().items():
         assert one.figures[name] == pytest.approx(value)
+    assert one.figures["pooled/R@1"] == pytest.approx(metric.compute("relations")["R@1"])
     for part in ("", "zs", "10shot"):
         expected = metric.image_recall(1, part)
         assert torch.equal(one.recalls[f"{part}R@1"].nan_to_num(-1), expected.nan_to_num(-1))

@@ -95,7 +95,8 @@ def score_graphs(
         counts: (K, K, P + 1) of the training, which tell zero-shot from few-shot.
         protocol: Under which the answers were given.
         scopes: Name to the predicates whose true relations are asked for; the answers are not filtered. None asks for
-            all, and gives all figures of `SceneGraphMetric`; others give recalls. By default {"all": None}.
+            all, and gives all figures of `SceneGraphMetric`, and under "pooled/" those over all pictures' relations
+            together, the habit on VRD; others give recalls. By default {"all": None}.
         top: The values of K.
     Returns:
         The scores of each scope; their recalls are over the same pictures, those with a relation.
@@ -114,6 +115,8 @@ def score_graphs(
         for scope, chosen in (scopes or {"all": None}).items():
             scores = found[scope]
             if chosen is None:
+                pooled = metric.compute("relations")
+                scores.figures.update({f"{prefix}pooled/{k}": v for k, v in pooled.items() if "_tr" not in k})
                 scores.figures.update({f"{prefix}{k}": v for k, v in metric.compute().items()})
             ids = torch.tensor([names.index(p) for p in (names if chosen is None else chosen)])
             for part, table in _recalls(metric, ids, top).items():
