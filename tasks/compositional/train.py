@@ -78,6 +78,8 @@ def train(options: argparse.Namespace) -> None:
             words = [*settings(options.out, arm, seed), *options.set]
             summary = train_from_config(shipped_path(options.config), words, resume=True)
             print(f"{arm} seed {seed}: {summary.reason} at step {summary.steps}, {summary.seconds:.0f} s", flush=True)
+            if summary.reason != "all steps":  # a signal or the time limit ends the experiment, not one arm of it
+                return
 
 
 def main() -> None:
