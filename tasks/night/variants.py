@@ -47,7 +47,7 @@ def run_arm(arm: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
         *("train.ema_decay=0.95", f"data.train.night.transforms={json.dumps([crop])}"),
     ]
     config = load_run(CONFIG, [*changes, *ARMS[arm]], args.data_root)
-    if not train_run(config).finished:
+    if not train_run(config, resume=(out / "checkpoints").is_dir()).finished:
         sys.exit(f"{arm}, seed {seed} was stopped; the same command goes on")
     generator = load_night(out / "last")
     source: Any = build_source(f"unpaired:{args.data_root / 'night'}", "val")
