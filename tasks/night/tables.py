@@ -66,6 +66,11 @@ def main() -> None:
         rows = validity_rows(found, read["command"])
         fill_table(CARD, "figures", validity, header, rows)
         fill_table(README, "validity", validity, header[:3], [row[:3] for row in rows])
+        short = options.results / "night_variants.json"
+        arms = read_record(short)["metrics"]
+        keys = ("F", "precision", "recall", "light")
+        shown = [[f"`{arm}`", *(at(arm, key, "mean") for key in keys)] for arm in arms]
+        fill_table(README, "variants", short, ("arm", *keys), shown)
         fill_table(README, "edges", edges, ("detector", "ODS", "OIS", "AP"), edge_rows())
     except VisgenError as error:
         parser.exit(2, f"error: {error}\n")

@@ -78,7 +78,8 @@ def main() -> None:
     if args.record:
         write_record(
             args.record,
-            command=f"python tasks/night/variants.py --data-root DATA --steps {args.steps} --size {args.size}",
+            command=f"python tasks/night/variants.py --data-root DATA --steps {args.steps} --size {args.size} --seeds "
+            + " ".join(map(str, args.seeds)),
             config="configs/night/photos.yaml",
             seeds=args.seeds,
             data="night",

@@ -28,20 +28,26 @@ def test_tables_show_what_the_records_hold(
     }
     found["realism"]["camvid"] = called
     ods = {"ODS": 0.11, "OIS": 0.12, "AP": 0.13}
-    for name, metrics in (("validity", found), ("edges", dict.fromkeys(("learned", "sobel", "canny"), ods))):
+    light = {key: {"mean": 0.31} for key in ("F", "precision", "recall", "light")}
+    records: dict[str, dict[str, Any]] = {"validity": found, "variants": {"cut": light}}
+    records["edges"] = dict.fromkeys(("learned", "sobel", "canny"), ods)
+    for name, metrics in records.items():
         write_record(
             tmp_path / f"night_{name}.json",
             command="python x.py", config=None, seeds=[0], data="night", split="val", protocol={}, metrics=metrics,
         )  # fmt: skip
     recipe = load_recipe("night/tables")
-    for page, names in (("README", ("validity", "edges")), ("CARD", ("figures",))):
+    for page, names in (("README", ("validity", "edges", "variants")), ("CARD", ("figures",))):
         path = tmp_path / f"{page}.md"
         path.write_text("".join(f"<!-- table {n} -->\n<!-- end {n} -->\n" for n in names), encoding="utf-8")
         monkeypatch.setattr(recipe, page, path)
     monkeypatch.setattr(sys, "argv", ["tables.py", str(tmp_path)])
     recipe.main()
     page, card = ((tmp_path / f"{n}.md").read_text(encoding="utf-8") for n in ("README", "CARD"))
-    assert "[0.540](night_validity.json#metrics.edges.town.wanted)" in page and page.count("| `") == 0
+    assert (
+        "[0.540](night_validity.json#metrics.edges.town.wanted)" in page
+        and page.count("| `cut` | [0.310](night_variants.json#metrics.cut.F.mean) |") == 1
+    )
     assert "[0.110](night_edges.json#metrics.canny.ODS)" in page
     assert "[0.0091](night_validity.json#metrics.stability.shift.largest)" in card and "`python x.py`" in card
     assert "[0.920](night_validity.json#metrics.consistency.ratio)" in card
