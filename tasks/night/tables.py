@@ -69,7 +69,7 @@ def main() -> None:
         short = options.results / "night_variants.json"
         arms = read_record(short)["metrics"]
         keys = ("F", "precision", "recall", "light")
-        shown = [[f"`{arm}`", *(at(arm, key, "mean") for key in keys)] for arm in arms]
+        shown: Rows = [[f"`{arm}`", *(at(arm, key, "mean") for key in keys)] for arm in arms]
         fill_table(README, "variants", short, ("arm", *keys), shown)
         fill_table(README, "edges", edges, ("detector", "ODS", "OIS", "AP"), edge_rows())
     except VisgenError as error:
