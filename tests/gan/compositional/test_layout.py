@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visgen.errors import DataError
-from visgen.gan.compositional import GraphBatch, box_cover, paste_tiles, swap_tiles
+from visgen.gan.compositional import GraphBatch, box_cover, collage, paste_tiles, swap_tiles
 
 
 def graph(boxes: list[list[float]], grid: tuple[int, int] = (6, 9), image: list[int] | None = None) -> GraphBatch:
@@ -96,3 +96,13 @@ def test_lengths_that_do_not_fit_are_named() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
     with pytest.raises(DataError, match="1 boxes, 0 labels"):
         GraphBatch(torch.zeros(1, 4), nothing, nothing, nothing.reshape(0, 2), nothing, torch.zeros(0, 2), (3, 3), ())
+
+
+def test_in_a_collage_the_smaller_box_lies_on_top() -> None:
+    tiles = torch.stack([torch.full((1, 7, 7), v) for v in (1.0, 2.0, 3.0)])
+    made = graph([[0.0, 0, 6, 6], [1, 1, 3, 3], [4, 0, 9, 6]], image=[0, 0, 0])
+    found = collage(tiles, made)[0, 0].round(decimals=4)
+    assert found[1].tolist() == [1, 2, 2, 1, 3, 3, 3, 3, 3]  # of the two large boxes the smaller one covers the other
+    assert found[5].tolist() == [1, 1, 1, 1, 3, 3, 3, 3, 3]
+    apart = collage(tiles, graph([[0.0, 0, 6, 6], [1, 1, 3, 3], [1, 1, 3, 3]], image=[0, 0, 1])).round(decimals=4)
+    assert apart[0, 0, 1, 1] == 2 and apart[1, 0, 1, 1] == 3 and not apart[1, 0, 4].any()

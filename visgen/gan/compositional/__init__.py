@@ -13,7 +13,7 @@ from .config import CompositionalConfig
 from .generator import FeatureGenerator
 from .graph import GraphBatch
 from .judges import Judges, MapJudge, RegionJudge
-from .layout import box_cover, paste_tiles, swap_tiles
+from .layout import box_cover, collage, paste_tiles, swap_tiles
 from .perturb import PERTURBATIONS, Perturbation, Perturbed, build_perturbation, count_table
 from .vectors import graph_vectors, nearest_classes, read_vectors
 
@@ -30,6 +30,7 @@ __all__ = [
     "RegionJudge",
     "box_cover",
     "build_perturbation",
+    "collage",
     "count_table",
     "graph_vectors",
     "nearest_classes",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from .graph import GraphBatch
-from .layout import paste_tiles
+from .layout import collage, paste_tiles
 
 __all__ = ["FeatureGenerator"]
 
@@ -29,12 +29,14 @@ class FeatureGenerator(nn.Module):
         refine: Channels of the stages of the refinement; each doubles the side of the one before, up to the map's.
         cells: Side of a tile.
         noise: Width of the noise that joins each box, so that draws differ without real regions; 0 for none.
-        real: Let real regions of each box's class join its tile.
+        real: Show the generator a real region of each box's class. They join the tiles, and what is made is added to
+            them: a fresh generator gives a collage of real regions, the smaller box on top.
     Raises:
         ConfigError: A size below its least.
     Source: Knyazev et al. 2021, arXiv:2007.05756, whose generator follows Johnson et al. 2018, arXiv:1804.01622. Layer
-        norms over channels stand in for batch norms, which would couple pictures; noise is ours; the last layer is
-        linear, since maps need not be positive here.
+        norms over channels stand in for batch norms, which would couple pictures; noise, and the ways from the
+        layout and from the real regions straight to the map, are ours; the last layer is linear, since maps need not be
+        positive here.
     """
 
     def __init__(
@@ -73,7 +75,10 @@ class FeatureGenerator(nn.Module):
         before = [0, *refine[:-1]]
         self.stages = nn.ModuleList(_Stage(layout + b, c) for b, c in zip(before, refine, strict=True))
         self.last, self.skip = nn.Conv2d(refine[-1], channels, 3, padding=1), nn.Conv2d(layout, channels, 1)
-        nn.init.normal_(self.last.weight, std=0.005)  # a fresh generator shows the layout, and learns to refine it
+        # a fresh generator shows real regions as they are, or without them the layout, and learns to refine it
+        nn.init.normal_(self.last.weight, std=0.005)
+        if real:
+            nn.init.normal_(self.skip.weight, std=0.005)
 
     def forward(self, graph: GraphBatch, real: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """Make maps.
@@ -110,7 +115,10 @@ class FeatureGenerator(nn.Module):
             seen = F.adaptive_avg_pool2d(layout, size) if shrink > 1 else layout
             x = stage(seen if x is None else torch.cat([F.interpolate(x, size=size), seen], dim=1))
         assert x is not None
-        return (self.last(x) + self.skip(layout)) * graph.inside()
+        made = self.last(x) + self.skip(layout)
+        if self.join is not None and real is not None:
+            made = made + collage(real, graph)
+        return made * graph.inside()
 
     def _tiles(self, graph: GraphBatch, noise: Tensor | None) -> Tensor:
         """(n, tile, s, s) of the boxes, from what they are and how they are related."""

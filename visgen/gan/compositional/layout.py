@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .graph import GraphBatch
 
-__all__ = ["box_cover", "paste_tiles", "swap_tiles"]
+__all__ = ["box_cover", "collage", "paste_tiles", "swap_tiles"]
 
 
 def paste_tiles(tiles: Tensor, graph: GraphBatch) -> Tensor:
@@ -35,6 +35,25 @@ def box_cover(graph: GraphBatch) -> Tensor:
         centre = torch.arange(count, device=low.device) + 0.5
         inside.append((centre >= low[:, None]) & (centre < high[:, None]))
     return (inside[0][:, :, None] & inside[1][:, None, :]).float()
+
+
+def collage(tiles: Tensor, graph: GraphBatch) -> Tensor:
+    """Lay tiles over each other, the smallest box on top, into one map (B, D, h, w) per picture; zero where none lies.
+
+    Args:
+        tiles: (n, D, s, s), one for each box.
+        graph: Their boxes.
+    """
+    cover = box_cover(graph)
+    area = (graph.boxes[:, 2:] - graph.boxes[:, :2]).prod(1)
+    rank = torch.empty_like(area)
+    rank[area.argsort(descending=True, stable=True)] = torch.arange(len(area), dtype=area.dtype, device=area.device)
+    height = torch.where(cover > 0, rank[:, None, None] + 1, 0.0)  # the smaller a box, the higher it lies
+    owner = graph.image[:, None, None].expand_as(height)
+    top = height.new_zeros(len(graph), *graph.grid).scatter_reduce(0, owner, height, "amax")
+    seen = cover * (height == top[graph.image])
+    empty = tiles.new_zeros(len(graph), tiles.shape[1], *graph.grid)
+    return empty.index_add(0, graph.image, _stretched(tiles, graph) * seen[:, None])
 
 
 def swap_tiles(maps: Tensor, graph: GraphBatch, tiles: Tensor, swapped: Tensor) -> Tensor:
