@@ -60,9 +60,13 @@ def close(
     say(f"{found.steps} steps, seeds {', '.join(map(str, found.seeds))}; asked for: marked *")
 
 
+def _named(row: Any) -> str:
+    return "everything" if row.key == "all/all" else row.key.replace("/", " ", 1)
+
+
 def _row(row: Any) -> tuple[str, ...]:
     return (
-        f"{'* ' if row.is_asked else ''}{row.key.replace('/', ' ', 1)} ({row.count} {row.unit})",
+        f"{'* ' if row.is_asked else ''}{_named(row)} ({row.count} {row.unit})",
         row.metric,
         f"{row.before:.4f}",
         *(f"{s['mean']:.4f}" + (f" ± {s['std']:.4f}" if s["n"] > 1 else "") for s in (row.control, row.closed)),
@@ -83,7 +87,7 @@ def draw_closed(found: Any, picture: Path, most: int = 14) -> None:
         for r in [r for r in found.rows if r.head == head][:most]:
             sign = -1 if r.metric in ("AbsRel", "RMSE") else 1
             low, high = sorted((sign * r.low, sign * r.high))
-            name = f"{'asked: ' if r.is_asked else ''}{r.key.replace('/', ' ', 1)}"
+            name = f"{'asked: ' if r.is_asked else ''}{_named(r)}"
             rows.append(Interval(name, sign * r.difference, low, high, f"{r.count} {r.unit}"))
         axis = (
             f"gain over the control of {found.steps} steps, {len(found.seeds)} seeds, with its 95 % interval; "
