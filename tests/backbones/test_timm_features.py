@@ -33,3 +33,18 @@ def test_maps_are_those_of_the_model_on_its_own_statistics():
 def test_a_model_without_maps_and_an_unknown_option_are_refused():
     with pytest.raises(ConfigError, match="backbone timm has no option 'modle'; did you mean 'model'"):
         TimmBackbone(modle="test_resnet")
+
+
+def test_a_fixed_network_stays_as_it_came_in_training_too():
+    fixed = TimmBackbone(model="test_resnet", fixed=True).train()
+    before = {key: value.clone() for key, value in fixed.state_dict().items()}
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    first = fixed(images)
+    assert all(torch.equal(value, before[key]) for key, value in fixed.state_dict().items())
+    assert fixed.training and not any(p.requires_grad for p in fixed.parameters())
+    torch.testing.assert_close(fixed(images[:1]).pyramid[32], first.pyramid[32][:1], rtol=1e-4, atol=1e-5)
+    loose = TimmBackbone(model="test_resnet").train()
+    norms = [key for key in before if key.endswith("running_mean")]
+    start = loose.state_dict()[norms[0]].clone()
+    loose(images)
+    assert not torch.equal(loose.state_dict()[norms[0]], start)
