@@ -32,7 +32,7 @@ from visgen.experts.prefix_cache import PrefixCache
 from visgen.metrics import write_record
 from visgen.shipped import shipped_path
 
-SIZE, COUNTS, QUICK = (64, 96), (300, 100, 40), (6, 2, 2)
+SIZE, COUNTS, QUICK = (64, 96), (200, 100, 20), (6, 2, 2)
 CONFIG, GENERATOR = "configs/night/street.yaml", "configs/night/street_generator.yaml"
 
 
@@ -73,7 +73,7 @@ def record(options: argparse.Namespace, metrics: dict[str, Any]) -> None:
         command=f"python tasks/night/experiment.py --data-root DATA --arms {arms} --out RUNS --record FILE",
         config={"model": CONFIG, "generator": GENERATOR},
         seeds=options.seeds,
-        data={"town": "procedural streets, 64 x 96 pixels", "A": "seed 20 of split train, 300 scenes by day",
+        data={"town": "procedural streets, 64 x 96 pixels", "A": "seed 20 of split train, 200 scenes by day",
               "B": "seeds 21 (day) and 22 (night) of split train, 300 scenes each",
               "C": "seed 23 of split test, 100 scenes by day and by night"},
         split="C; no scene is in two sets",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from visgen.backbones import BACKBONES
 from visgen.config import load_run
-from visgen.data import build_source
+from visgen.data import Subset, build_source
 from visgen.engine.night import ARMS, PlacesStudy, choose_arms, compare_arms, folds_of, night_generators
 from visgen.errors import VisgenError
 from visgen.metrics import summarise, write_record
@@ -31,18 +31,20 @@ CONFIG, GENERATOR = "configs/night/places.yaml", "configs/night/places_generator
 
 def study_of(fold: int, tested: list[str], options: argparse.Namespace) -> PlacesStudy:
     """The study of one fold, its generators trained."""
-    root, out = options.data_root, options.out / f"fold{fold}"
+    root, out, others = options.data_root, options.out / f"fold{fold}", None
     both = [place for places in folds_of(build_source(f"places:{root}/night", "all")) for place in places]
     trained = ",".join(place for place in both if place not in tested)
     days, nights = (f"places:{root}/night?times={time}&places={trained}" for time in ("day", "night"))
     words = [f"data.train.places.source=unpaired-sources:{days} | {nights}", *options.set_generator]
     generators = night_generators(load_run(shipped_path(GENERATOR), words, root), out)
     config = load_run(shipped_path(CONFIG), options.set, root)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        backbone = BACKBONES.build(config.model.backbone, **config.model.options).eval()
+    torch.manual_seed(0)
+    backbone = BACKBONES.build(config.model.backbone, **config.model.options).eval()
     source = build_source(f"places:{root}/night", "all", places=both)
-    return PlacesStudy(config, backbone, source, tested, generators, SIZE, out)
+    if options.others:
+        whole, out = build_source(options.others, "train"), out / "others"
+        others = Subset(whole, [i * len(whole) // options.count for i in range(options.count)])
+    return PlacesStudy(config, backbone, source, tested, generators, SIZE, out, others)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def gather(values: dict[str, dict[int, dict[str, float]]], seeds: list[int]) -> dict[str, Tensor]:
-    """Values (S, places, 1): a place counts as one picture does elsewhere, for its pictures are minutes apart."""
+    """Values (S, places, 1): places count as pictures do elsewhere, for the pictures of one are minutes apart."""
     return {arm: torch.tensor([list(rows[s].values()) for s in seeds])[..., None] for arm, rows in values.items()}
 
 
@@ -81,10 +83,12 @@ def record(options: argparse.Namespace, metrics: dict[str, Any]) -> None:
         "backbone": "ImageNet MobileNetV2, fixed; its stride-32 map, then a linear map, GeM and length 1",
         "arms": {"untrained": "the head as it starts", **{name: ARMS[name].says for name in options.arms}},
         "wrong": "A8: the generated nights of a place bear the name of another place",
+        "others": options.others or "none",
         "claim": "A5 above the better of A1 and A2 by night, interval without 0, at most 0.005 lost to A1 by day",
     }
+    more = f" --others {options.others} --count {options.count}" if options.others else ""
     write_record(
-        options.record, command="python tasks/night/places.py --data-root DATA --out RUNS --record FILE",
+        options.record, command=f"python tasks/night/places.py --data-root DATA{more} --out RUNS --record FILE",
         config={"head": CONFIG, "generator": GENERATOR}, seeds=options.seeds, data="night",
         split="two folds over ten places", protocol=protocol, metrics=metrics,
         notes="Ten cameras: few scenes. One seed of generators in each fold; only A9 uses labels of night.",
@@ -98,6 +102,10 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--record", type=Path, metavar="FILE.json")
+    parser.add_argument(
+        "--others", metavar="FORMAT:PATH", help="photographs by day, each a place of its own to train on"
+    )
+    parser.add_argument("--count", type=int, default=200, help="of these photographs")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the head's run, a.b=c")
     parser.add_argument("--set-generator", nargs="*", default=[], help="overrides of the generator's run, a.b=c")
     options = parser.parse_args()

@@ -97,3 +97,30 @@ def test_a_trained_head_is_measured_on_the_tested_places(study: PlacesStudy) -> 
     places = [study.labels[i].place for i in study.test]
     perfect = torch.eye(2)[[["bridge", "dome"].index(p) for p in places]]
     assert study.by_place(perfect)["night"] == {"bridge": 1.0, "dome": 1.0}
+
+
+def test_other_photographs_are_places_of_their_own(study: PlacesStudy, tmp_path: Path) -> None:
+    fields = {f: getattr(study, f) for f in ("config", "backbone", "tested", "generators", "size")}
+    others = build_source(f"imagefolder:{_folder_of_pictures(tmp_path / 'pictures')}", "train")
+    more = PlacesStudy(**fields, source=study.source, out=tmp_path, others=others)
+    draws = more._draws(ARMS["A9"], 0)
+    labels = [t.place for t in draws.batches(0)[0].targets["retrieval"]]
+    assert labels[:4] == ["arch", "canal", "east", "arch"]  # six pictures: four of places, one pair of another
+    assert labels[4] == labels[5] and labels[4].startswith("other/")
+    single = [n for n, label in enumerate(draws.labels) if label.place.startswith("other/")]
+    assert len(single) == 3 and all(draws.of[n] == [] for n in single)  # nobody has photographed them by night
+    assert all(more._draws(ARMS["A5"], 0).of[n] == [n] for n in single)
+    wrong = more._draws(ARMS["A8"], 0)
+    assert all(a.place != b.place for a, b in zip(wrong.labels, wrong.night_labels, strict=True))
+    assert more.test == study.test
+    cuts = more._maps("jitter")[more._cut_from]
+    assert not torch.equal(cuts[0], cuts[1])
+
+
+def _folder_of_pictures(base: Path) -> Path:
+    place = base / "train" / "any"
+    place.mkdir(parents=True)
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place / f"{i}.png")
+    return base

@@ -13,22 +13,20 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ...backbones import Backbone
 from ...config import RunConfig
-from ...data import Batch, Sample, Source
-from ...data.transforms import ColorJitter, Darken
+from ...data import Sample, Source
+from ...data.transforms import ColorJitter, Darken, RandomResizedCrop
 from ...errors import ConfigError, DataError
 from ...gan.night import NightGenerator
 from ...metrics.retrieval import RetrievalMetric
 from ...structures import Descriptor, PlaceLabel
-from ...structures.features import Features
 from ...task import HeadSpec, MultiTaskModel, MultiTaskObjective
 from ..train import Trainer
-from .arms import SHARE, Arm, translate_all
+from .arms import Arm, translate_all
+from .draws import STRIDE, MapDraws, StoredMaps
 
 __all__ = ["PlacesStudy", "folds_of"]
 
-STRIDE = 32
 VARIANTS = 4
 """Drawn changes of each picture that are kept: of colours, and of darkening."""
 
@@ -48,73 +46,6 @@ def folds_of(source: Any) -> list[list[str]]:
     return [both[0::2], both[1::2]]
 
 
-class StoredMaps(Backbone):
-    """Maps that a fixed backbone gave, in the place of images."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = {STRIDE: channels}
-        self.token_dim = channels
-
-    def prefix(self, images: Tensor) -> Features:
-        return Features({STRIDE: images.float()}, images.float().mean((2, 3)))
-
-    def suffix(self, state: Features, task: str | Tensor | None = None) -> Features:
-        return state
-
-
-@dataclass(frozen=True)
-class MapDraws:
-    """Batches of stored maps, as a pure function of (seed, step): places in turn, pictures and variants by chance.
-
-    Args:
-        day: (N, V, C, h, w) of the training pictures by day.
-        night: (M, V', C, h, w) of what stands in for a share of them; None for nothing.
-        of: Picture of `night` to use for each training picture, as lists to draw from; one for each picture.
-        labels: Place of each training picture; of `night` where its label differs (`night_labels`).
-    """
-
-    day: Tensor
-    night: Tensor | None
-    of: Sequence[Sequence[int]]
-    labels: Sequence[PlaceLabel]
-    night_labels: Sequence[PlaceLabel]
-    batch_size: int
-    seed: int
-    share: float = SHARE
-
-    def batches(self, step: int, rank: int = 0) -> list[Batch]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        places = sorted({label.place for label in self.labels})
-        maps: list[Tensor] = []
-        targets: list[PlaceLabel] = []
-        for i in range(self.batch_size):
-            rows = [n for n, label in enumerate(self.labels) if label.place == places[i % len(places)]]
-            row = rows[_draw(len(rows), generator)]
-            variant, coin = _draw(self.day.shape[1], generator), float(torch.rand((), generator=generator))
-            other, turn = _draw(10**6, generator), _draw(10**6, generator)
-            if self.night is None or coin >= self.share:
-                maps.append(self.day[row, variant])
-                targets.append(self.labels[row])
-            else:
-                at = self.of[row][other % len(self.of[row])]
-                maps.append(self.night[at, turn % self.night.shape[1]])
-                targets.append(self.night_labels[at])
-        heads = {"retrieval": "retrieval"}
-        return [Batch(torch.stack(maps).float(), {"retrieval": targets}, heads, [{}] * len(maps), "places")]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seed": self.seed, "batch_size": self.batch_size, "share": self.share}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state != self.state_dict():
-            raise ConfigError(f"the checkpoint was drawn with {state}, this run with {self.state_dict()}.")
-
-
-def _draw(count: int, generator: torch.Generator) -> int:
-    return int(torch.randint(count, (), generator=generator))
-
-
 @dataclass
 class PlacesStudy:
     """Trains a retrieval head on maps of a fixed backbone in every arm, and measures it on places it never saw.
@@ -127,6 +58,7 @@ class PlacesStudy:
         generators: "edges" and "free", trained on pictures of the training places only.
         size: (H, W) that every picture is brought to, so that its proportions do not name the camera.
         out: Gets a run for each arm and seed.
+        others: Further photographs by day, each trained on as a place of its own, seen in several cuts.
     """
 
     config: RunConfig
@@ -136,9 +68,15 @@ class PlacesStudy:
     generators: dict[str, NightGenerator]
     size: tuple[int, int]
     out: Path
+    others: Source | None = None
 
     def __post_init__(self) -> None:
         self.samples = [_resized(self.source[i], self.size) for i in range(len(self.source))]
+        self._cut_from = len(self.samples)
+        for i in range(0 if self.others is None else len(self.others)):
+            given = _resized(self.others[i], self.size)  # type: ignore[index]
+            label = PlaceLabel(f"other/{i}", "day")
+            self.samples.append(given.replace(targets={"retrieval": label}, meta={"id": f"other/{i}"}))
         self.labels: list[PlaceLabel] = [s.targets["retrieval"] for s in self.samples]
         self._kept: dict[str, Tensor] = {}
         trained = [i for i, label in enumerate(self.labels) if label.place not in self.tested]
@@ -244,7 +182,8 @@ class PlacesStudy:
     @torch.no_grad()
     def _look(self, kind: str) -> Tensor:
         jitter, darken = ColorJitter(), Darken(p=1.0)
-        wanted = {"plain": range(len(self.samples)), "jitter": [*self.day, *self.night]}.get(kind, self.day)
+        cut = RandomResizedCrop(size=self.size, scale=(0.5, 1.0))
+        wanted = {"plain": range(self._cut_from), "jitter": [*self.day, *self.night]}.get(kind, self.day)
         nights: dict[int, Tensor] = {}
         if kind in self.generators:
             whole = torch.stack([self.samples[i].pixels for i in self.day])
@@ -256,7 +195,8 @@ class PlacesStudy:
             sample = self.samples[i].replace(image=nights[i]) if nights else self.samples[i]
             images = []
             for _ in range(variants):
-                shown = darken(sample, generator) if kind == "darken" else sample
+                shown = cut(sample, generator) if i >= self._cut_from and kind != "plain" else sample
+                shown = darken(shown, generator) if kind == "darken" else shown
                 images.append((shown if kind == "plain" else jitter(shown, generator)).image)
             maps = self.backbone(torch.stack(images)).pyramid[STRIDE].half()
             if found is None:
@@ -268,4 +208,6 @@ class PlacesStudy:
 
 def _resized(sample: Sample, size: tuple[int, int]) -> Sample:
     image = F.interpolate(sample.image[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
-    return sample.replace((image.clamp(0, 1) * 255).round().to(torch.uint8))
+    return Sample(
+        (image.clamp(0, 1) * 255).round().to(torch.uint8), {"retrieval": sample.targets.get("retrieval")}, sample.meta
+    )

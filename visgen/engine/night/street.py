@@ -66,6 +66,7 @@ class StreetStudy:
         out: Gets a run for each arm and seed.
         prepare: Called with each model before its training, such as `PrefixCache.attach`: pictures are flipped and
             jittered in few ways, so that what a fixed backbone gives for them can be kept.
+        part: The set that is measured: "C", or "V" while settings are chosen.
     """
 
     config: RunConfig
@@ -73,24 +74,23 @@ class StreetStudy:
     generators: dict[str, NightGenerator]
     out: Path
     prepare: Callable[[MultiTaskModel], object] | None = None
+    part: str = "C"
 
     def run(self, name: str, arm: Arm, seed: int) -> dict[str, Tensor]:
         """Give the measures of an arm and a seed, trained where they are not there yet.
 
         Returns:
-            For "C day", "C night", "V day" and "V night": "<set>/iou" (N, K), NaN for classes that a picture does not
-            show, and "<set>/absrel" (N,).
+            For "C day" and "C night" (or V): "<set>/iou" (N, K), NaN for classes that a picture does not show, and
+            "<set>/absrel" (N,).
         """
         folder = self.out / f"{name}-{seed}"
         file = folder / "measures.safetensors"
         if not file.is_file():
             model = self._train(arm, seed, folder)
             found: dict[str, Tensor] = {}
-            for part in ("C", "V"):
-                for time, first in (("day", 0), ("night", 1)):
-                    rows = range(first, len(self.sets[part]), 2)
-                    iou, absrel = measure_dense(model, self.sets[part], rows)
-                    found |= {f"{part} {time}/iou": iou, f"{part} {time}/absrel": absrel}
+            for time, first in (("day", 0), ("night", 1)):
+                iou, absrel = measure_dense(model, self.sets[self.part], range(first, len(self.sets[self.part]), 2))
+                found |= {f"{self.part} {time}/iou": iou, f"{self.part} {time}/absrel": absrel}
             save_file(found, file)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return load_file(file)
