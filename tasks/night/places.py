@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from visgen.backbones import BACKBONES
 from visgen.config import load_run
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"mAP": compare_arms(night, day), "mAP by night of each place": each}
 
 
-def gather(values: dict[str, dict[int, dict[str, float]]], seeds: list[int]) -> dict[str, Tensor]:
+def gather(values: dict[str, dict[int, dict[str, float]]], seeds: list[int]) -> dict[str, torch.Tensor]:
     """Values (S, places, 1): places count as pictures do elsewhere, for the pictures of one are minutes apart."""
     return {arm: torch.tensor([list(rows[s].values()) for s in seeds])[..., None] for arm, rows in values.items()}
 
