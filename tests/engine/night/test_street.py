@@ -23,6 +23,7 @@ class Dim(nn.Module):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StreetStudy:
     words = ["train.steps=2", "optim.warmup_steps=0", "data.train.street.batch_size=2", "model.options.weights=null"]
+    words += ["model.heads.depth={options: {width: 8, fine_width: 8}}"]
     config = load_run(shipped_path("configs/night/street.yaml"), words, ".")
     sets = street_sets((64, 96), (4, 2, 2))
     generators = {name: NightGenerator(Dim()) for name in ("edges", "free")}

@@ -27,7 +27,7 @@ from .arms import SHARE, Arm, shift_pictures, translate_all
 __all__ = ["StreetStudy", "gather_measures", "measure_dense", "street_sets"]
 
 TASKS = ("segmentation", "depth")
-VARIANTS = 3
+VARIANTS = 2
 """Ways in which each picture is flipped and jittered."""
 
 
@@ -80,8 +80,8 @@ class StreetStudy:
         """Give the measures of an arm and a seed, trained where they are not there yet.
 
         Returns:
-            For "C day" and "C night" (or V): "<set>/iou" (N, K), NaN for classes that a picture does not show, and
-            "<set>/absrel" (N,).
+            For "C day" and "C night" (or V), as far as the model has the heads: "<set>/iou" (N, K), NaN for classes
+            that a picture does not show, and "<set>/absrel" (N,).
         """
         folder = self.out / f"{name}-{seed}"
         file = folder / "measures.safetensors"
@@ -89,14 +89,14 @@ class StreetStudy:
             model = self._train(arm, seed, folder)
             found: dict[str, Tensor] = {}
             for time, first in (("day", 0), ("night", 1)):
-                iou, absrel = measure_dense(model, self.sets[self.part], range(first, len(self.sets[self.part]), 2))
-                found |= {f"{self.part} {time}/iou": iou, f"{self.part} {time}/absrel": absrel}
+                rows = range(first, len(self.sets[self.part]), 2)
+                measured = measure_dense(model, self.sets[self.part], rows)
+                found |= {f"{self.part} {time}/{key}": value for key, value in measured.items()}
             save_file(found, file)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return load_file(file)
 
     def _train(self, arm: Arm, seed: int, folder: Path) -> MultiTaskModel:
-        source = self.sets["A day"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = build_model(self._model())
@@ -104,6 +104,7 @@ class StreetStudy:
             self.prepare(model)
         changes = Compose([HorizontalFlip(), *([ColorJitter()] if arm.jitter else [])])
         steps: list[Any] = [*self._night(arm), OfFew(changes, VARIANTS)]
+        source = _Fed(self.sets["A day"], model)
         part = MixturePart(source, Compose(steps), batch_size=self.config.data.train["street"].batch_size)
         run = Trainer(
             MultiTaskObjective(model), Mixture([part], seed), self.config.optim, self.config.train, folder, seed=seed
@@ -118,6 +119,7 @@ class StreetStudy:
         heads = {
             head: {"task": task, "classes": source.classes[task], "options": given.heads[head].options}
             for task, head in source.heads.items()
+            if head in given.heads
         }
         return {"backbone": {"name": given.backbone, **given.options}, "heads": heads}
 
@@ -139,6 +141,21 @@ class StreetStudy:
         return [ByNight(dict(zip(names, pictures, strict=True)), SHARE)]
 
 
+class _Fed:
+    """A source as far as a model has heads for it."""
+
+    def __init__(self, source: Source, model: MultiTaskModel) -> None:
+        self.source, self.name = source, source.name
+        self.heads = {task: head for task, head in source.heads.items() if head in model.specs}
+        self.classes = {task: tuple(source.classes.get(task, ())) for task in self.heads}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.source[index]
+
+
 def _pixels(source: Source) -> Tensor:
     return torch.stack([source[i].pixels for i in range(len(source))])
 
@@ -146,27 +163,29 @@ def _pixels(source: Source) -> Tensor:
 @torch.no_grad()
 def measure_dense(
     model: MultiTaskModel, source: Source, rows: Sequence[int] | range, batch_size: int = 20
-) -> tuple[Tensor, Tensor]:
-    """Give the IoU of each class (N, K) and the relative error of depth (N,) of each picture.
+) -> dict[str, Tensor]:
+    """Give of each picture the IoU of each class, "iou" (N, K), and the relative error of depth, "absrel" (N,).
 
     Args:
-        model: Has a head of each of TASKS that the source names.
+        model: Has a head of each of TASKS, or of one.
         source: Samples of one size with both targets.
         rows: Which of them.
     """
-    heads = [source.heads[task] for task in TASKS]
+    heads = {task: source.heads[task] for task in TASKS if source.heads[task] in model.specs}
     ious: list[Tensor] = []
     errors: list[float] = []
     for start in range(0, len(rows), batch_size):
         samples: list[Sample] = [source[i] for i in rows[start : start + batch_size]]
-        answers = model.predict(torch.stack([s.image for s in samples]), heads)
-        for sample, seen, metres in zip(samples, answers[heads[0]], answers[heads[1]], strict=True):
-            target = sample.targets["segmentation"]
-            ious.append(image_ious(seen.ids, target.ids, len(target.classes)))
-            true = sample.targets["depth"].metres
-            known = true > 0
-            errors.append(float(((metres.metres - true).abs() / true)[known].mean()))
-    return torch.stack(ious), torch.tensor(errors)
+        answers = model.predict(torch.stack([s.image for s in samples]), list(heads.values()))
+        for n, sample in enumerate(samples):
+            if "segmentation" in heads:
+                target = sample.targets["segmentation"]
+                seen = answers[heads["segmentation"]][n]
+                ious.append(image_ious(seen.ids, target.ids, len(target.classes)))
+            if "depth" in heads:
+                true, metres = sample.targets["depth"].metres, answers[heads["depth"]][n].metres
+                errors.append(float(((metres - true).abs() / true)[true > 0].mean()))
+    return {**({"iou": torch.stack(ious)} if ious else {}), **({"absrel": torch.tensor(errors)} if errors else {})}
 
 
 def gather_measures(runs: dict[str, dict[int, dict[str, Tensor]]], key: str) -> dict[str, Tensor]:
