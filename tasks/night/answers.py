@@ -37,22 +37,22 @@ SHOWN = {
 
 
 @torch.no_grad()
-def answers(model: Any, images: list[Tensor]) -> tuple[Tensor, list[int]]:
+def answers(model: Any, head: str, images: list[Tensor]) -> tuple[Tensor, list[int]]:
     """Class ids (N, H, W) and class label of each image."""
     maps, labels = [], []
     for image in images:
         small = resize_for_work(image, model.max_side, model.min_side or None)
         size = (int(image.shape[1]), int(image.shape[2]))
-        found = model.predict(small[None], ["segmentation", "classification"], sizes=[size])
-        maps.append(found[model.resolve("segmentation")][0].ids)
+        found = model.predict(small[None], [head, "classification"], sizes=[size])
+        maps.append(found[head][0].ids)
         labels.append(found[model.resolve("classification")][0].label_id)
     return torch.stack(maps), labels
 
 
-def at_place(model: Any, days: list[Sample], nights: list[Sample], generator: Any) -> dict[str, Agreement]:
+def at_place(model: Any, head: str, days: list[Sample], nights: list[Sample], generator: Any) -> dict[str, Agreement]:
     """Agreement of each kind of picture with the days of the place."""
     darken, rng = Darken(p=1.0), torch.Generator().manual_seed(0)
-    day_ids, day_labels = answers(model, [s.image for s in days])
+    day_ids, day_labels = answers(model, head, [s.image for s in days])
     itself = list(range(len(days)))
     shown = {
         "night": ([s.image for s in nights], None),
@@ -62,7 +62,7 @@ def at_place(model: Any, days: list[Sample], nights: list[Sample], generator: An
     }
     found = {"day": agreement(day_ids, day_labels, day_ids, day_labels, itself)}
     for name, (images, own) in shown.items():
-        found[name] = agreement(day_ids, day_labels, *answers(model, images), own)
+        found[name] = agreement(day_ids, day_labels, *answers(model, head, images), own)
     return found
 
 
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 if len(found) > options.limit else found
                 for found in own
             )  # fmt: skip
-            for name, value in at_place(model, days, nights, generator).items():
+            for name, value in at_place(model, options.head, days, nights, generator).items():
                 rows[name][place] = value
             print(place, {name: f"{row[place].pixels:.3f}" for name, row in rows.items()}, file=sys.stderr, flush=True)
     return {name: {k: summarise(v) for k, v in mean_of_places(row).items()} for name, row in rows.items()}
@@ -92,6 +92,7 @@ def main() -> None:
     parser.add_argument("--data-root", required=True, help="holds the folder night")
     parser.add_argument("--generators", type=Path, required=True, help="--out of places.py")
     parser.add_argument("--model", default="visgen-tiny")
+    parser.add_argument("--head", default="segmentation.camvid", help="its classes are those of streets")
     parser.add_argument("--limit", type=int, default=8, help="pictures of each place and time")
     parser.add_argument("--record", type=Path, metavar="FILE.json")
     options = parser.parse_args()
@@ -104,7 +105,7 @@ def main() -> None:
         protocol = {"reference": "class on which 75 % of the other days of the place agree; no picture is labelled",
                     "pixels": "share of those pixels with that class, mean over pictures, spread over places",
                     "labels": "share of pictures with the most frequent class label of the other days",
-                    "limit": options.limit, "shown": SHOWN}  # fmt: skip
+                    "limit": options.limit, "head": options.head, "shown": SHOWN}  # fmt: skip
         words = "python tasks/night/answers.py --data-root DATA --generators RUNS --record FILE"
         write_record(options.record, command=words, config=None, seeds=[], data="night", protocol=protocol,
                      split="ten places, 'values' by name", metrics=metrics,
