@@ -106,7 +106,9 @@ def main() -> None:
                     "pixels": "share of those pixels with that class, mean over pictures, spread over places",
                     "labels": "share of pictures with the most frequent class label of the other days",
                     "limit": options.limit, "head": options.head, "shown": SHOWN}  # fmt: skip
-        words = "python tasks/night/answers.py --data-root DATA --generators RUNS --record FILE"
+        words = (
+            f"python tasks/night/answers.py --data-root DATA --generators RUNS --limit {options.limit} --record FILE"
+        )
         write_record(options.record, command=words, config=None, seeds=[], data="night", protocol=protocol,
                      split="ten places, 'values' by name", metrics=metrics,
                      environment={"model": options.model})  # fmt: skip
