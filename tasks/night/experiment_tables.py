@@ -50,8 +50,7 @@ def write(page: Path, results: Path) -> None:
     record = results / "night_answers.json"
     read = read_record(record)
     rows: list[list[str | Figure]] = [
-        [f"{name}: {says}", *(Figure(("metrics", name, key)) for key in ("pixels", "labels"))]
-        for name, says in read["protocol"]["shown"].items()
+        [name, *(Figure(("metrics", name, key)) for key in ("pixels", "labels"))] for name in read["protocol"]["shown"]
     ]
     fill_table(page, "night_answers", record, ["shown", "pixels", "labels"], rows)
 
