@@ -1,4 +1,4 @@
-"""`visgen data gaps` and `visgen data close`: where a model is weak, and what closing its gaps gains."""
+"""`visgen data gaps`: where a model is weak, and a run that asks generators for exactly that."""
 
 from __future__ import annotations
 
