@@ -35,11 +35,8 @@ def prepare(path: Path, steps: list[dict[str, Any]]) -> tuple[np.ndarray, tuple[
             if "height" in step:
                 target = (step["height"], step["width"])
             else:
-                longest, factor = max(height, width), 1.0
-                if longest > step["longer_side_at_most"]:
-                    factor = step["longer_side_at_most"] / longest
-                elif step["longer_side_at_least"] and longest < step["longer_side_at_least"]:
-                    factor = step["longer_side_at_least"] / longest
+                least = (step["shorter_side_at_least"] or 0) / min(height, width)
+                factor = min(max(1.0, least), step["longer_side_at_most"] / max(height, width))
                 target = tuple(max(step["side_at_least"], round(side * factor)) for side in (height, width))
             assert step["filter"] == "bilinear" and step["antialias"]
             if target != (height, width):  # Pillow's own filter on float planes: independent of torch

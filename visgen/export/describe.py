@@ -119,7 +119,7 @@ def _prepare(model: MultiTaskModel, size: tuple[int, int] | None) -> list[dict[s
             {
                 "step": "resize",
                 "longer_side_at_most": model.max_side,
-                "longer_side_at_least": model.min_side or None,
+                "shorter_side_at_least": model.min_side or None,
                 "side_at_least": MIN_SIDE,
                 "rounding": "each side times the factor, half to even; no step where the size stays",
                 **filter_,
