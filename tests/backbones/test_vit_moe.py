@@ -156,6 +156,21 @@ def test_stem_maps_are_the_last_channels_of_the_coarse_levels():
     torch.testing.assert_close(found.token, without.token)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_maps_are_the_tokens_row_by_row_with_channels_last(batch):
+    """A batch of one must have the strides that torch knows as channels last, or its convolutions go the slow way."""
+    model = build(stem=STEM, stem_maps=True).eval()
+    with torch.no_grad():
+        state = model.prefix(images(batch, 3, 96, 64))
+        x, _ = model._through_experts(state.tokens, "depth", False, None)
+        found = model.suffix(state, "depth").pyramid
+    tokens = model.norm(x).transpose(1, 2).reshape(batch, 24, 6, 4)
+    assert torch.equal(found[16][:, :24], tokens)
+    assert torch.equal(found[32][:, :24], torch.nn.functional.max_pool2d(tokens, 2))
+    for level in (found[16], found[32]):
+        assert level.stride() == torch.empty(level.shape, memory_format=torch.channels_last).stride()
+
+
 def test_tasks_differ_through_their_routers_alone():
     model = build(task_embedding=False).eval()
     x = images(1, 3, 64, 64)

@@ -8,7 +8,8 @@ import torch
 from visgen.errors import ConfigError
 from visgen.heads import GraphQueries, SceneGraphHead
 from visgen.heads.figure import FIGURE
-from visgen.heads.scene_graph import LEAST, MASK, _touch, all_pairs
+from visgen.heads.pyramid_decoder import resize_like
+from visgen.heads.scene_graph import LEAST, MASK, _touch, all_pairs, exchange_messages, flat_queries
 from visgen.nn.pair_contact import contact, paste_masks
 from visgen.structures.features import Features
 
@@ -203,3 +204,26 @@ def test_refusals(options, message):
 def test_queries_are_required():
     with pytest.raises(ConfigError, match="got NoneType as queries; give GraphQueries"):
         build()(features())
+
+
+def test_messages_are_those_of_the_gates_applied_to_joined_states():
+    head = build(rounds=1)
+    _, ends, _, _ = flat_queries(QUERIES, torch.device("cpu"))
+    node, edge = torch.randn(7, 24), torch.randn(len(ends), 24)
+    s, o = node[ends[:, 0]], node[ends[:, 1]]
+    w = [gate(torch.cat([end, edge], 1)).sigmoid() for gate, end in zip(head.gates, (s, o, s, o), strict=True)]
+    inbox = torch.zeros_like(node).index_add(0, ends[:, 0], w[2] * edge).index_add(0, ends[:, 1], w[3] * edge)
+    wanted = head.node_unit(inbox, node), head.edge_unit(w[0] * s + w[1] * o, edge)
+    found = exchange_messages(node, edge, ends, head.gates, head.node_unit, head.edge_unit)
+    for one, plain in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [16, 15])
+def test_the_fine_map_is_pooled_before_its_convolution(rows):
+    head, seen = build(), features()
+    seen.pyramid = {s: m[:, :, : -(-4 * rows // s)] for s, m in seen.pyramid.items()}
+    x = head.lateral16(seen.pyramid[16]) + head.context(seen.token)[:, :, None, None]
+    x = resize_like(x, seen.pyramid[8]) + head.lateral8(seen.pyramid[8])
+    fine = torch.nn.functional.avg_pool2d(head.lateral4(seen.pyramid[4]), 2, ceil_mode=True, count_include_pad=False)
+    torch.testing.assert_close(head._fused(seen), head.fuse(x + fine), rtol=1e-4, atol=1e-5)

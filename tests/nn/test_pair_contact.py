@@ -77,3 +77,36 @@ def test_mirrored_masks_swap_left_and_right():
     mirrored = contact(one.flip(2), two.flip(2))
     order = [1, 0, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11, 12]
     torch.testing.assert_close(mirrored, contact(one, two)[:, order])
+
+
+def test_all_at_once_is_the_plain_form():
+    torch.manual_seed(1)
+    masks = torch.rand(2, 6, 11, 11) * (torch.rand(2, 6, 11, 11) > 0.4)
+    pad = torch.nn.functional.pad
+    wanted = []
+    for s, o in ((0, 1), (1, 0)):
+        shares = []
+        for one, other in ((masks[s], masks[o]), (masks[o], masks[s])):
+            beside, beyond = pad(one, (1, 1, 1, 1)), pad(other, (1, 1, 1, 1))
+            for cut in ((1, 0), (1, 2), (0, 1), (2, 1)):
+                window = (slice(None), slice(cut[0], cut[0] + 11), slice(cut[1], cut[1] + 11))
+                rim = one * (1 - beside[window])
+                shares.append((rim * beyond[window]).sum((1, 2)) / rim.sum((1, 2)))
+        both = (masks[s] * masks[o]).sum((1, 2))
+        near = [torch.max_pool2d(masks[b][:, None], 3, 1, 1)[:, 0] * masks[a] for a, b in ((s, o), (o, s))]
+        areas = [masks[s].sum((1, 2)), masks[o].sum((1, 2))]
+        shares += [both / areas[0], both / areas[1], near[0].sum((1, 2)) / areas[0], near[1].sum((1, 2)) / areas[1]]
+        wanted.append(torch.stack([*shares, near[0].flatten(1).amax(1)], dim=1))
+    for found, plain in zip(contacts(*masks), wanted, strict=True):
+        assert torch.equal(found, plain)
+
+
+def test_cells_whose_centre_is_outside_the_box_are_empty():
+    generator = torch.Generator().manual_seed(0)
+    low = 30 * torch.rand(40, 2, generator=generator)
+    boxes = torch.cat([low, low + 20 * torch.rand(40, 2, generator=generator)], dim=1)
+    centres = (torch.arange(9) + 0.5) * 50 / 9
+    found = paste_masks(torch.ones(40, 6, 6), boxes, torch.tensor([[0.0, 0, 50, 50]]).expand(40, 4), 9) > 0
+    for box, drawn in zip(boxes.tolist(), found.tolist(), strict=True):
+        for y, row in zip(centres.tolist(), drawn, strict=True):
+            assert row == [box[0] <= x <= box[2] and box[1] <= y <= box[3] for x in centres.tolist()]

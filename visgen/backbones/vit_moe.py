@@ -288,7 +288,9 @@ class ViTMoE(Backbone):
             token = normed.mean(1) if self.config.token == "mean" else self.norm(patches.mean(1))
         if state.context is not None:
             token = torch.cat([token, state.context.to(token.dtype)], dim=1)
-        image = normed.transpose(1, 2).reshape(x.shape[0], -1, *state.grid)
+        # seen as a map with channels last: a transposed view would send pooling, joining and convolutions of one image
+        # the slow way, because torch does not recognise the layout of a batch of 1
+        image = normed.unflatten(1, state.grid).permute(0, 3, 1, 2)
         pyramid = {**state.maps, 16: image, 32: halve(image)} if self.pyramid is None else self.pyramid(image)
         if self.config.stem_maps:
             for s in (16, 32):

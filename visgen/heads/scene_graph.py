@@ -23,6 +23,7 @@ __all__ = ["GraphLogits", "GraphQueries", "SceneGraphHead", "all_pairs", "exchan
 CELLS = 7  # side of what RoIAlign gives
 MASK = 27  # side of the drawing of a pair
 OWN = 5  # numbers of where a box lies
+_FROM_SUBJECT = torch.tensor([True, False, True, False])  # which end of a pair each gate reads
 LEAST = 1e-3  # added to a predicate's share before its logarithm
 
 
@@ -249,8 +250,9 @@ class SceneGraphHead(Head):
         x = self.lateral16(pyramid[16])
         x = x + self.context(features.token.to(x.dtype))[:, :, None, None]
         x = resize_like(x, pyramid[8]) + self.lateral8(pyramid[8])
-        fine = self.lateral4(pyramid[4])
-        return self.fuse(x + F.avg_pool2d(fine, 2, ceil_mode=True, count_include_pad=False))
+        # pooled first: a 1x1 convolution commutes with a mean, and has a quarter of the cells then
+        fine = F.avg_pool2d(pyramid[4], 2, ceil_mode=True, count_include_pad=False)
+        return self.fuse(x + self.lateral4(fine))
 
     def _pair_features(self, fused: Tensor, boxes: Tensor, ends: Tensor, image: Tensor) -> Tensor:
         subject, target = ends.unbind(1)
@@ -286,11 +288,16 @@ def exchange_messages(
         node_unit, edge_unit: Recurrent units of the states.
     """
     subject, target = ends.unbind(1)
-    s, o = node[subject], node[target]
-    w = [torch.sigmoid(gate(torch.cat([end, edge], dim=1))) for gate, end in zip(gates, (s, o, s, o), strict=True)]
-    inbox = torch.zeros_like(node).index_add(0, subject, (w[2] * edge).to(node.dtype))
-    inbox = inbox.index_add(0, target, (w[3] * edge).to(node.dtype))
-    return node_unit(inbox, node), edge_unit((w[0] * s + w[1] * o).to(edge.dtype), edge)
+    # a gate is linear in both states: each box and each pair pays its part once, and no (M, 2 D) is written
+    weight, bias = torch.cat([g.weight for g in gates]), torch.cat([g.bias for g in gates])  # type: ignore[misc]
+    width = node.shape[1]
+    ends_say = F.linear(node, weight[:, :width])  # (n, 4)
+    of_ends = torch.where(_FROM_SUBJECT.to(node.device), ends_say[subject], ends_say[target])
+    w = torch.sigmoid(of_ends + F.linear(edge, weight[:, width:], bias))  # (M, 4)
+    inbox = torch.zeros_like(node).index_add(0, subject, (w[:, 2:3] * edge).to(node.dtype))
+    inbox = inbox.index_add(0, target, (w[:, 3:4] * edge).to(node.dtype))
+    taken = w[:, 0:1] * node[subject] + w[:, 1:2] * node[target]
+    return node_unit(inbox, node), edge_unit(taken.to(edge.dtype), edge)
 
 
 def all_pairs(count: int, device: torch.device | None = None) -> Tensor:
@@ -327,8 +334,9 @@ def _touch(figures: Tensor, boxes: Tensor, ends: Tensor) -> Tensor:
     """(M, CONTACT): how the figures of each pair touch. What relations want does not bend the masks."""
     shapes = torch.sigmoid(figures.detach())
     low, high, back = _unordered(ends, len(boxes))
-    union = _union(boxes[low], boxes[high])
-    forth, reverse = contacts(*(paste_masks(shapes[i], boxes[i], union, MASK) for i in (low, high)))
+    both = torch.cat([low, high])
+    drawn = paste_masks(shapes[both], boxes[both], _union(boxes[low], boxes[high]).repeat(2, 1), MASK)
+    forth, reverse = contacts(*drawn.chunk(2))
     return torch.where((ends[:, 0] < ends[:, 1])[:, None], forth[back], reverse[back])
 
 

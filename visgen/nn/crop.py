@@ -17,4 +17,4 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
     if torch.compiler.is_exporting():
         x = x.index_select(-2, torch.arange(height, device=x.device))
         return x.index_select(-1, torch.arange(width, device=x.device))
-    return x.narrow(-2, 0, height).narrow(-1, 0, width)
+    return x if x.shape[-2:] == (height, width) else x.narrow(-2, 0, height).narrow(-1, 0, width)

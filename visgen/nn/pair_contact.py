@@ -31,7 +31,8 @@ def paste_masks(masks: Tensor, boxes: Tensor, frames: Tensor, side: int) -> Tens
     place = 2 * (place - boxes[:, None, :2]) / own[:, None] - 1
     grid = torch.stack([place[:, None, :, 0].expand(-1, side, -1), place[:, :, None, 1].expand(-1, -1, side)], dim=-1)
     drawn = F.grid_sample(masks.float()[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-    return drawn * (grid.abs() <= 1).all(-1)
+    inside = place.abs() <= 1  # a rectangle: its rows and columns tell it
+    return drawn * (inside[:, None, :, 0] & inside[:, :, None, 1])
 
 
 def contact(subjects: Tensor, objects: Tensor) -> Tensor:
@@ -50,26 +51,38 @@ def contacts(subjects: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
         rim (8); the share of each mask that the other covers (2) and that the other covers or borders (2); the surest
         single touch (1).
     """
-    rims = [_behind(subjects, objects), _behind(objects, subjects)]
-    both = (subjects * objects).sum((1, 2))
-    masks = (subjects, objects)
-    areas = [mask.sum((1, 2)).clamp(min=SMALL) for mask in masks]
-    near = [F.max_pool2d(b[:, None], 3, 1, 1)[:, 0] * a for a, b in (masks, masks[::-1])]
-    bordered = [n.sum((1, 2)) / area for n, area in zip(near, areas, strict=True)]
-    found = []
-    for s, o in ((0, 1), (1, 0)):
-        covered = [both / areas[s], both / areas[o], bordered[s], bordered[o], near[s].flatten(1).amax(1)]
-        found.append(torch.stack([*rims[s], *rims[o], *covered], dim=1))
+    masks = torch.stack([subjects, objects])  # (2, M, n, n); the same with parts exchanged is `flip`
+    padded = F.pad(masks, (1, 1, 1, 1))
+    rims = _behind(masks, padded, padded.flip(0))
+    areas = masks.sum((2, 3)).clamp(min=SMALL)
+    near = _grown(padded).flip(0) * masks
+    covered = (subjects * objects).sum((1, 2)) / areas  # (2, M)
+    bordered = near.sum((2, 3)) / areas
+    shares = torch.stack([covered, covered.flip(0), bordered, bordered.flip(0), near.flatten(2).amax(2)], dim=2)
+    found = torch.cat([rims, rims.flip(0), shares], dim=2)
     return found[0], found[1]
 
 
-def _behind(one: Tensor, other: Tensor) -> list[Tensor]:
-    """For each side, the share (M,) of the rim of `one` behind which `other` lies."""
-    padded, beyond = F.pad(one, (1, 1, 1, 1)), F.pad(other, (1, 1, 1, 1))
-    n = one.shape[-1]
+def _grown(padded: Tensor) -> Tensor:
+    """The largest of the 3 x 3 cells around each cell (..., n, n), for maps (..., n + 2, n + 2) with a margin of 0."""
+    for axis in (-2, -1):
+        n = padded.shape[axis] - 2
+        first, second, third = (padded.narrow(axis, start, n) for start in range(3))
+        padded = torch.maximum(torch.maximum(first, second), third)
+    return padded
+
+
+def _behind(masks: Tensor, padded: Tensor, beyond: Tensor) -> Tensor:
+    """For each side, the share of the rim of each mask (..., n, n) behind which the other one lies: (..., 4).
+
+    Args:
+        masks, padded: The masks, without and with a margin of one cell of 0.
+        beyond: The other masks with that margin.
+    """
+    n = masks.shape[-1]
     shares = []
     for rows, columns in ((0, -1), (0, 1), (-1, 0), (1, 0)):
-        window = (slice(None), slice(1 + rows, n + 1 + rows), slice(1 + columns, n + 1 + columns))
-        rim = one * (1 - padded[window])
-        shares.append((rim * beyond[window]).sum((1, 2)) / rim.sum((1, 2)).clamp(min=SMALL))
-    return shares
+        window = (..., slice(1 + rows, n + 1 + rows), slice(1 + columns, n + 1 + columns))
+        rim = masks * (1 - padded[window])
+        shares.append((rim * beyond[window]).sum((-2, -1)) / rim.sum((-2, -1)).clamp(min=SMALL))
+    return torch.stack(shares, dim=-1)

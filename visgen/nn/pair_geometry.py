@@ -63,14 +63,12 @@ def _nearness(boxes: Tensor, image: Tensor, ends: Tensor) -> Tensor:
     gap = apart.clamp(min=0).norm(dim=2)
     centres = (centre[:, None] - centre[None]).norm(dim=2)
     # Boxes that touch have no gap: let the centres decide between them.
-    distances = (centres, gap + 1e-3 * centres)
+    distances = torch.stack([centres, gap + 1e-3 * centres])
     foreign = (image[:, None] != image[None]) | torch.eye(len(boxes), dtype=torch.bool, device=boxes.device)
-    columns = []
-    for distance in distances:
-        rank = distance.masked_fill(foreign, torch.inf).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-        near = 1 / (1 + rank.to(torch.float32))
-        columns += [near[ends[:, 0], ends[:, 1]], near[ends[:, 1], ends[:, 0]]]
-    return torch.stack(columns, dim=1) if columns else boxes.new_zeros(0, 4)
+    rank = distances.masked_fill(foreign, torch.inf).argsort(dim=2, stable=True).argsort(dim=2, stable=True)
+    near = 1 / (1 + rank.to(torch.float32))  # (2, n, n)
+    subject, target = ends.unbind(1)
+    return torch.stack([near[:, subject, target], near[:, target, subject]], dim=1).flatten(0, 1).T
 
 
 def pair_masks(subjects: Tensor, objects: Tensor, side: int) -> Tensor:

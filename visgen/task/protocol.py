@@ -272,7 +272,8 @@ def resize_logits(logits: Tensor, valid: tuple[int, int], size: tuple[int, int],
     """
     rows, columns = -(-valid[0] // stride), -(-valid[1] // stride)
     # Channels last: with many classes both the enlargement and the argmax after it are several times faster on CPUs.
-    cells = logits[None, :, :rows, :columns].to(torch.float32).contiguous(memory_format=torch.channels_last)
+    # Built from (h, w, C), since torch does not recognise the layout of one image that was cut out of a batch.
+    cells = logits[:, :rows, :columns].permute(1, 2, 0).to(torch.float32).contiguous()[None].permute(0, 3, 1, 2)
     full = F.interpolate(cells, scale_factor=stride, mode="bilinear", align_corners=False)
     full = full[..., : valid[0], : valid[1]]
     if tuple(valid) != tuple(size):
