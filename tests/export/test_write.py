@@ -136,6 +136,8 @@ def test_torch_export_of_one_size(model: MultiTaskModel, photo: Path, tmp_path: 
 
 
 def test_what_cannot_be_exported_is_said(model: MultiTaskModel, tmp_path: Path) -> None:
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="the extra [export] is not installed")
     with pytest.raises(ConfigError, match=r"'scene_graph' is of task 'scene_graph', which cannot be exported"):
         export_model(model, "scene_graph", tmp_path / "a")
     with pytest.raises(UnknownName, match=r"format 'onx' is unknown; did you mean 'onnx'"):

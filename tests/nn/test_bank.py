@@ -74,6 +74,9 @@ def test_only_the_part_in_training_gets_a_gradient_and_it_is_the_right_one(kind)
     (part,) = layer.split([2, 4])
     for p in layer.part(part).values():
         p.requires_grad_()
+    assert layer.frozen_places() == (0, 1, 2, 3, 4)  # of the parts one after the other
+    with torch.no_grad():
+        assert layer.frozen_places() == ()
     layer(x, A)[0].square().sum().backward()
     assert all(p.grad is None for p in layer.part(0).values())
     for name, p in layer.part(part).items():

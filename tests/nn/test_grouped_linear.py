@@ -41,6 +41,16 @@ def test_gradcheck_with_an_empty_expert(backend):
     assert torch.autograd.gradcheck(lambda x, b: grouped_linear(x, w, counts, b), (x, b))
 
 
+def test_frozen_experts_cost_no_gradient_and_the_others_keep_theirs(monkeypatch):
+    monkeypatch.setenv("VISGEN_MOE_BACKEND", "loop")
+    torch.manual_seed(0)
+    x, w, counts = torch.randn(9, 3), torch.randn(4, 2, 3, requires_grad=True), torch.tensor([2, 3, 0, 4])
+    (full,) = torch.autograd.grad(grouped_linear(x, w, counts).square().sum(), w)
+    (part,) = torch.autograd.grad(grouped_linear(x, w, counts, frozen=[0, 3]).square().sum(), w)
+    assert full[0].any() and full[3].any()
+    assert not part[[0, 2, 3]].any() and torch.equal(part[1], full[1])
+
+
 def test_no_rows_at_all(backend):
     x = torch.zeros(0, 3, requires_grad=True)
     w = torch.ones(2, 4, 3, requires_grad=True)
@@ -87,7 +97,7 @@ def test_the_operator_keeps_the_rules_of_custom_operators(with_bias):
     torch.manual_seed(0)
     shapes = [(8, 5), (4, 3, 5), (4, 3)]
     x, w, b = (torch.randn(s, requires_grad=True) for s in shapes)
-    given = (x, w, torch.tensor([3, 0, 4, 1]), b if with_bias else None)
+    given = (x, w, torch.tensor([3, 0, 4, 1]), b if with_bias else None, [2])
     found = torch.library.opcheck(torch.ops.visgen.grouped_linear.default, given)
     assert set(found.values()) == {"SUCCESS"} and len(found) == 4
 

@@ -115,10 +115,25 @@ def test_strided_rows_gates_and_weights(backend):
     torch.testing.assert_close(expert_mlp(*strided), expert_mlp(*given), rtol=1e-6, atol=1e-6)
 
 
+def test_frozen_experts_cost_no_gradient_and_the_others_keep_theirs():
+    x, gates, chosen, *parameters = bank()
+    leaves = [t.requires_grad_() for t in (x, gates, *parameters)]
+    found = []
+    for frozen in ((), (0, 4)):
+        y = expert_mlp(x, gates, chosen, *parameters, frozen)
+        found.append(torch.autograd.grad(y.square().sum(), leaves))
+    trained = [1, 2, 3, 5]
+    for i, (full, part) in enumerate(zip(*found, strict=True)):
+        if i < 2:  # rows and gates
+            assert torch.equal(part, full)
+        else:
+            assert full[[0, 4]].any() and not part[[0, 4]].any() and torch.equal(part[trained], full[trained])
+
+
 def test_the_fused_operator_keeps_the_rules_of_custom_operators():
     x, gates, chosen, *parameters = (t.requires_grad_() if t.is_floating_point() else t for t in bank(rows=10))
     d = dispatch_rows(chosen, 6)
-    given = (x, gates, *parameters, d.order, d.inverse, d.counts, True)
+    given = (x, gates, *parameters, d.order, d.inverse, d.counts, True, [1])
     found = torch.library.opcheck(torch.ops.visgen.expert_mlp.default, given)
     assert set(found.values()) == {"SUCCESS"} and len(found) == 4
 

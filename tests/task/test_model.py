@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -187,3 +189,13 @@ def test_a_head_is_answered_after_the_one_it_stands_on():
 def test_refusals_of_heads_without_ground(heads, message):
     with pytest.raises(ConfigError, match=message):
         build_model({"backbone": CONFIG["backbone"], "heads": heads})
+
+
+def test_heads_that_would_share_a_name_when_saved_are_refused():
+    heads = CONFIG["heads"] | {f"depth.{name}": {"task": "depth"} for name in ("a.b", "a__b")}
+    with pytest.raises(ConfigError, match=r"would both be saved as 'depth__a__b'"):
+        build_model(CONFIG | {"heads": heads})
+    model = build_model(CONFIG | {"heads": {"depth.a.b": {"task": "depth"}}, "default_heads": {}})
+    with pytest.raises(ConfigError, match="rename one of them"):
+        model.add_head("depth.a__b", replace(model.specs["depth.a.b"]))
+    assert list(model.specs) == ["depth.a.b"] and list(model.heads) == ["depth__a__b"]

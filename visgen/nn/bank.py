@@ -143,6 +143,14 @@ class ExpertBank(nn.Module):
             tensors.append(whole if len(whole) == wanted else whole[:wanted])
         return tensors
 
+    def frozen_places(self) -> tuple[int, ...]:
+        """Places of the experts that do not train while others do, so that no gradient of theirs need be computed."""
+        if not len(self.parts) or not torch.is_grad_enabled():
+            return ()
+        trains = [any(p.requires_grad for p in self.part(i).values()) for i in range(self.num_parts)]
+        by_place = [one for one, size in zip(trains, self.part_sizes, strict=True) for _ in range(size)]
+        return tuple(i for i, one in enumerate(by_place) if not one)
+
     def expert_tensors(self, experts: Sequence[int]) -> dict[str, Tensor]:
         """Copies of the tensors of some experts, in the order given."""
         places = torch.tensor(list(experts), dtype=torch.int64, device=getattr(self, self.BANK[0]).device)

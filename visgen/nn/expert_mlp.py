@@ -21,7 +21,16 @@ from .moe_backend import choose_backend, wants_reference
 __all__ = ["expert_mlp", "grouped_mlp", "masked_mlp", "sliced_mlp"]
 
 
-def expert_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+def expert_mlp(
+    x: Tensor,
+    weights: Tensor,
+    experts: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    frozen: Sequence[int] = (),
+) -> Tensor:
     """sum_j g_j * (w2[e_j] GELU(w1[e_j] x + b1[e_j]) + b2[e_j]) for each row.
 
     Args:
@@ -30,6 +39,7 @@ def expert_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tens
         experts: Expert of each gate (S, k) int64, distinct within a row.
         w1, b1: (E, h, D) and (E, h).
         w2, b2: (E, D, h) and (E, D).
+        frozen: Experts whose weights need no gradient though the others' do; it may then come out as zeros.
     Returns:
         (S, D); under autocast in its dtype.
     """
@@ -42,7 +52,7 @@ def expert_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tens
         return _all_experts(x, weights, experts, w1, b1, w2, b2)
     dispatch = dispatch_rows(experts, num_experts)
     run = sliced_mlp if x.device.type == "cpu" else grouped_mlp
-    return run(x, weights, dispatch, w1, b1, w2, b2)
+    return run(x, weights, dispatch, w1, b1, w2, b2, frozen)
 
 
 def _all_experts(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
@@ -65,15 +75,29 @@ def masked_mlp(x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, b1: Tens
 
 
 def grouped_mlp(
-    x: Tensor, weights: Tensor, dispatch: Dispatch, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
+    x: Tensor,
+    weights: Tensor,
+    dispatch: Dispatch,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    frozen: Sequence[int] = (),
 ) -> Tensor:
     """The experts as two grouped products over all rows, which suits an accelerator."""
-    hidden = F.gelu(grouped_linear(gather_rows(x, dispatch), w1, dispatch.counts, b1))
-    return combine(grouped_linear(hidden, w2, dispatch.counts, b2), weights, dispatch)
+    hidden = F.gelu(grouped_linear(gather_rows(x, dispatch), w1, dispatch.counts, b1, frozen))
+    return combine(grouped_linear(hidden, w2, dispatch.counts, b2, frozen), weights, dispatch)
 
 
 def sliced_mlp(
-    x: Tensor, weights: Tensor, dispatch: Dispatch, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
+    x: Tensor,
+    weights: Tensor,
+    dispatch: Dispatch,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    frozen: Sequence[int] = (),
 ) -> Tensor:
     """The same, one expert after the other from gather to output, so that its rows stay in the cache of a CPU.
 
@@ -81,7 +105,7 @@ def sliced_mlp(
     """
     given = (x.contiguous(), weights.contiguous(), w1.contiguous(), b1, w2.contiguous(), b2)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    return _expert_mlp(*given, dispatch.order, dispatch.inverse, dispatch.counts, keep)[0]
+    return _expert_mlp(*given, dispatch.order, dispatch.inverse, dispatch.counts, keep, list(frozen))[0]
 
 
 @torch.library.custom_op("visgen::expert_mlp", mutates_args=())
@@ -96,6 +120,7 @@ def _expert_mlp(
     inverse: Tensor,
     counts: Tensor,
     keep: bool,
+    frozen: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
     """Give the output (S, D) and, with `keep`, the pre-activations (S k, h) in expert order."""
     backend = choose_backend(x, w1, w2)
@@ -136,6 +161,7 @@ def _(
     inverse: Tensor,
     counts: Tensor,
     keep: bool,
+    frozen: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape[0], w2.shape[1]), x.new_empty(order.shape[0] if keep else 0, w1.shape[1])
 
@@ -153,8 +179,9 @@ def _expert_mlp_backward(
     inverse: Tensor,
     counts: Tensor,
     needs: Sequence[bool],
+    frozen: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, the gates, w1, b1, w2 and b2; one that is not needed has no elements."""
+    """Gradients of x, the gates, w1, b1, w2 and b2; one that is not needed has no elements, of `frozen` ones zeros."""
     need_x, need_gates, need_w1, need_b1, need_w2, need_b2 = needs
     k = weights.shape[1]
     tokens = order // k
@@ -168,10 +195,12 @@ def _expert_mlp_backward(
     parts = zip(tokens.split(sizes), inner.split(sizes), gates.split(sizes), grad_gates.split(sizes), strict=True)
     rows = grad_rows.split(sizes) if need_x else ()
     for e, (token, hidden, gate, grad_gate) in enumerate(parts):
-        if not len(token):
+        trains = e not in frozen and len(token) > 0
+        if not trains:
             for buffer, need in ((grad_w1, need_w1), (grad_w2, need_w2)):
                 if need:
                     buffer[e].zero_()
+        if not len(token):
             continue
         active = F.gelu(hidden)
         out = grad.index_select(0, token)  # gradient of the row's output, before its gate
@@ -179,14 +208,14 @@ def _expert_mlp_backward(
         # <out, y_e> without y_e: W2 is already applied to the other side
         torch.add((back * active).sum(1, keepdim=True), (out @ b2[e]).unsqueeze(1), out=grad_gate)
         out.mul_(gate)
-        if need_w2:
+        if need_w2 and trains:
             torch.mm(out.t(), active, out=grad_w2[e])
-        if need_b2:
+        if need_b2 and trains:
             torch.sum(out, 0, out=grad_b2[e])
         back = torch.ops.aten.gelu_backward(back.mul_(gate), hidden)
-        if need_w1:
+        if need_w1 and trains:
             torch.mm(back.t(), x.index_select(0, token), out=grad_w1[e])
-        if need_b1:
+        if need_b1 and trains:
             torch.sum(back, 0, out=grad_b1[e])
         if need_x:
             torch.mm(back, w1[e], out=rows[e])
@@ -213,6 +242,7 @@ def _(
     inverse: Tensor,
     counts: Tensor,
     needs: Sequence[bool],
+    frozen: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     shapes = (x.shape, weights.shape, w1.shape, w1.shape[:2], w2.shape, b2.shape)
     first, *rest = (x.new_empty(shape if need else 0) for shape, need in zip(shapes, needs, strict=True))
@@ -220,7 +250,7 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, weights, w1, _, w2, b2, order, inverse, counts, _ = inputs
+    x, weights, w1, _, w2, b2, order, inverse, counts, _, ctx.frozen = inputs
     inner = output[1]
     ctx.mark_non_differentiable(inner)
     ctx.set_materialize_grads(False)
@@ -230,10 +260,10 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:6])
     if grad is None:
-        return (None,) * 10
+        return (None,) * 11
     # an expanded gradient (stride 0) is legal in autograd and slow in kernels
-    found = _expert_mlp_backward(grad.contiguous(), *ctx.saved_tensors, needs)
-    return (*(g if need else None for g, need in zip(found, needs, strict=True)), None, None, None, None)
+    found = _expert_mlp_backward(grad.contiguous(), *ctx.saved_tensors, needs, ctx.frozen)
+    return (*(g if need else None for g, need in zip(found, needs, strict=True)), *(None,) * 5)
 
 
 _expert_mlp.register_autograd(_backward, setup_context=_setup_context)

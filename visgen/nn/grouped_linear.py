@@ -7,6 +7,7 @@ kernel takes bfloat16 only, and its derivative refuses an expanded gradient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,7 +40,9 @@ __all__ = [
 ]
 
 
-def grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None = None) -> Tensor:
+def grouped_linear(
+    x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None = None, frozen: Sequence[int] = ()
+) -> Tensor:
     """Apply `x @ w[e].T + bias[e]` to each expert's contiguous slice of rows.
 
     Args:
@@ -47,6 +50,7 @@ def grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None = N
         w: Weights (E, out, in), contiguous.
         counts: Rows per expert (E,) int64 with sum R; zeros are fine.
         bias: (E, out) or None.
+        frozen: Experts whose weights need no gradient though the others' do; it may then come out as zeros.
     Returns:
         (R, out). Under autocast the product runs in the autocast dtype; everything is cast once, here.
     Raises:
@@ -61,11 +65,11 @@ def grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None = N
         x, w = cast_for_autocast(x, w)
     else:
         x, w, bias = cast_for_autocast(x, w, bias)
-    return _grouped_linear(x.contiguous(), w.contiguous(), counts, bias)
+    return _grouped_linear(x.contiguous(), w.contiguous(), counts, bias, list(frozen))
 
 
 @torch.library.custom_op("visgen::grouped_linear", mutates_args=())
-def _grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
+def _grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None, frozen: Sequence[int]) -> Tensor:
     backend = choose_backend(x, w)
     if backend == "reference":
         return masked_linear(x, w, counts, bias)
@@ -90,15 +94,22 @@ def _grouped_linear(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -
 
 
 @_grouped_linear.register_fake
-def _(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None) -> Tensor:
+def _(x: Tensor, w: Tensor, counts: Tensor, bias: Tensor | None, frozen: Sequence[int]) -> Tensor:
     return x.new_empty(x.shape[0], w.shape[1])
 
 
 @torch.library.custom_op("visgen::grouped_linear_backward", mutates_args=())
 def _grouped_linear_backward(
-    grad: Tensor, x: Tensor, w: Tensor, counts: Tensor, need_x: bool, need_w: bool, need_bias: bool
+    grad: Tensor,
+    x: Tensor,
+    w: Tensor,
+    counts: Tensor,
+    need_x: bool,
+    need_w: bool,
+    need_bias: bool,
+    frozen: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, w and bias; one that is not needed has no elements."""
+    """Gradients of x, w and bias; one that is not needed has no elements. The loop leaves out that of `frozen` ones."""
     backend = choose_backend(x, w)
     if backend == "reference":
         return _reference_backward(grad, x, w, counts, need_x, need_w, need_bias)
@@ -114,8 +125,8 @@ def _grouped_linear_backward(
                 torch.mm(piece, matrix, out=target)
     if need_w:
         # one buffer for all experts: indexing w under autograd would allocate a full (E, out, in) zero per expert
-        for piece, row, target in zip(pieces, x.split(sizes), grad_w.unbind(0), strict=True):
-            if len(piece):
+        for e, (piece, row, target) in enumerate(zip(pieces, x.split(sizes), grad_w.unbind(0), strict=True)):
+            if len(piece) and e not in frozen:
                 torch.mm(piece.t(), row, out=target)
             else:
                 target.zero_()
@@ -124,7 +135,14 @@ def _grouped_linear_backward(
 
 @_grouped_linear_backward.register_fake
 def _(
-    grad: Tensor, x: Tensor, w: Tensor, counts: Tensor, need_x: bool, need_w: bool, need_bias: bool
+    grad: Tensor,
+    x: Tensor,
+    w: Tensor,
+    counts: Tensor,
+    need_x: bool,
+    need_w: bool,
+    need_bias: bool,
+    frozen: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     return (
         torch.empty_like(x) if need_x else x.new_empty(0),
@@ -134,17 +152,17 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, w, counts, _ = inputs
+    x, w, counts, _, ctx.frozen = inputs
     ctx.save_for_backward(x, w, counts)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, w, counts = ctx.saved_tensors
-    need_x, need_w, _, need_bias = ctx.needs_input_grad
+    need_x, need_w, _, need_bias = ctx.needs_input_grad[:4]
     # an expanded gradient (stride 0) is legal in autograd and slow or refused in kernels
-    found = _grouped_linear_backward(grad.contiguous(), x, w, counts, need_x, need_w, need_bias)
+    found = _grouped_linear_backward(grad.contiguous(), x, w, counts, need_x, need_w, need_bias, ctx.frozen)
     grad_x, grad_w, grad_bias = (g if n else None for g, n in zip(found, (need_x, need_w, need_bias), strict=True))
-    return grad_x, grad_w, None, grad_bias
+    return grad_x, grad_w, None, grad_bias, None
 
 
 _grouped_linear.register_autograd(_backward, setup_context=_setup_context)

@@ -71,11 +71,12 @@ class MoEMlp(ExpertBank):
         routing = self.router(x, tasks, generator)
         k = routing.experts.shape[-1]
         w1, b1, w2, b2 = self.bank_tensors(routing.visible)
+        frozen = self.frozen_places()
         experts = self.places(routing.experts.view(-1, k))
         kept = None if routing.kept is None else routing.kept.view(-1, k)
 
         def run(rows: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
-            return expert_mlp(rows, weights, experts, w1, b1, w2, b2)
+            return expert_mlp(rows, weights, experts, w1, b1, w2, b2, frozen)
 
         y = run_slots(run, x.reshape(-1, x.shape[-1]), routing.weights.view(-1, k), experts, kept)
         return y.view(x.shape), routing

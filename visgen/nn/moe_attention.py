@@ -72,10 +72,12 @@ class MoEAttention(ExpertBank):
             y = self._kept_slots(rows, weights, experts, routing.kept.view(batch, -1), query, output, (keys, values))
             return y.view(x.shape), routing
         dispatch = dispatch_rows(experts, visible)
-        q = restore_rows(grouped_linear(gather_rows(rows, dispatch), query, dispatch.counts), dispatch)
+        frozen = self.frozen_places()
+        q = grouped_linear(gather_rows(rows, dispatch), query, dispatch.counts, frozen=frozen)
+        q = restore_rows(q, dispatch)
         out = attend(q.view(batch, 1, tokens * k, self.head_dim), keys, values)
         out = sort_rows(out.reshape(-1, self.head_dim), dispatch)
-        y = combine(grouped_linear(out, output, dispatch.counts), weights, dispatch)
+        y = combine(grouped_linear(out, output, dispatch.counts, frozen=frozen), weights, dispatch)
         return y.view(x.shape), routing
 
     def _kept_slots(
@@ -104,10 +106,13 @@ class MoEAttention(ExpertBank):
         start = torch.arange(len(kept), device=kept.device).unsqueeze(1) * kept.shape[1]
         slot = (front + start)[live]  # (R,) kept slots of the batch in order
         dispatch = dispatch_rows(experts.reshape(-1)[slot].unsqueeze(1), len(query))
-        q = restore_rows(grouped_linear(gather_rows(rows[slot // k], dispatch), query, dispatch.counts), dispatch)
+        frozen = self.frozen_places()
+        q = grouped_linear(gather_rows(rows[slot // k], dispatch), query, dispatch.counts, frozen=frozen)
+        q = restore_rows(q, dispatch)
         padded = q.new_zeros(*live.shape, self.head_dim).masked_scatter(live.unsqueeze(-1), q)
         out = attend(padded.unsqueeze(1), *memory).squeeze(1)[live]
-        y = restore_rows(grouped_linear(sort_rows(out, dispatch), output, dispatch.counts), dispatch)
+        y = grouped_linear(sort_rows(out, dispatch), output, dispatch.counts, frozen=frozen)
+        y = restore_rows(y, dispatch)
         y = torch.cat([y, y.new_zeros(1, y.shape[1])])
         place = slot.new_full((weights.numel(),), len(slot))  # slots that are not kept read the zero row
         place[slot] = torch.arange(len(slot), device=slot.device)

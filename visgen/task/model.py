@@ -81,6 +81,7 @@ class MultiTaskModel(nn.Module):
     def _build_head(self, name: str, spec: HeadSpec) -> None:
         if name.split(".")[0] != spec.task:
             raise ConfigError(f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
+        self._check_saved_name(name)
         task = TASKS.get(spec.task)
         below = self.below(name)
         experts = sum(layer.num_experts for layer in getattr(self.backbone, "routed_layers", ()))
@@ -92,6 +93,14 @@ class MultiTaskModel(nn.Module):
             **({"experts": experts} if task.counts_experts else {}),
             **dict(spec.options),
         )
+
+    def _check_saved_name(self, name: str) -> None:
+        taken = [other for other in self.specs if other != name and _module_name(other) == _module_name(name)]
+        if taken:
+            raise ConfigError(
+                f"heads '{taken[0]}' and '{name}' would both be saved as '{_module_name(name)}', because a dot is "
+                "written as two underscores; rename one of them."
+            )
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -119,6 +128,7 @@ class MultiTaskModel(nn.Module):
         """
         if name in self.specs:
             raise ConfigError(f"head '{name}' is in the model already; choose another name.")
+        self._check_saved_name(name)
         self.specs[name] = spec
         try:
             self._build_head(name, spec)
