@@ -3,8 +3,9 @@
     python tasks/gan/adaptive_mix.py --data-root DATA --out runs/adaptive-mix
     python tasks/gan/adaptive_mix.py --data-root DATA --config configs/gan/caltech3_64.yaml --out runs/mix-64    # a GPU
 
-An arm adds its term to the regularisers of the run file, by default one of an SN-DCGAN on CIFAR-10. Training goes on
-where it was stopped; `adaptive_mix_report.py` then measures every run.
+An arm adds its term to the regularisers of the run file, by default one of an SN-DCGAN on CIFAR-10. SIGTERM, Ctrl-C and
+a time limit end the experiment after a save, with exit status 1; the same command goes on there.
+`adaptive_mix_report.py` then measures every run.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ ARMS: dict[str, list[dict[str, str]]] = {
     "none": [],
     "adaptive_mix": [{"name": "adaptive_mix"}],
     "mixed": [{"name": "adaptive_mix", "logits": "mixed"}],
+    "pixels": [{"name": "adaptive_mix", "logits": "pixels", "weight": 0.0}],  # control: mixtures judged, no cosine
 }
 
 
@@ -33,12 +35,16 @@ def settings(options: argparse.Namespace, arm: str, seed: int) -> list[str]:
     return [f"objective.options.regularisers={terms}", f"seed={seed}", f"out={options.out}/{arm}-{seed}"]
 
 
-def train(options: argparse.Namespace) -> None:
+def train(options: argparse.Namespace) -> bool:
+    """Train what is asked for; false where a signal or the time limit came first."""
     for seed in options.seeds:  # all arms of a seed before the next one, so that an interrupted experiment is balanced
         for arm in options.arms:
             words = [*settings(options, arm, seed), *options.set]
             summary = train_from_config(shipped_path(options.config), words, resume=True, data_root=options.data_root)
             print(f"{arm} seed {seed}: {summary.reason} at step {summary.steps}, {summary.seconds:.0f} s", flush=True)
+            if not summary.finished:
+                return False
+    return True
 
 
 def main() -> None:
@@ -51,7 +57,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="as in visgen train")
     options = parser.parse_args()
     try:
-        train(options)
+        if not train(options):
+            parser.exit(1, "stopped; the same command goes on\n")
     except VisgenError as error:
         parser.exit(2, f"error: {error}\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from visgen import pipeline
 from visgen.cli.predict import _row
-from visgen.structures import Boxes, Classification, DepthMap, Result, SceneGraph
+from visgen.structures import Boxes, Classification, DepthMap, OODVerdict, Result, SceneGraph
 from visgen.task import build_model
 from visgen.zoo import save_pretrained
 
@@ -154,6 +155,18 @@ def test_the_found_column_by_hand() -> None:
     assert cell(Result(detection=boxes().select(torch.zeros(4, dtype=torch.bool))), "found") == "nothing"
     request = {"answers": [{"count": {"person": 1}}, {"count": {"dog": 0}}]}
     assert cell(Result(detection=boxes().where("person"), request=request), "found") == "1 person, 0 dog"
+
+
+def test_an_answer_brings_its_own_verdict_into_the_table() -> None:
+    odds, verdict = torch.tensor([0.7, 0.3]), OODVerdict(2.0, 1.0, 0.95, "energy")
+    known = Classification(odds, ("owl", "cat"), verdict)
+    assert cell(Result(classification=known), "familiar?") == "unusual (score 2.00 > 1.00)"
+    both = Result(classification={"pets": known}, detection=replace(boxes(), ood=OODVerdict(0.5)))
+    expected = "classification (pets): unusual (score 2.00 > 1.00)\ndetection: score 0.50, no threshold"
+    assert cell(both, "familiar?") == expected
+    asked = Result(classification=known, ood=OODVerdict(0.5, 1.0))
+    assert cell(asked, "familiar?") == "looks familiar (score 0.50 <= 1.00)"
+    assert cell(Result(classification=Classification(odds, ("owl", "cat"))), "familiar?") == ""
 
 
 def test_the_relations_column_by_hand() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -111,6 +112,20 @@ def test_mixed_logits_of_a_linear_judge_are_twice_those_of_the_mixture(make_batc
     assert term._mixtures(batch, ("real", "fake"))["real"][0] == weight  # drawn once a batch
 
 
+def test_pixel_mixing_judges_mixtures_of_images_and_without_weight_adds_no_term(make_batch: Make) -> None:
+    control = AdaptiveMix(weight=0.0, logits="pixels")
+    x, labels = torch.rand(6, 3, 8, 8) * 2 - 1, torch.arange(6) % 2
+    batch = make_batch("d", discriminator=Bent(), x=x, y=labels, z=torch.randn(6, 192), generator=Wide())
+    batch = replace(batch, judge=control.judge)
+    weight, order, _, _ = control._mixtures(batch, ("real", "fake"))["real"]
+    assert 0 < weight < 1 and not torch.equal(order, torch.arange(6))
+    batch.discriminator.eval()  # no further power iteration, so that both passes meet the same weights
+    batch = replace(batch, memo={}, rng=torch.Generator().manual_seed(3))
+    weight, order, _, _ = control._mixtures(batch, ("real", "fake"))["real"]
+    torch.testing.assert_close(batch.s_real, batch.discriminator(torch.lerp(x[order], x, weight)))
+    assert float(control.contribution(batch)) == 0 and control.changes_logits
+
+
 def test_mixing_features_keeps_their_mean_and_weight_one_changes_nothing() -> None:
     f = DFeatures([torch.randn(5, 2, 3, 3)], torch.randn(5, 7))
     order = torch.randperm(5)
@@ -174,7 +189,7 @@ def test_every_regulariser_gives_a_finite_scalar_with_a_gradient(name: str, make
         (lambda: R1(weight=-1.0), "R1 got weight -1.0"),
         (lambda: GradientPenalty(points="fakes"), "'fakes'; use interpolates"),
         (lambda: Consistency(parts=("both",)), "use real, or real and fake"),
-        (lambda: AdaptiveMix(logits="all"), "'all'; use clean or mixed"),
+        (lambda: AdaptiveMix(logits="all"), "'all'; use clean, mixed or pixels"),
         (lambda: AdaptiveMix(alpha=0.0), "alpha 0.0"),
     ],
 )

@@ -42,6 +42,20 @@ def test_a_threshold_of_one_half_tells_what_it_keeps_of_the_other():
     assert found["half_0"]["msp"]["far"]["AUROC"] == 1 and found["choice"]["replaces"] is False
 
 
+def test_only_the_inside_of_half_0_sets_the_threshold():
+    g = torch.Generator().manual_seed(0)
+    seen = {part: torch.randn(20, generator=g) for part in ("val0", "val1", "far0", "far1")}
+
+    def threshold(*moved):
+        given = {part: scores + 3 * (part in moved) for part, scores in seen.items()}
+        table = table_of_halves({"msp": given}, ["far"], "msp")
+        assert table["half_0"]["msp"]["threshold"] == table["half_1"]["msp"]["threshold"]
+        return table["half_0"]["msp"]["threshold"]
+
+    assert threshold("val1", "far0", "far1") == threshold()
+    assert threshold("val0") == pytest.approx(threshold() + 3)
+
+
 def test_the_default_is_a_score():
     assert build_score(DEFAULT_SCORE, 2, 3).classes == 2
 

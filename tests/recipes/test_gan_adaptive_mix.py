@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,18 @@ def write_cifar(folder: Path, count: int = 60) -> None:
     np.savez(folder / "train.npz", blob=blob, offsets=offsets, labels=np.arange(count) % 10, classes=names)
 
 
-def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
+def start(script: str, *words: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "tasks" / "gan" / script), *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
+    process = start(script, *words)
+    output, errors = process.communicate(timeout=280)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def train(data: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -50,3 +60,19 @@ def test_both_arms_train_and_a_second_call_repeats_nothing(tmp_path: Path) -> No
     again = train(tmp_path / "data", tmp_path / "runs")
     assert again.returncode == 0, again.stderr[-2000:]
     assert load_gan(tmp_path / "runs" / "none-0" / "last").sha256 == hashes["none"]
+
+
+def test_sigterm_ends_the_experiment_not_only_the_arm_that_trains(tmp_path: Path) -> None:
+    write_cifar(tmp_path / "data" / "cifar10")
+    words = ["--data-root", tmp_path / "data", "--out", tmp_path / "runs", "--seeds", 0]
+    words += ["--set", "train.steps=100000", "--set", "data.train.cifar10.limit=48"]
+    process = start("adaptive_mix.py", *words)
+    log, deadline = tmp_path / "runs" / "none-0" / "log.csv", time.monotonic() + 200
+    while not (log.exists() and len(log.read_text(encoding="utf-8").splitlines()) > 1):
+        assert process.poll() is None and time.monotonic() < deadline, "the first arm never trained"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=80)
+    assert process.returncode == 1 and "the same command goes on" in errors
+    assert "none seed 0: SIGTERM at step" in output and list((tmp_path / "runs/none-0/checkpoints").glob("step-*"))
+    assert not (tmp_path / "runs" / "adaptive_mix-0").exists()

@@ -11,6 +11,7 @@ import pytest
 
 from visgen.engine import train_from_config
 from visgen.metrics import read_record
+from visgen.zoo import save_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +38,8 @@ def test_two_steps_of_both_models_give_a_record(tmp_path: Path) -> None:
     for name, config in (("camvid", "camvid_held_out"), ("town", "town_known")):
         words = ["train.steps=2", f"out={tmp_path / name}", "model.options.weights=null"]
         words += [f"data.val.{name}.limit=2", f"data.train.{name}.limit=8"]
-        train_from_config(ROOT / "configs" / "ood" / f"{config}.yaml", words, data_root=Path(root))
+        file = ROOT / "configs" / "ood" / f"{config}.yaml"
+        train_from_config(file, words, data_root=Path(root), export=save_pretrained)
         models[name] = tmp_path / name / "last"
     words = ["--data-root", root, "--camvid", models["camvid"], "--town", models["town"], "--limit", 40]
     done = run(*words, "--record", tmp_path / "r.json", "--pictures", tmp_path)

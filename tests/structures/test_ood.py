@@ -16,6 +16,17 @@ def test_a_verdict_is_its_score_against_its_threshold():
     assert OODLabel(True).name == "unusual" and OODLabel(False).name == "familiar"
 
 
+def test_a_verdict_explains_itself():
+    near = (("anchor", 1773.4), ("owl", 0.12345))
+    told = OODVerdict(2.5, 2.0, 0.95, "mahalanobis", None, 0.987, near).explain()
+    assert told == (
+        "Unusual: score 2.5 is above the threshold 2, which keeps 95 % of familiar pictures. It is higher than that of "
+        "99 % of familiar pictures. Nearest classes: anchor (1773), owl (0.123)."
+    )
+    assert OODVerdict(2.0, 2.0).explain() == "Familiar: score 2 is not above the threshold 2."
+    assert OODVerdict(2.0).explain() == "Undecided: score 2, and no threshold was set."
+
+
 def test_json_keeps_every_bit():
     pixels = torch.randn(3, 5, generator=torch.Generator().manual_seed(0)) * 1e-7
     for verdict in (OODVerdict(0.1 + 0.2, 1 / 3, 0.95, "energy", pixels), OODVerdict(-1e-300), OODVerdict(4.0, 5.0)):

@@ -224,3 +224,8 @@ def test_low_panels_stand_below_the_photograph_and_every_question_is_asked(monke
         ("How do things relate?", False),
     ]
     assert all(panel.picture.height < 200 for panel in asked if panel.below)
+    asked.clear()
+    odds = torch.tensor([0.25, 0.5, 0.25])
+    for verdict in (OODVerdict(2.0, 1.0), OODVerdict(1.0, 1.0), OODVerdict(2.0)):
+        Result(classification=Classification(odds, NAMES, verdict)).plot()
+    assert [panel.title for panel in asked] == ["What is it? Looks unusual", "What is it?", "What is it?"]

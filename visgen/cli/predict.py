@@ -177,7 +177,7 @@ def _row(result: Result) -> tuple[str, ...]:
         unit = _unit(result.depth.kind)
         depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
     triplets = _lines(result.scene_graph, lambda g: ", ".join(_best(g)) or "nothing")
-    verdicts = _lines(result.ood, _verdict)
+    verdicts = _lines(result.ood, _verdict) or _carried(result)
     agreed = ", ".join(f"{task} {share:.0%}" for task, share in (result.request or {}).get("agreement", {}).items())
     seconds = f"{sum(result.timing.values()):.2f}"
     return name, classes or odds, found, maps, depths, verdicts, triplets, agreed, seconds
@@ -219,6 +219,14 @@ def _verdict(value: Any) -> str:
         return f"score {value.score:.2f}, no threshold"
     word, sign = ("unusual", ">") if value.is_ood else ("looks familiar", "<=")
     return f"{word} (score {value.score:.2f} {sign} {value.threshold:.2f})"
+
+
+def _carried(result: Result) -> str:
+    """The verdicts that other answers bring along, with the task in front where several do."""
+    rows = [(task, name, value.ood) for task, name, value in result.answers() if getattr(value, "ood", None)]
+    if len(rows) == 1:
+        return _verdict(rows[0][2])
+    return "\n".join(f"{task}{f' ({name})' if name else ''}: {_verdict(verdict)}" for task, name, verdict in rows)
 
 
 def _distance(summary: dict[str, float | None], kind: str) -> str:

@@ -165,7 +165,7 @@ class OODVerdict:
         return cls(score, number("threshold"), number("keeps"), name, cells, number("percentile"), nearest)
 
     def explain(self) -> str:
-        """Give the verdict in plain sentences: score, threshold, percentile and nearest classes."""
+        """Give the verdict in plain sentences: score, threshold, percentile, nearest classes with distances."""
         if self.threshold is None:
             parts = [f"Undecided: score {self.score:.3g}, and no threshold was set."]
         else:
@@ -177,7 +177,7 @@ class OODVerdict:
         if self.percentile is not None:
             parts.append(f"It is higher than that of {100 * self.percentile:.0f} % of familiar pictures.")
         if self.nearest:
-            parts.append(f"Nearest classes: {', '.join(f'{name} ({d:.3g})' for name, d in self.nearest)}.")
+            parts.append(f"Nearest classes: {', '.join(f'{name} ({_short(d)})' for name, d in self.nearest)}.")
         return " ".join(parts)
 
     def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
@@ -185,6 +185,11 @@ class OODVerdict:
         from .drawing import draw_verdict
 
         return draw_verdict(image, self, long_side)
+
+
+def _short(distance: float) -> str:
+    """A distance as one says it: three digits, or all of those before the point."""
+    return f"{distance:.3g}" if abs(distance) < 1000 else f"{distance:.0f}"
 
 
 def read_verdict(data: Mapping[str, Any]) -> OODVerdict | None:

@@ -146,7 +146,7 @@ class Result:
         """Draw one sheet: the photograph, and a titled panel for each answer.
 
         Class bars and the verdict on how unusual the picture is stand below the photograph; a verdict with a map, and
-        every other answer, has a picture of its own.
+        every other answer, has a picture of its own. The title of an answer whose own verdict is "unusual" says so.
 
         Args:
             image: The photograph; None takes `picture()`, and without one the answers are drawn on grey.
@@ -158,6 +158,8 @@ class Result:
         pictures = []
         for task, label_set, value in self.answers():
             title = TITLES[task] + (f" ({label_set})" if label_set else "")
+            if getattr(getattr(value, "ood", None), "is_ood", None):
+                title += " Looks unusual"
             if _is_low(task, value):  # bars and gauges belong to the photograph and need no second one
                 first.append(Panel(title, value.draw(None, width), below=True))
             else:

@@ -41,7 +41,8 @@ class AdaptiveMix(Regulariser):
         noise: Standard deviation of the noise on the target.
         alpha: Of the Beta distribution; 1 is the uniform one.
         logits: "clean" leaves the adversarial logits alone; "mixed" judges the mixture of the features and the features
-            of the mixture, and adds both, as the authors' release does.
+            of the mixture, and adds both, as the authors' release does; "pixels" judges the features of the mixture
+            alone. With a weight of 0 that is mixup of what the discriminator sees, a control without the cosine.
         on_generator: Whether the generator takes its term.
     Source: Liu et al. 2023, "AdaptiveMix: Improving GAN Training via Feature Space Shrinkage", arXiv:2303.01559.
     Differs from the release: the third pass, of permuted images, is left out, since it permutes the features.
@@ -59,18 +60,18 @@ class AdaptiveMix(Regulariser):
         on_generator: bool = True,
     ) -> None:
         super().__init__(weight, every)
-        if logits not in ("clean", "mixed"):
-            raise ConfigError(f"logits of adaptive_mix is '{logits}'; use clean or mixed.")
+        if logits not in ("clean", "mixed", "pixels"):
+            raise ConfigError(f"logits of adaptive_mix is '{logits}'; use clean, mixed or pixels.")
         if noise < 0 or alpha <= 0:
             raise ConfigError(f"noise is {noise} and alpha {alpha}; use a noise of 0 or more and alpha > 0.")
         self.noise, self.alpha, self.logits, self.on_generator = noise, alpha, logits, on_generator
 
     @property
     def changes_logits(self) -> bool:
-        return self.logits == "mixed"
+        return self.logits != "clean"
 
     def forward(self, batch: GanBatch) -> Tensor:
-        if batch.side == "g" and not self.on_generator:
+        if self.weight == 0 or (batch.side == "g" and not self.on_generator):
             return torch.zeros((), device=batch.x.device)
         parts = ("real", "fake") if batch.side == "d" else ("fake",)
         total = torch.zeros((), device=batch.x.device)
@@ -83,8 +84,8 @@ class AdaptiveMix(Regulariser):
         parts = ("real", "fake") if batch.side == "d" else ("fake",)
         weight, order, mixed, target = self._mixtures(batch, parts)[part]
         y = batch.y if part == "real" else batch.y_fake
-        total = self._logit(batch, target, weight, order, y) + self._logit(batch, mixed, weight, order, y)
-        return total
+        judged = self._logit(batch, mixed, weight, order, y)
+        return judged if self.logits == "pixels" else judged + self._logit(batch, target, weight, order, y)
 
     @staticmethod
     def _logit(batch: GanBatch, f: DFeatures, weight: float, order: Tensor, y: Tensor | None) -> Tensor:
