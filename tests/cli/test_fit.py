@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from visgen import pipeline
-from visgen.zoo import load_model
+from visgen.task import build_model
+from visgen.zoo import load_model, save_pretrained
+
+from .conftest import BACKBONE
 
 NAMES = ("cat", "dog", "owl")
 
@@ -110,6 +115,45 @@ def test_a_new_head_on_a_dense_one_takes_its_default(
     assert load_model(tmp_path / "out", "cpu").head("ood.street").score_name == "joint_energy"
     visgen_json(*words, "--out", tmp_path / "out", "--score", "energy")
     assert load_model(tmp_path / "out", "cpu").head("ood.street").score_name == "energy"
+
+
+def test_the_bank_of_a_detection_head_counts_only_pictures_with_objects(
+    visgen_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    heads = {"detection": {"task": "detection", "classes": ("cup", "fork"), "options": {"width": 8, "depth": 1}}}
+    finder = build_model({"backbone": {"name": "vit_moe", **BACKBONE}, "heads": heads, "max_side": 64})
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 5), ("val", 2)):
+        (tmp_path / "cups" / "images").mkdir(parents=True, exist_ok=True)
+        images, boxes = [], []
+        for i in range(count):
+            pixels = rng.integers(0, 256, (48, 64, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "cups" / "images" / f"{split}{i}.png")
+            images.append({"id": i, "file_name": f"{split}{i}.png", "height": 48, "width": 64})
+            if i:  # the first picture shows nothing
+                boxes.append(
+                    {"id": i, "image_id": i, "category_id": 1, "bbox": [4, 4, 20, 20], "area": 400, "iscrowd": 0}
+                )
+        told = {
+            "images": images,
+            "annotations": boxes,
+            "categories": [{"id": k, "name": n} for k, n in ((1, "cup"), (2, "fork"))],
+        }
+        (tmp_path / "cups" / f"{split}.json").write_text(json.dumps(told), encoding="utf-8")
+    words = (
+        "--head",
+        "ood.cups",
+        "--on",
+        "detection",
+        "--data",
+        f"coco:{tmp_path / 'cups'}",
+        "--out",
+        tmp_path / "out",
+    )
+    report = visgen_json("fit", save_pretrained(finder, tmp_path / "m"), *words, "--option", "targets=[detection]")
+    head = load_model(tmp_path / "out", "cpu").head("ood.cups")
+    assert head.score_name == "knn" and len(head.score.bank) == report["images"] - 1
 
 
 def test_mistakes_are_told(visgen: Callable[..., Any], model_folder: Path, animals: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,18 +32,14 @@ def write_cifar(folder: Path, count: int = 60) -> None:
     np.savez(folder / "train.npz", blob=blob, offsets=offsets, labels=np.arange(count) % 10, classes=names)
 
 
-def start(script: str, *words: object) -> subprocess.Popen[str]:
+def told(script: str, *words: object) -> dict[str, Any]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "tasks" / "gan" / script), *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return {"args": command, "cwd": ROOT, "env": environment, "text": True}
 
 
 def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
-    process = start(script, *words)
-    output, errors = process.communicate(timeout=280)
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    return subprocess.run(**told(script, *words), capture_output=True, timeout=280)
 
 
 def train(data: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -65,14 +62,18 @@ def test_both_arms_train_and_a_second_call_repeats_nothing(tmp_path: Path) -> No
 def test_sigterm_ends_the_experiment_not_only_the_arm_that_trains(tmp_path: Path) -> None:
     write_cifar(tmp_path / "data" / "cifar10")
     words = ["--data-root", tmp_path / "data", "--out", tmp_path / "runs", "--seeds", 0]
-    words += ["--set", "train.steps=100000", "--set", "data.train.cifar10.limit=48"]
-    process = start("adaptive_mix.py", *words)
+    words += ["--set", "train.steps=100000", "--set", "train.log_every=1", "--set", "data.train.cifar10.limit=48"]
     log, deadline = tmp_path / "runs" / "none-0" / "log.csv", time.monotonic() + 200
-    while not (log.exists() and len(log.read_text(encoding="utf-8").splitlines()) > 1):
-        assert process.poll() is None and time.monotonic() < deadline, "the first arm never trained"
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=80)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(**told("adaptive_mix.py", *words), stdout=pipe, stderr=pipe) as process:
+        try:
+            while not (log.exists() and len(log.read_text(encoding="utf-8").splitlines()) > 1):
+                assert process.poll() is None and time.monotonic() < deadline, "the first arm never trained"
+                time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=80)
+        finally:
+            process.kill()
     assert process.returncode == 1 and "the same command goes on" in errors
     assert "none seed 0: SIGTERM at step" in output and list((tmp_path / "runs/none-0/checkpoints").glob("step-*"))
     assert not (tmp_path / "runs" / "adaptive_mix-0").exists()

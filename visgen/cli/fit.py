@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError
 from .evaluate import counter, read_pairs
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
+
+if TYPE_CHECKING:
+    from ..data import Source
 
 __all__ = ["fit"]
 
@@ -77,7 +81,8 @@ def fit(
         options = read_pairs(option or [], "--option")
         train = build_source(data, split, **options)
         if name not in loaded.specs and score is None and on in loaded.specs:
-            default, its_options = default_score(loaded.specs[on].task, min(len(train), limit or len(train)))
+            below = loaded.specs[on].task
+            default, its_options = default_score(below, _count_labelled(train, below, limit))
             changed["score"], changed["score_options"] = default, changed.get("score_options") or its_options
         given = {key: value for key, value in changed.items() if value is not None}
         spec = replace(spec, options={**spec.options, **given}, on=on or spec.on)
@@ -103,6 +108,15 @@ def fit(
         return
     print_table(("fitted", ""), [(key, _shown(value)) for key, value in report.items()])
     say(f"wrote {folder}")
+
+
+def _count_labelled(source: Source, task: str, limit: int | None, most: int = 2000) -> int:
+    """How many of the images to be used show a class of a task, as far as `most`: no score is fitted to the others."""
+    from ..engine.evaluate import evenly_spaced, read_samples
+    from ..task.ood import main_label
+
+    targets = (s.targets.get(task) for s in read_samples(source, evenly_spaced(len(source), limit), None, 0, None))
+    return sum(1 for _ in islice((t for t in targets if t is not None and main_label(t) is not None), most))
 
 
 def _shown(value: Any) -> str:

@@ -21,7 +21,7 @@ class KNN(OODScore):
 
     Args:
         k: Which neighbour.
-        bank: Training images kept, evenly spaced over those given; fewer are repeated to fill the bank.
+        bank: Training images kept, evenly spaced over those given, of which there must be as many or more.
     """
 
     bank: Tensor

@@ -175,9 +175,16 @@ class OODVerdict:
                 f"{self.name.capitalize()}: score {self.score:.3g} is {side} the threshold {self.threshold:.3g}{kept}."
             ]
         if self.percentile is not None:
-            parts.append(f"It is higher than that of {100 * self.percentile:.0f} % of familiar pictures.")
+            lower = (
+                "every familiar picture"
+                if self.percentile == 1
+                else f"{100 * self.percentile:.0f} % of familiar pictures"
+            )
+            parts.append(f"It is higher than that of {lower}.")
         if self.nearest:
-            parts.append(f"Nearest classes: {', '.join(f'{name} ({_short(d)})' for name, d in self.nearest)}.")
+            is_distance = all(d >= 0 for _, d in self.nearest)  # scores that know none give minus the logit
+            shown = (f"{name} ({_short(d)})" if is_distance else name for name, d in self.nearest)
+            parts.append(f"Nearest classes: {', '.join(shown)}.")
         return " ".join(parts)
 
     def draw(self, image: Any, long_side: int | None = None) -> Image.Image:

@@ -87,7 +87,9 @@ def _reasons(value: OODVerdict) -> str:
     """What the verdict says beside its score, in plain words; "" where that is nothing."""
     words = []
     if getattr(value, "percentile", None) is not None:
-        words.append(f"It scores higher than {percent(value.percentile)} of familiar pictures.")  # type: ignore[arg-type]
+        share: float = value.percentile  # type: ignore[assignment]
+        lower = "every familiar picture" if share == 1 else f"{percent(share)} of familiar pictures"
+        words.append(f"It scores higher than {lower}.")
     if getattr(value, "nearest", ()):
         words.append(f"Nearest classes: {', '.join(name for name, _ in value.nearest)}.")
     return " ".join(words)

@@ -19,7 +19,7 @@ from ..structures import Boxes, ClassLabel, OODVerdict, SemanticMap
 from ..structures.features import Features
 from .protocol import TASKS, HeadSpec, Task
 
-__all__ = ["OODHead", "OODQueries", "OODTask"]
+__all__ = ["OODHead", "OODQueries", "OODTask", "main_label"]
 
 READS = ("token", "routing")
 NEAREST = 3  # classes that a verdict names
@@ -223,7 +223,7 @@ class OODTask(Task):
         targets: Sequence[Any],
         readout: Readout | None = None,
     ) -> None:
-        found = [_label_of(target) for target in targets]
+        found = [main_label(target) for target in targets]
         kept = [i for i, label in enumerate(found) if label is not None]
         if not kept:
             raise DataError(f"none of {len(targets)} training images has a class; an OOD score is fitted to some.")
@@ -259,7 +259,7 @@ def _cells(logits: Tensor, valid: tuple[int, int], all_valid: Sequence[tuple[int
     return -(-valid[0] // stride), -(-valid[1] // stride)
 
 
-def _label_of(target: Any) -> int | None:
+def main_label(target: Any) -> int | None:
     """The class of an image, or the one with the most area; None where it shows none."""
     if isinstance(target, ClassLabel):
         return target.label
