@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from visgen.config import load_run
 from visgen.engine import train_from_config
@@ -20,7 +21,7 @@ from visgen.errors import VisgenError
 from visgen.shipped import shipped_path
 
 CONFIG = "configs/gan/cifar10.yaml"
-ARMS: dict[str, list[dict[str, str]]] = {
+ARMS: dict[str, list[dict[str, Any]]] = {
     "none": [],
     "adaptive_mix": [{"name": "adaptive_mix"}],
     "mixed": [{"name": "adaptive_mix", "logits": "mixed"}],

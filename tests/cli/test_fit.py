@@ -153,7 +153,8 @@ def test_the_bank_of_a_detection_head_counts_only_pictures_with_objects(
     )
     report = visgen_json("fit", save_pretrained(finder, tmp_path / "m"), *words, "--option", "targets=[detection]")
     head = load_model(tmp_path / "out", "cpu").head("ood.cups")
-    assert head.score_name == "knn" and len(head.score.bank) == report["images"] - 1
+    bank = head.score.bank  # type: ignore[union-attr]
+    assert head.score_name == "knn" and len(bank) == report["images"] - 1  # type: ignore[arg-type]
 
 
 def test_mistakes_are_told(visgen: Callable[..., Any], model_folder: Path, animals: Path, tmp_path: Path) -> None:
