@@ -7,7 +7,8 @@ from visgen.backbones import BACKBONES
 from visgen.data import Sample
 from visgen.engine.probe import Probe, answer, see
 from visgen.heads import HEADS
-from visgen.structures import Boxes, Masks, SceneGraph
+from visgen.structures import Boxes, Masks, SceneGraph, pairwise_iou
+from visgen.structures.features import Features
 from visgen.task import TASKS
 
 CLASSES, PREDICATES = ("cat", "mat"), ("on", "under")
@@ -70,3 +71,32 @@ def test_training_learns_repeats_by_its_seed_and_answers_in_the_size_of_the_targ
         metric.update([answer(first, TASK, PREDICATES, picture, "predcls")], [picture.targets["scene_graph"]])
     assert metric.compute()["mR@2"] == 1.0
     assert first.figure.project.weight.sub(fresh(backbone).figure.project.weight).abs().max() > 1e-3
+
+
+def test_an_average_of_weights_follows_training_and_decay_zero_is_the_last_step(backbone):
+    pictures = [see(backbone, sample(seed=i), "scene_graph") for i in range(2)]
+    last, none, slow = (
+        Probe(steps=6, batch_size=2, average=a).fit(fresh(backbone), TASK, pictures, 0) for a in (None, 0.0, 0.9)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(last.parameters(), none.parameters(), strict=True))
+    start, mean, end = (m.predicate.weight.detach() for m in (fresh(backbone), slow, last))
+    assert 0 < (mean - start).norm() < (end - start).norm()
+
+
+def test_heads_that_need_no_queries_learn_too(backbone):
+    torch.manual_seed(0)
+    task, given = TASKS.get("detection"), sample()
+    shape = {"channels": backbone.channels, "token_dim": backbone.token_dim, "outputs": 2}
+    head = HEADS.get("detection")(**shape, width=16, depth=1)
+    seen = see(backbone, given.replace(targets={"detection": given.targets["scene_graph"].boxes}), "detection")
+    features = Features({s: m.float() for s, m in seen.features.pyramid.items()}, seen.features.token)
+    truth = seen.targets["detection"]
+
+    def overlap():
+        with torch.no_grad():
+            found = task.decode(head(features), CLASSES, [truth.size], [truth.size])[0]
+        return float(pairwise_iou(truth.xyxy, found.xyxy).amax(1).mean())
+
+    before = overlap()
+    Probe(steps=60, batch_size=1, lr=0.01, half=True).fit(head, task, [seen], 0)
+    assert overlap() > max(0.8, before)

@@ -167,6 +167,24 @@ def test_a_blind_head_ignores_pixels_and_a_full_one_does_not():
     assert not torch.allclose(full(features(seed=0), given).edges[0], full(features(seed=9), given).edges[0])
 
 
+def test_a_head_takes_the_sight_of_another_and_keeps_it_fixed():
+    trained = build()
+    for value in trained.parameters():
+        value.data.add_(0.1)
+    head, blind = build(), build(pixels=False)
+    for one in (head, blind):
+        one.take_sight(trained)
+    wanted, found = trained(features(), QUERIES), head(features(), QUERIES)
+    assert torch.equal(found.figures[0], wanted.figures[0])
+    assert not torch.equal(found.edges[0], wanted.edges[0])
+    assert torch.equal(blind.embed.weight, trained.embed.weight) and not blind.embed.weight.requires_grad
+    found.edges[0].sum().backward()
+    assert head.figure.project.weight.grad is None and head.predicate.weight.grad is not None
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    head.take_sight(None)
+    assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
+
+
 def test_given_labels_change_edges_but_not_what_pixels_say_of_the_class():
     head, other = build(), replace(QUERIES, labels=[torch.tensor([1, 1, 1, 1]), None])
     first, second = head(features(), QUERIES), head(features(), other)

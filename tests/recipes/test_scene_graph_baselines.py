@@ -47,6 +47,11 @@ def test_both_arms_and_their_difference(tmp_path: Path) -> None:
     assert record["config"]["arms"]["blind"] == {"head": {"pixels": False}, "loss": {"node_weight": 0.0}}
 
 
+def test_sight_needs_a_model_that_has_it() -> None:
+    done = run("scene-graph:nowhere", "--backbone", BACKBONE, "--sight")
+    assert done.returncode == 2 and "--sight" in done.stderr and "--backbone" in done.stderr
+
+
 def test_a_missing_set_is_a_user_error(tmp_path: Path) -> None:
     done = run(f"scene-graph:{tmp_path}/nowhere", "--backbone", BACKBONE)
     assert done.returncode == 2

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..data import Sample
 from ..structures.features import Features
 from ..structures.working_size import resize_for_work
+from .ema import MovingAverage
 
 __all__ = ["Probe", "Seen", "answer", "see"]
 
@@ -61,6 +62,8 @@ class Probe:
         clip: Largest norm of the gradient.
         loss: Options of the task's loss.
         weights: Class weights of the loss, or None.
+        average: Decay of the moving average of the weights that `fit` gives, 0..1; None gives those of the last step.
+        half: Run the head in bfloat16, its losses in float32.
     """
 
     steps: int
@@ -70,6 +73,8 @@ class Probe:
     clip: float = 2.0
     loss: Mapping[str, Any] = field(default_factory=dict)
     weights: Tensor | None = None
+    average: float | None = None
+    half: bool = False
 
     def fit(self, head: nn.Module, task: Any, pictures: Sequence[Seen], seed: int) -> nn.Module:
         """Train a head in place and give it in evaluation mode; `seed` settles batches, dropout and queries."""
@@ -78,16 +83,23 @@ class Probe:
         # Two steps are the least that the schedule takes.
         rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.lr, max(self.steps, 2), pct_start=0.07)
         head.train()
+        mean = None if self.average is None else MovingAverage(head, self.average)
         for _ in range(self.steps):
             batch = [pictures[i] for i in torch.randint(len(pictures), (self.batch_size,)).tolist()]
             beside = {key: [one.targets.get(key) for one in batch] for key in {k for one in batch for k in one.targets}}
             queries = task.training_queries(beside[task.key], beside)
-            loss = task.loss(head(_stack(batch), queries), beside[task.key], self.loss, self.weights)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+                logits = head(_stack(batch), queries)
+            loss = task.loss(logits, beside[task.key], self.loss, self.weights)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(head.parameters(), self.clip)
             optimiser.step()
             rate.step()
+            if mean is not None:
+                mean.update(head)
+        if mean is not None:
+            head.load_state_dict(mean.module.state_dict())
         return head.eval()
 
 

@@ -24,6 +24,7 @@ CELLS = 7  # side of what RoIAlign gives
 MASK = 27  # side of the drawing of a pair
 OWN = 5  # numbers of where a box lies
 _FROM_SUBJECT = torch.tensor([True, False, True, False])  # which end of a pair each gate reads
+SIGHT = ("embed", "lateral16", "context", "lateral8", "lateral4", "fuse", "figure")  # what figures are told from
 LEAST = 1e-3  # added to a predicate's share before its logarithm
 
 
@@ -168,6 +169,14 @@ class SceneGraphHead(Head):
     def learn_counts(self, table: Tensor) -> None:
         """Take over how often training shows (subject class, object class, "none" or predicate): (K, K, P + 1)."""
         self.counts.copy_(table)
+
+    def take_sight(self, other: SceneGraphHead | None) -> None:
+        """Copy the class embedding and what tells figures from a head of equal shape, and fix it; None: do nothing."""
+        for name in SIGHT:
+            own, given = getattr(self, name, None), getattr(other, name, None)
+            if own is not None and given is not None:
+                own.load_state_dict(given.state_dict())
+                own.requires_grad_(False)
 
     def forward(self, features: Features, queries: Any = None) -> Any:
         if not isinstance(queries, GraphQueries):

@@ -107,7 +107,7 @@ class MultiTaskObjective:
             logits, _ = self.model(batch.images, head, features, queries)
             if queries is None and len(labelled) < len(targets):
                 logits, targets = logits[labelled], [targets[i] for i in labelled]
-            weights = self._weights_of(head, batch.images.device)
+            weights = self.weights_of(head, batch.images.device)
             value = TASKS.get(task).loss(logits, targets, self.loss_options[head], weights)
             logs[head] = value.detach()
             weighted = self.loss_weights.get(head, 1.0) * value
@@ -142,14 +142,15 @@ class MultiTaskObjective:
         images, targets = batch.images, batch.targets[task]
         if len(labelled) < len(targets):
             images, targets = images[labelled], [targets[i] for i in labelled]
-        weights = self._weights_of(head, images.device)
+        weights = self.weights_of(head, images.device)
         found = TASKS.get(task).mixed_loss(
             self.model.head(head), see, images, targets, self.loss_options[head], weights
         )
         value = found.pop("loss")
         return value, {head: value.detach(), **{f"{head}/{name}": part.detach() for name, part in found.items()}}
 
-    def _weights_of(self, head: str, device: Any) -> Tensor | None:
+    def weights_of(self, head: str, device: Any) -> Tensor | None:
+        """Give the class weights (K,) of a head's loss, or None."""
         name = head.replace(".", "__")
         return self._class_weights[name].to(device) if name in self._class_weights else None
 
