@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from visgen.structures.working_size import resize_for_work, working_size
 
@@ -28,6 +30,14 @@ def test_the_longer_side_is_bounded_the_shorter_one_grows_and_proportions_stay(s
 def test_a_picture_of_the_right_size_is_left_alone():
     image = torch.rand(3, 40, 50)
     assert resize_for_work(image, 320) is image
+
+
+def test_a_picture_grows_by_pillows_bicubic_filter_and_shrinks_by_its_bilinear_one():
+    image = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
+    for bounds, size, kernel in (((320, 100), (125, 100), "BICUBIC"), ((45, None), (45, 36), "BILINEAR")):
+        planes = [Image.fromarray(p.numpy(), "F").resize(size, Image.Resampling[kernel]) for p in image]
+        expected = torch.stack([torch.from_numpy(np.array(p)) for p in planes]).clamp(0, 1)
+        torch.testing.assert_close(resize_for_work(image, *bounds), expected, atol=1e-5, rtol=0)
 
 
 def test_enlarging_a_flat_picture_keeps_its_colour():

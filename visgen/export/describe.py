@@ -123,6 +123,7 @@ def _prepare(model: MultiTaskModel, size: tuple[int, int] | None) -> list[dict[s
                 "side_at_least": MIN_SIDE,
                 "rounding": "each side times the factor, half to even; no step where the size stays",
                 **filter_,
+                "filter_to_enlarge": "bicubic",
             }
         )
     else:
