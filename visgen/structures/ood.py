@@ -165,7 +165,7 @@ class OODVerdict:
         return cls(score, number("threshold"), number("keeps"), name, cells, number("percentile"), nearest)
 
     def explain(self) -> str:
-        """Give the verdict in plain sentences: score, threshold, percentile, nearest classes with distances."""
+        """Give the verdict in plain sentences: score, threshold, percentile, nearest classes."""
         if self.threshold is None:
             parts = [f"Undecided: score {self.score:.3g}, and no threshold was set."]
         else:
@@ -182,9 +182,7 @@ class OODVerdict:
             )
             parts.append(f"It is higher than that of {lower}.")
         if self.nearest:
-            is_distance = all(d >= 0 for _, d in self.nearest)  # scores that know none give minus the logit
-            shown = (f"{name} ({_short(d)})" if is_distance else name for name, d in self.nearest)
-            parts.append(f"Nearest classes: {', '.join(shown)}.")
+            parts.append(f"Nearest classes: {', '.join(name for name, _ in self.nearest)}.")
         return " ".join(parts)
 
     def draw(self, image: Any, long_side: int | None = None) -> Image.Image:
@@ -192,11 +190,6 @@ class OODVerdict:
         from .drawing import draw_verdict
 
         return draw_verdict(image, self, long_side)
-
-
-def _short(distance: float) -> str:
-    """A distance as one says it: three digits, or all of those before the point."""
-    return f"{distance:.3g}" if abs(distance) < 1000 else f"{distance:.0f}"
 
 
 def read_verdict(data: Mapping[str, Any]) -> OODVerdict | None:
