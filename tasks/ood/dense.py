@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
                 "halves": "inside: first and second half of the list; outside: by the sha256 of the file name",
                 "evidence": "of each class the largest logit over the image; knn: the image vector",
                 "choice": "by the mean AUROC of all sides on half 0; difference on half 1, bootstrap over images",
-                "input": f"sides from {model.min_side} to {model.max_side}, resized alike on both sides"}  # fmt: skip
+                "input": f"longer side {model.min_side} to {model.max_side}, resized alike on both sides"}  # fmt: skip
     words = shlex.join(["python", "tasks/ood/dense.py", *sys.argv[1:]])
     data = {head: {"inside": given["inside"][0].format("DATA"), **given["outside"]} for head, given in HEADS.items()}
     write_record(options.record, command=words, config=model.config(), seeds=[], data=data, split="val",

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, root: Path) -> None:
                 "halves": "of both sides, by the lowest bit of the first byte of the sha256 of the file name",
                 "threshold": f"keeps {KEEP} of the inside images of half 0",
                 "choice": "by the mean AUROC of both sides on half 0; difference on half 1, bootstrap over images",
-                "input": f"sides from {model.min_side} to {model.max_side}, resized alike on both sides"}  # fmt: skip
+                "input": f"longer side {model.min_side} to {model.max_side}, resized alike on both sides"}  # fmt: skip
     measured: dict[str, Any] = {"data": {"inside": "caltech100", **OUTSIDE}, "protocol": protocol}
     measured["metrics"] = {**metrics, "bytes": sizes, "top1": top1}
     if options.picture:

@@ -35,19 +35,17 @@ def prepare(path: Path, steps: list[dict[str, Any]]) -> tuple[np.ndarray, tuple[
             if "height" in step:
                 target = (step["height"], step["width"])
             else:
-                least = (step["shorter_side_at_least"] or 0) / min(height, width)
-                factor = min(max(1.0, least), step["longer_side_at_most"] / max(height, width))
+                longest, factor = max(height, width), 1.0
+                if longest > step["longer_side_at_most"]:
+                    factor = step["longer_side_at_most"] / longest
+                elif step["longer_side_at_least"] and longest < step["longer_side_at_least"]:
+                    factor = step["longer_side_at_least"] / longest
                 target = tuple(max(step["side_at_least"], round(side * factor)) for side in (height, width))
-            assert (
-                step["filter"] == "bilinear"
-                and step.get("filter_to_enlarge", "bicubic") == "bicubic"
-                and step["antialias"]
-            )
-            enlarges = "filter_to_enlarge" in step and target[0] * target[1] > height * width
-            kernel = Image.Resampling.BICUBIC if enlarges else Image.Resampling.BILINEAR
+            assert step["filter"] == "bilinear" and step["antialias"]
             if target != (height, width):  # Pillow's own filter on float planes: independent of torch
                 planes = [
-                    np.asarray(Image.fromarray(values[..., c], "F").resize(target[::-1], kernel)) for c in range(3)
+                    np.asarray(Image.fromarray(values[..., c], "F").resize(target[::-1], Image.Resampling.BILINEAR))
+                    for c in range(3)
                 ]
                 values = np.stack(planes, axis=-1).clip(*step["clip"])
         elif step["step"] == "layout":

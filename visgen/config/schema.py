@@ -55,8 +55,7 @@ class ModelConfig:
         heads: Head name ("segmentation.camvid") to its settings; empty takes one head per head name in the data.
         default_heads: Task key to the head that answers when only the task is asked; the first of the task otherwise.
         max_side: Longer side, in pixels, to which larger photographs are shrunk when the model is used.
-        min_side: Shorter side to which smaller ones are enlarged, as far as the longer one stays within `max_side`, in
-            evaluations too; 0 for never.
+        min_side: Longer side to which smaller ones are enlarged, in evaluations too; 0 for never.
         weights: A safetensors file of a whole model, or a folder that holds `model.safetensors`, to start from; heads
             that are new or have other classes start fresh. None starts from the backbone's own weights.
     """

@@ -98,8 +98,9 @@ def evaluate(
         source: Labelled samples.
         head: Head or task; None takes the only head that source and model share.
         batch_size: Images per forward pass.
-        max_side, min_side: Shrink each image to this longer side, or enlarge it to this shorter one, as `visgen
-            predict` does; answers are still given and scored at the size of the labels. None feeds images as they are.
+        max_side, min_side: Shrink or enlarge each image to this longer side, as `visgen predict` does; answers are
+            still given and scored
+            at the size of the labels. None feeds images as they are.
         transform: Joint transform of image and labels before that (a fixed crop, say); labels are then scored as
             transformed. Its generator is seeded with the sample's position.
         limit: Use so many samples, evenly spaced over the source; None uses all.
@@ -253,9 +254,8 @@ def group_by_size(
 
 def _input(max_side: int | None, min_side: int | None) -> str:
     """Say how pictures were resized, for the protocol."""
-    bounds = [f"longer side at most {max_side}"] if max_side else []
-    bounds += [f"shorter side at least {min_side}" + (" as far as that allows" if max_side else "")] if min_side else []
-    return ", ".join(bounds) or "as stored"
+    bounds = [f"at {word} {side}" for word, side in (("most", max_side), ("least", min_side)) if side]
+    return f"longer side {', '.join(bounds)}" if bounds else "as stored"
 
 
 def answer_size(target: Any) -> tuple[int, int] | None:

@@ -97,8 +97,7 @@ def sum_routing(
         sources: Router name -> sources whose images go through it; each image weighs by its tokens. The same source
             under several routers is read once.
         limit: Images per source, evenly spaced; None uses all.
-        max_side, min_side: Most of the longer and least of the shorter side, as in prediction; None feeds images as
-            they are.
+        max_side, min_side: Bounds of the longer side, as in prediction; None feeds images as they are.
         progress: Called with (images done, images in all).
     Raises:
         ConfigError: The backbone has no routed layer.

@@ -19,7 +19,7 @@ def with_heads(
     Args:
         model: Stays as it is.
         heads: Head names; heads that they stand on come along. None keeps all.
-        sides: (max_side, min_side), the bounds in pixels within which the new model answers; None
+        sides: (max_side, min_side), the bounds of the longer side in pixels at which the new model answers; None
             leaves them.
     """
     config: dict[str, Any] = model.config()

@@ -195,7 +195,7 @@ def collect_expert_stats(
         sources: Task, head or router name -> data whose pictures are sent through it; labels are not read. To ask what
             the routers make of the same pictures, give one source to several tasks.
         limit: Pictures per source, evenly spaced; None for all.
-        max_side, min_side: Most of the longer and least of the shorter side; the model's own when None.
+        max_side, min_side: Bounds of the longer side; the model's own when None.
         name: What the model is called in the result.
         progress: Called with (pictures done, pictures in all).
     Raises:

@@ -119,11 +119,10 @@ def _prepare(model: MultiTaskModel, size: tuple[int, int] | None) -> list[dict[s
             {
                 "step": "resize",
                 "longer_side_at_most": model.max_side,
-                "shorter_side_at_least": model.min_side or None,
+                "longer_side_at_least": model.min_side or None,
                 "side_at_least": MIN_SIDE,
                 "rounding": "each side times the factor, half to even; no step where the size stays",
                 **filter_,
-                "filter_to_enlarge": "bicubic",
             }
         )
     else:

@@ -65,9 +65,9 @@ class ExportedModel:
 
     @property
     def bounds(self) -> tuple[int | None, int | None]:
-        """Most of the longer and least of the shorter side at which it answers, as in the pipeline; None for none."""
+        """The most and the least longer side at which it answers, as the pipeline resizes; None for none."""
         resize = next(step for step in self.meta["prepare"] if step["step"] == "resize")
-        return resize.get("longer_side_at_most"), resize.get("shorter_side_at_least")
+        return resize.get("longer_side_at_most"), resize.get("longer_side_at_least")
 
     def prepare(self, picture: Any) -> Tensor:
         """Give the input (3, h, w) for anything that `visgen.load_image` reads."""

@@ -27,8 +27,7 @@ class ModelConfig:
         heads: Head name -> HeadSpec or its fields. A head is called by its task, or "<task>.<label set>".
         default_heads: Task -> head that answers when only the task is asked; the first head of the task if absent.
         max_side: Longer side in pixels to which larger photographs are shrunk when the model is used.
-        min_side: Shorter side to which smaller ones are enlarged, as far as the longer one stays within `max_side`;
-            0 for never. A network trained on random crops
+        min_side: Longer side to which smaller ones are enlarged; 0 for never. A network trained on random crops
             does best on somewhat larger pictures than it saw (Touvron et al. 2019, arXiv:1906.06423).
     """
 
@@ -45,7 +44,7 @@ class MultiTaskModel(nn.Module):
     Attributes:
         specs: Head name -> HeadSpec.
         default_heads: Task key -> head name.
-        max_side, min_side: Most of the longer and least of the shorter side at which photographs are answered.
+        max_side, min_side: Bounds of the longer side at which photographs are answered.
     """
 
     backbone: Backbone

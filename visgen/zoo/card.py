@@ -53,7 +53,7 @@ class ModelCard:
             "\n".join(["| head | task | classes |", "|---|---|---|", *(_head_row(k, v) for k, v in heads.items())]),
             f"Backbone `{config.get('backbone', {}).get('name', 'not stated')}`, {parameters:,} parameters; "
             f"photographs larger than {config.get('max_side', 'not stated')} px on their longer side are shrunk to it, "
-            f"those under {config.get('min_side', 0)} px on their shorter side enlarged as far as that allows.",
+            f"those smaller than {config.get('min_side', 0)} px enlarged.",
             "## Licence",
             " ".join(part for part in (self.licence, self.licence_note) if part) or "Not stated.",
             "## Training data",
