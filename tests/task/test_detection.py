@@ -1,9 +1,12 @@
 """Decoding of the dense detector's rows, apart from the contract that all tasks share."""
 
+import pytest
 import torch
+from torchvision.ops import batched_nms
 
 from visgen.structures import pairwise_iou
 from visgen.task import TASKS
+from visgen.task.detection import MOST, OVERLAP, _suppress
 
 CLASSES = ("cat", "dog")
 
@@ -54,3 +57,17 @@ def test_at_most_a_hundred_boxes_best_first_and_none_that_overlaps_too_much():
 def test_nothing_above_the_floor_is_an_empty_answer():
     answer = decode([row(20.0, 20.0, (8, 8, 8, 8), (-9.0, -9.0))])
     assert len(answer) == 0 and answer.scores.shape == (0,)
+
+
+@pytest.mark.parametrize("spread", [400.0, 60.0, 1.0])  # pixels; the nearer the boxes, the fewer stay
+@pytest.mark.parametrize("count", [1000, 250, 1, 0])
+def test_looking_at_the_first_few_keeps_what_looking_at_all_keeps(spread, count):
+    generator = torch.Generator().manual_seed(count)
+    corner = spread * torch.rand(count, 2, generator=generator)
+    boxes = torch.cat([corner, corner + 20 + 20 * torch.rand(count, 2, generator=generator)], dim=1)
+    scores = torch.rand(count, generator=generator).sort(descending=True).values
+    labels = torch.randint(0, 3, (count,), generator=generator)
+    wanted = batched_nms(boxes, scores, labels, OVERLAP)
+    assert torch.equal(_suppress(boxes, scores, labels), wanted[:MOST])
+    if count == 1000:
+        assert (len(wanted) < MOST) == (spread == 1.0)
