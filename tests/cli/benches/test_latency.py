@@ -21,14 +21,20 @@ def test_bench_prints_rows_with_ratios(visgen_json: Callable[..., Any], model_fo
     assert [r["heads"] for r in rows[1:7]] == [*([h] for h in heads), tasks, heads]
     assert [r["case"] for r in rows[5:7]] == ["all 3 tasks 320x240", "all 4 heads 320x240"]
     for row in rows:
-        assert {"case", "dtype", "pass", "median_ms", "ratio", "against"} <= set(row)
+        assert {"case", "dtype", "pass", "median_ms", "ratio", "against", "gflop", "flop_ratio"} <= set(row)
         assert 0 < row["lowest_ms"] <= row["median_ms"]
+    assert yard["gflop"] == pytest.approx(2.51, abs=0.02)  # 1.26 G multiply-adds, of the linear layers and attention
     alone = [r["median_ms"] for r in rows[1:5]]
+    counted = [r["gflop"] for r in rows[1:5]]
+    assert max(counted) < rows[5]["gflop"] < rows[6]["gflop"] < sum(counted)
     for together, block in ((rows[5], rows[7:10]), (rows[6], rows[10:13])):
         assert together["ratio"] == pytest.approx(together["median_ms"] / yard["median_ms"])
-        for row, ms in zip(block, (statistics.median(alone), max(alone), sum(alone)), strict=True):
+        slowest = counted[alone.index(max(alone))]
+        flop = (statistics.median(counted), slowest, sum(counted))
+        for row, ms, gflop in zip(block, (statistics.median(alone), max(alone), sum(alone)), flop, strict=True):
             assert row["case"] == together["case"]
             assert row["ratio"] == pytest.approx(together["median_ms"] / ms)
+            assert row["flop_ratio"] == pytest.approx(together["gflop"] / gflop)
 
 
 @pytest.mark.parametrize("words", [("--threads", "0"), ("--repeats", "0")])

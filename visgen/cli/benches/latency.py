@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..output import JSON_OPTION, only_json, print_json, print_table, user_errors
+from .arithmetic import count_flop
 from .clock import (
     RECORD_OPTION,
     REPEATS_OPTION,
@@ -38,7 +39,8 @@ def latency(
     """Each head alone, one head per task together, and all heads together, for one 320x240 picture.
 
     Beside timm's vit_tiny_patch16_224 at 224x224, all on the CPU. The runs of all cases are interleaved, so that a
-    busy machine slows each alike; the ratio is what to compare.
+    busy machine slows each alike; the ratio is what to compare. Beside it stands the ratio of what is computed, which
+    is all that would be left of a latency if no time went anywhere else.
     """
     check_counts(threads, repeats)
     with only_json(as_json):
@@ -48,18 +50,28 @@ def latency(
     if as_json:
         print_json(report)
         return
-    rows = [(r["case"], f"{r['median_ms']:.1f}", f"{r['ratio']:.2f} x", r["against"]) for r in report["rows"]]
+    rows = [
+        (
+            r["case"],
+            f"{r['median_ms']:.1f}",
+            f"{r['gflop']:.2f}",
+            f"{r['ratio']:.2f} x",
+            f"{r['flop_ratio']:.2f} x",
+            r["against"],
+        )
+        for r in report["rows"]
+    ]
     env = report["environment"]
     title = f"latency: {report['model']}, {env['threads']} threads, torch {env['torch']}, median of {repeats}"
-    print_table(("case", "ms", "ratio", "against"), rows, title=title)
+    print_table(("case", "ms", "GFLOP", "ratio", "of GFLOP", "against"), rows, title=title)
 
 
 def measure_latency(model: str | None, threads: int, repeats: int) -> dict[str, Any]:
     """Time one picture from tensor to typed answers: per head, for one head of each task, and for all heads.
 
     Returns:
-        {"bench", "model", "environment", "rows"}; a row has case, heads, dtype, pass, median_ms, lowest_ms, ratio and
-        against (the case that the ratio divides by).
+        {"bench", "model", "environment", "rows"}; a row has case, heads, dtype, pass, median_ms, lowest_ms, gflop,
+        ratio and flop_ratio (of milliseconds and of operations), and against (the case that they divide by).
     """
     import timm
     import torch
@@ -83,6 +95,7 @@ def measure_latency(model: str | None, threads: int, repeats: int) -> dict[str, 
             cases[label] = partial(loaded.predict, picture, asked)
             answered[label] = asked
         seconds = interleave(cases, repeats)
+        flop = {label: count_flop(call) for label, call in cases.items()}
     median = {label: statistics.median(values) for label, values in seconds.items()}
     against = next(iter(cases))
     alone = sorted((label for label in cases if len(answered[label]) == 1), key=lambda label: median[label])
@@ -95,20 +108,22 @@ def measure_latency(model: str | None, threads: int, repeats: int) -> dict[str, 
             "pass": "predict" if answered[label] else "forward",
             "median_ms": median[label] * 1e3,
             "lowest_ms": min(seconds[label]) * 1e3,
+            "gflop": flop[label] / 1e9,
             "ratio": median[label] / median[yard],
+            "flop_ratio": flop[label] / flop[yard],
             "against": yard,
         }
 
     rows = [row(label, against) for label in cases]
-    yards = {
-        "the middle one of the heads alone": statistics.median(median[label] for label in alone),
-        f"the slowest head alone ({alone[-1]})": median[alone[-1]],
-        "each head alone, summed": sum(median[label] for label in alone),
+    yards: dict[str, Callable[[dict[str, Any]], float]] = {
+        "the middle one of the heads alone": lambda of: statistics.median(of[label] for label in alone),
+        f"the slowest head alone ({alone[-1]})": lambda of: of[alone[-1]],
+        "each head alone, summed": lambda of: sum(of[label] for label in alone),
     }
     for label in together:
-        rows += [
-            {**row(label, against), "ratio": median[label] / yard, "against": name} for name, yard in yards.items()
-        ]
+        for name, yard in yards.items():
+            ratios = {"ratio": median[label] / yard(median), "flop_ratio": flop[label] / yard(flop)}
+            rows.append({**row(label, against), **ratios, "against": name})
     return {"bench": "latency", "model": name, "environment": environment(threads, repeats, ["timm"]), "rows": rows}
 
 
@@ -125,7 +140,7 @@ def _write(record: Path, report: dict[str, Any]) -> None:
         split="none",
         protocol={"timed": "from tensor to typed answers", "repeats": env["repeats"], "threads": env["threads"]},
         metrics={
-            f"{r['case']} against {r['against']}": {"median_ms": r["median_ms"], "ratio": r["ratio"]}
+            f"{r['case']} against {r['against']}": {k: r[k] for k in ("median_ms", "ratio", "gflop", "flop_ratio")}
             for r in report["rows"]
         },
         environment={"timm": env["timm"], "load_1min": env["load_1min"]},
