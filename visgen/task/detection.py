@@ -21,7 +21,7 @@ __all__ = ["DetectionLossOptions", "DetectionTask"]
 
 CANDIDATES = 1000  # (point, class) pairs that enter suppression
 LEAST_SCORE = 0.005  # spares suppression the pairs that say nothing; what is right below it is lost, also to recall
-OVERLAP = 0.6  # of the boxes of one class, above which the lower score goes
+OVERLAP = 0.5  # of the boxes of one class, above which the lower score goes
 MOST = 100
 
 
