@@ -1,12 +1,11 @@
 """Train heads of a run file on what its fixed backbone sees of a few augmented views, each seen once.
 
-    python tasks/multitask/seen.py configs/multitask/visgen_tiny_boxes.yaml --data-root DATA --views coco=6 clothing=1
+    python tasks/multitask/seen.py configs/multitask/visgen_tiny_boxes.yaml --data-root DATA --views coco=3 clothing=1
 
-`visgen train` asks a backbone that does not change again at every step, which is half of the cost of a step. Here every
-part is augmented `views` times over, the backbone sees each view once, and the heads named in `optim.only` learn from
-what it saw: more steps in the same time, from fewer different views. Everything else comes from the run file; parts
-must augment to one size, and the rate follows the schedule of `visgen.engine.probe.Probe`. Writes the model to
-OUT/last.
+`visgen train` asks a backbone that does not change again at every step. Here every part is augmented `views` times
+over, the backbone sees each view once, and the heads named in `optim.only` learn from what it saw: more steps in the
+same time, from fewer different views. Everything else comes from the run file; parts must augment to one size, and the
+rate follows the schedule of `visgen.engine.probe.Probe`. Writes the model to OUT/last.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="run file that trains heads alone")
     parser.add_argument("--data-root", help="folder that ${data_root} stands for")
-    parser.add_argument("--views", nargs="+", default=["coco=6"], metavar="PART=N", help="parts, and augmented views")
+    parser.add_argument("--views", nargs="+", required=True, metavar="PART=N", help="parts, and augmented views")
     parser.add_argument("--batch-size", type=int, default=6, help="pictures per step, drawn from all views of a head")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the run file")
     options = parser.parse_args()

@@ -15,6 +15,7 @@ from visgen.config import load_run, to_yaml
 from visgen.data.source import FORMATS
 from visgen.data.transforms import TRANSFORMS
 from visgen.heads import HEADS
+from visgen.metrics import read_record
 from visgen.task import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +110,12 @@ def test_every_task_folder_has_a_readme() -> None:
     folders = [p for p in (ROOT / "tasks").iterdir() if p.is_dir()]
     assert folders
     assert not [p.name for p in folders if not (p / "README.md").is_file()]
+
+
+def test_the_figures_of_visgen_tiny_in_the_index_are_those_of_its_records() -> None:
+    index = json.loads((ROOT / "model_zoo" / "index.json").read_text(encoding="utf-8"))
+    found = index["visgen-tiny"]["metrics"]
+    assert found
+    for part, figures in found.items():
+        record = read_record(ROOT / "model_zoo" / "results" / f"visgen_tiny_{part}.json")["metrics"]
+        assert figures == {name: record[name] for name in figures}, part

@@ -164,6 +164,15 @@ class OODVerdict:
         name = data.get("score_name", "")
         return cls(score, number("threshold"), number("keeps"), name, cells, number("percentile"), nearest)
 
+    @property
+    def outranked(self) -> str:
+        """The familiar pictures that score lower, in words; "" where no percentile is known."""
+        if self.percentile is None:
+            return ""
+        return (
+            "every familiar picture" if self.percentile == 1 else f"{100 * self.percentile:.0f} % of familiar pictures"
+        )
+
     def explain(self) -> str:
         """Give the verdict in plain sentences: score, threshold, percentile, nearest classes."""
         if self.threshold is None:
@@ -175,12 +184,7 @@ class OODVerdict:
                 f"{self.name.capitalize()}: score {self.score:.3g} is {side} the threshold {self.threshold:.3g}{kept}."
             ]
         if self.percentile is not None:
-            lower = (
-                "every familiar picture"
-                if self.percentile == 1
-                else f"{100 * self.percentile:.0f} % of familiar pictures"
-            )
-            parts.append(f"It is higher than that of {lower}.")
+            parts.append(f"It is higher than that of {self.outranked}.")
         if self.nearest:
             parts.append(f"Nearest classes: {', '.join(name for name, _ in self.nearest)}.")
         return " ".join(parts)

@@ -86,9 +86,7 @@ def _panel(value: OODVerdict, width: int, size: int) -> Image.Image:
 def _reasons(value: OODVerdict) -> str:
     """What the verdict says beside its score, in plain words; "" where that is nothing."""
     words = []
-    if getattr(value, "percentile", None) is not None:
-        share: float = value.percentile  # type: ignore[assignment]
-        lower = "every familiar picture" if share == 1 else f"{percent(share)} of familiar pictures"
+    if lower := getattr(value, "outranked", ""):
         words.append(f"It scores higher than {lower}.")
     if getattr(value, "nearest", ()):
         words.append(f"Nearest classes: {', '.join(name for name, _ in value.nearest)}.")
