@@ -26,21 +26,25 @@ ARMS: dict[str, list[dict[str, Any]]] = {
     "adaptive_mix": [{"name": "adaptive_mix"}],
     "mixed": [{"name": "adaptive_mix", "logits": "mixed"}],
     "pixels": [{"name": "adaptive_mix", "logits": "pixels", "weight": 0.0}],  # control: mixtures judged, no cosine
+    "longer": [],  # control: without the term, as long as the arm with it takes
 }
+STEPS = {"longer": 1.6}  # times those of the run file: what a step of `adaptive_mix` costs, in steps of `none`
 
 
 def settings(options: argparse.Namespace, arm: str, seed: int) -> list[str]:
     """What one run changes in the run file."""
-    own = load_run(shipped_path(options.config), (), options.data_root).objective.options.get("regularisers", [])
-    terms = json.dumps([*own, *ARMS[arm]])
-    return [f"objective.options.regularisers={terms}", f"seed={seed}", f"out={options.out}/{arm}-{seed}"]
+    plain = load_run(shipped_path(options.config), options.set, options.data_root)
+    terms = json.dumps([*plain.objective.options.get("regularisers", []), *ARMS[arm]])
+    steps = round(STEPS.get(arm, 1) * plain.train.steps)
+    own = [f"objective.options.regularisers={terms}", f"train.steps={steps}"]
+    return [*options.set, *own, f"seed={seed}", f"out={options.out}/{arm}-{seed}"]
 
 
 def train(options: argparse.Namespace) -> bool:
     """Train what is asked for; false where a signal or the time limit came first."""
     for seed in options.seeds:  # all arms of a seed before the next one, so that an interrupted experiment is balanced
         for arm in options.arms:
-            words = [*settings(options, arm, seed), *options.set]
+            words = settings(options, arm, seed)
             summary = train_from_config(shipped_path(options.config), words, resume=True, data_root=options.data_root)
             print(f"{arm} seed {seed}: {summary.reason} at step {summary.steps}, {summary.seconds:.0f} s", flush=True)
             if not summary.finished:

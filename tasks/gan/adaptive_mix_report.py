@@ -38,8 +38,7 @@ def config_of(options: argparse.Namespace, arm: str, seed: int) -> RunConfig:
 def parts_of(config: RunConfig) -> tuple[Subset, Subset]:
     (part,) = config.data.train.values()
     whole: Any = build_source(part.source, part.split or "train", **part.options)
-    taken = evenly_spaced(len(whole), part.limit)
-    left = sorted(set(range(len(whole))) - set(taken))
+    left = sorted(set(range(len(whole))) - set(taken := evenly_spaced(len(whole), part.limit)))
     if not left:
         raise ConfigError(
             f"the runs train on all {len(whole)} images; give their part a `limit`, so that some are left."
@@ -63,16 +62,17 @@ def measure(options: argparse.Namespace, judge: GanJudge, arm: str, seed: int) -
     if arm == "untrained":  # the networks as they are before the first step
         objective: Any = build_run(config_of(options, "none", seed)).objective
         objective.export(objective.module, folder)
-    print(f"{time.strftime('%H:%M:%S')} {arm} {seed}", file=sys.stderr, flush=True)
+    print(time.strftime("%H:%M:%S"), arm, seed, file=sys.stderr, flush=True)
     return judge.measure_saved(folder)
 
 
 def report(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    cost = {arm: seconds_per_step(config_of(options, arm, options.seeds[0])) for arm in options.arms}
-    held_out, trained = parts_of(config_of(options, "none", options.seeds[0]))
+    firsts = {arm: config_of(options, arm, options.seeds[0]) for arm in options.arms}
+    paid = {"seconds_per_step": {arm: seconds_per_step(config) for arm, config in firsts.items()},
+            "steps": {arm: config.train.steps for arm, config in firsts.items()}}  # fmt: skip
+    held_out, trained = parts_of(firsts["none"])
     labels = torch.tensor([s.targets["classification"].label for s in held_out])
-
     model = load_model(options.classifier, "cpu")
     top1 = evaluate(model, held_out, batch_size=50, min_side=model.min_side, max_side=model.max_side).metrics["top1"]
     twins = [classifier_feature_network(options.classifier, random_seed=seed) for seed in options.twins]
@@ -91,7 +91,7 @@ def report(options: argparse.Namespace) -> None:
         data=held_out.name,
         split="the images that the run file leaves out, which no run was trained on",
         protocol={"networks": judge.protocol, "difference": "arm less none, seed by seed"},
-        metrics={"arms": arms, "difference": difference, "real": real, "top1": top1, "seconds_per_step": cost},
+        metrics={"arms": arms, "difference": difference, "real": real, "top1": top1, **paid},
         notes="FD and KD are not FID and KID: the networks are others. `real` compares training with held-out images.",
     )
     for key in [f"{name}-{network}" for name in ("FD", "KD") for network in judge.protocol]:

@@ -42,19 +42,21 @@ def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(**told(script, *words), capture_output=True, timeout=280)
 
 
-def train(data: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    words = ("--data-root", data, "--out", out, "--seeds", 0, "--set", "train.steps=2")
+def train(data: Path, out: Path, *arms: str) -> subprocess.CompletedProcess[str]:
+    words = ("--data-root", data, "--out", out, "--seeds", 0, "--arms", *arms, "--set", "train.steps=2")
     return run("adaptive_mix.py", *words, "--set", "data.train.cifar10.limit=48", "--set", "train.save_every=1")
 
 
 def test_both_arms_train_and_a_second_call_repeats_nothing(tmp_path: Path) -> None:
     write_cifar(tmp_path / "data" / "cifar10")
-    done = train(tmp_path / "data", tmp_path / "runs")
+    arms = ("none", "adaptive_mix", "longer")
+    done = train(tmp_path / "data", tmp_path / "runs", *arms)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("all steps at step 2") == 2
+    assert done.stdout.count("all steps at step 2,") == 2
+    assert "longer seed 0: all steps at step 3," in done.stdout  # as long as a step with the term takes
     hashes = {arm: load_gan(tmp_path / "runs" / f"{arm}-0" / "last").sha256 for arm in ("none", "adaptive_mix")}
     assert hashes["none"] != hashes["adaptive_mix"]
-    again = train(tmp_path / "data", tmp_path / "runs")
+    again = train(tmp_path / "data", tmp_path / "runs", "none")
     assert again.returncode == 0, again.stderr[-2000:]
     assert load_gan(tmp_path / "runs" / "none-0" / "last").sha256 == hashes["none"]
 
