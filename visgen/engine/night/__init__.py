@@ -2,6 +2,7 @@
 
 from .answers import Agreement, agreement, brighten, settled_map
 from .arms import ARMS, RIVALS, Arm, choose_arms, compare_arms, match_histograms, night_generators, shift_pictures
+from .grain import add_grain, estimate_noise
 from .places import PlacesStudy, folds_of
 from .street import StreetStudy, gather_measures, street_sets
 
@@ -12,10 +13,12 @@ __all__ = [
     "Arm",
     "PlacesStudy",
     "StreetStudy",
+    "add_grain",
     "agreement",
     "brighten",
     "choose_arms",
     "compare_arms",
+    "estimate_noise",
     "folds_of",
     "gather_measures",
     "match_histograms",

@@ -23,6 +23,7 @@ from ...metrics.segmentation import image_ious
 from ...task import MultiTaskModel, MultiTaskObjective, build_model
 from ..train import Trainer
 from .arms import SHARE, Arm, match_histograms, shift_pictures, translate_all
+from .grain import add_grain
 
 __all__ = ["StreetStudy", "gather_measures", "measure_dense", "street_sets"]
 
@@ -70,6 +71,7 @@ class StreetStudy:
             jittered in few ways, so that what a fixed backbone gives for them can be kept.
         part: The set that is measured: "C", or "V" while settings are chosen.
         share: Of the pictures that arms from A2 on replace.
+        grain: Give what a generator or a histogram made the noise of the nights of set B, which neither of them draws.
     """
 
     config: RunConfig
@@ -79,6 +81,7 @@ class StreetStudy:
     prepare: Callable[[MultiTaskModel], object] | None = None
     part: str = "C"
     share: float = SHARE
+    grain: bool = False
 
     def run(self, name: str, arm: Arm, seed: int) -> dict[str, Tensor]:
         """Give the measures of an arm and a seed, trained where they are not there yet.
@@ -141,6 +144,8 @@ class StreetStudy:
             pictures = match_histograms(_pixels(day), _pixels(self.sets["B night"]))
         else:
             pictures = translate_all(self.generators["free" if arm.night == "free" else "edges"], _pixels(day))
+        if self.grain and arm.night not in ("darken", "real"):
+            pictures = add_grain(pictures, _pixels(self.sets["B night"]))
         if arm.night == "wrong":
             pictures = shift_pictures(pictures)
         names = [str(day[i].meta["id"]) for i in range(len(day))]
