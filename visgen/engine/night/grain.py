@@ -1,4 +1,4 @@
-"""The noise of a camera: how much of it nights have, and pictures that are given as much."""
+"""The noise of a camera: how much of it nights have, and the same for pictures."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ def estimate_noise(pictures: Tensor) -> Tensor:
 
 
 def add_grain(pictures: Tensor, others: Tensor, seed: int = 0) -> Tensor:
-    """Give pictures (N, 3, H, W) uint8 Gaussian noise until they have that of others (M, 3, h, w) uint8, in turn.
+    """Give pictures (N, 3, H, W) uint8 as much Gaussian noise as others (M, 3, h, w) uint8 have, in turn.
 
-    What a picture has of its own counts; one that has more is left as it is.
+    It comes on top of what a picture has: chequers of a network would pass for noise, and are none.
     """
-    wanted = estimate_noise(others)[torch.arange(len(pictures)) % len(others)]
-    missing = (wanted.square() - estimate_noise(pictures).square()).clamp(min=0).sqrt()
+    sigma = estimate_noise(others)[torch.arange(len(pictures)) % len(others)]
     noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(seed))
-    return (pictures.float() + missing[..., None, None] * noise).round().clamp(0, 255).to(torch.uint8)
+    return (pictures.float() + sigma[..., None, None] * noise).round().clamp(0, 255).to(torch.uint8)
