@@ -71,6 +71,7 @@ class StreetStudy:
             jittered in few ways, so that what a fixed backbone gives for them can be kept.
         part: The set that is measured: "C", or "V" while settings are chosen.
         share: Of the pictures that arms from A2 on replace.
+        shift: Pixels by which arm A8 moves its pictures against their labels.
         grain: Give what a generator or a histogram made the noise of the nights of set B, which neither of them draws.
     """
 
@@ -81,6 +82,7 @@ class StreetStudy:
     prepare: Callable[[MultiTaskModel], object] | None = None
     part: str = "C"
     share: float = SHARE
+    shift: int = 8
     grain: bool = False
 
     def run(self, name: str, arm: Arm, seed: int) -> dict[str, Tensor]:
@@ -147,7 +149,7 @@ class StreetStudy:
         if self.grain and arm.night not in ("darken", "real"):
             pictures = add_grain(pictures, _pixels(self.sets["B night"]))
         if arm.night == "wrong":
-            pictures = shift_pictures(pictures)
+            pictures = shift_pictures(pictures, self.shift)
         names = [str(day[i].meta["id"]) for i in range(len(day))]
         return [ByNight(dict(zip(names, pictures, strict=True)), self.share)]
 
