@@ -6,16 +6,16 @@ python tasks/night/experiment_tables.py --results model_zoo/results
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from visgen.engine.night import ARMS
+from visgen.engine.night import ARMS, RIVALS
 from visgen.errors import VisgenError
 from visgen.metrics import Figure, fill_table, read_record
 
 HERE = Path(__file__).resolve().parent
 DIFFERENCES = {
-    ("claim", "over_best_rival"): "A5 less the best of A1 and A2",
+    ("claim", "over_best_rival"): "A5 less the best of {rivals}",
     ("claim", "over_base"): "A5 less A1",
     ("edge_term",): "A5 less A6 (edge term)",
     ("control",): "A8 less A5 (control)",
@@ -29,15 +29,19 @@ def arm_rows(figure: str, arms: dict[str, str]) -> list[list[str | Figure]]:
     return [[f"{n}: {s}", Figure((*paths[n], "night")), Figure((*paths[n], "day"))] for n, s in arms.items()]
 
 
-def difference_rows(figure: str) -> list[list[str | Figure]]:
+def difference_rows(figure: str, arms: Collection[str]) -> list[list[str | Figure]]:
     """A row for each difference by night, with its interval."""
-    keys = ("difference", "low", "high")
-    return [[says, *(Figure(("metrics", figure, *path, k)) for k in keys)] for path, says in DIFFERENCES.items()]
+    keys, own = ("difference", "low", "high"), [arm for arm in RIVALS if arm in arms]
+    rivals = f"{own[0]} to {own[-1]}" if len(own) > 2 else " and ".join(own)
+    return [
+        [says.format(rivals=rivals), *(Figure(("metrics", figure, *path, k)) for k in keys)]
+        for path, says in DIFFERENCES.items()
+    ]
 
 
 def write(page: Path, results: Path) -> None:
-    """Fill the tables of all three records."""
-    told: dict[str, Sequence[str]] = {"night_places": ["mAP"], "night_street": ["mIoU"]}
+    """Fill the tables of all records."""
+    told: dict[str, Sequence[str]] = {"night_places": ["mAP"], "night_street": ["mIoU"], "night_street_grain": ["mIoU"]}
     for name, figures in told.items():
         record = results / f"{name}.json"
         says = read_record(record)["protocol"]["arms"]
@@ -46,7 +50,7 @@ def write(page: Path, results: Path) -> None:
             header = ["arm", f"{figure} by night", "by day"]
             fill_table(page, f"{name} {figure}", record, header, arm_rows(figure, arms))
             header = ["gain by night", "difference", "from", "to"]
-            fill_table(page, f"{name} {figure} differences", record, header, difference_rows(figure))
+            fill_table(page, f"{name} {figure} differences", record, header, difference_rows(figure, arms))
     record = results / "night_answers.json"
     read = read_record(record)
     rows: list[list[str | Figure]] = [

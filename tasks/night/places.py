@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", required=True, help="holds the folder night; weights lie beside it")
     parser.add_argument("--out", type=Path, default=Path("runs/night-places"))
-    parser.add_argument("--arms", nargs="+", default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", default=[name for name in ARMS if name not in ("A3", "A4")])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--record", type=Path, metavar="FILE.json")
     parser.add_argument(

@@ -46,7 +46,10 @@ def validity_rows(found: dict, command: str) -> Rows:
     rows.append(["mixed", "change under a shift of 4 px", at("stability", "shift", "largest", digits=4)])
     for name in ("sobel", "learned"):
         if name in found["stability"]:
-            rows.append(["mixed", f"edge loss after noise and JPEG, {name}: rise", at("stability", name, "rise")])
+            says = f"edge loss after noise and JPEG, {name}"
+            for title, key in (("translated", ()), ("day, dimmed as much", ("dimmed",))):
+                rows.append(["mixed", f"{says}: {title}, rise", at("stability", name, *key, "rise")])
+                rows.append(["mixed", f"{says}: {title}, added", at("stability", name, *key, "added", digits=4)])
     return [[*row, "see the record", f"`{command}`"] for row in rows]
 
 

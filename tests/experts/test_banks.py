@@ -1,5 +1,7 @@
 """Splitting a model's banks: the model answers the same, saves and loads, and only the chosen experts can move."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,6 +24,16 @@ def test_a_split_model_answers_the_same_also_after_a_reload(tiny_model, images, 
     join_experts(again)
     assert set(again.state_dict()) == names and "banks" not in save_config(again)
     assert all(torch.equal(again(images, h)[0], y) for h, y in before.items())
+
+
+def test_a_head_on_the_router_of_another_task_means_that_router(tiny_model):
+    tiny_model.specs["depth"] = replace(tiny_model.specs["depth"], route="segmentation")
+    assert find_route(tiny_model, "depth") == "segmentation"
+    tiny_model.specs["segmentation.y"] = replace(tiny_model.specs["segmentation.y"], route="depth")
+    assert [find_route(tiny_model, name) for name in ("depth", "segmentation", "segmentation.y")] == [
+        "depth", "segmentation", "depth"]  # fmt: skip
+    routes = [find_route(tiny_model, name) for name in ("depth", "segmentation.y", "classification")]
+    assert routes == [find_route(tiny_model, name) for name in routes]
 
 
 def save_config(model):

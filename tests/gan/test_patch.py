@@ -37,3 +37,21 @@ def test_pictures_are_judged_one_by_one() -> None:
     assert torch.allclose(judge(images), alone, atol=1e-5)
     with pytest.raises(ConfigError, match="norm is 'batch'"):
         PatchDiscriminator(norm="batch")
+
+
+def test_a_blur_hides_grain_and_leaves_what_is_large() -> None:
+    torch.manual_seed(0)
+    plain, judge = (PatchDiscriminator(channels=4, steps=2, norm="group", blur=b) for b in (0.0, 1.5))
+    judge.load_state_dict(plain.state_dict())
+    image = torch.zeros(1, 3, 48, 48)
+    image[..., 24:] = 0.8
+    grain = 0.2 * torch.randn(1, 3, 48, 48)
+    small, large = image + grain, 1 - image
+
+    def moved(d: PatchDiscriminator, other: torch.Tensor) -> float:
+        return float((d(other) - d(image)).detach().norm())
+
+    assert moved(judge, small) < 0.5 * moved(plain, small)
+    assert moved(judge, large) > 0.5 * moved(plain, large)
+    with pytest.raises(ConfigError, match="blur is -1; it must be 0 or more pixels"):
+        PatchDiscriminator(channels=4, blur=-1)

@@ -56,6 +56,22 @@ def test_answers_stay_in_range_whatever_the_weights_are() -> None:
     assert float(night.min()) >= -1 - 1e-6 and float(night.max()) <= 1 + 1e-6
 
 
+@torch.no_grad()
+def test_grain_is_drawn_while_training_and_never_in_use() -> None:
+    torch.manual_seed(0)
+    made = RelightTranslator(channels=4, blocks=0, grain=(0.05, 0.05))
+    x = torch.full((2, 3, 64, 64), 0.5)
+    noise = (made.train()(x) - made.eval()(x)) / 2
+    assert float(noise.std()) == pytest.approx(0.05, rel=0.03)
+    assert torch.equal(made(x), made(x))
+    torch.manual_seed(1)
+    wide = RelightTranslator(channels=4, blocks=0, grain=(0.0, 0.1)).train()
+    sigma = ((wide(x.repeat(20, 1, 1, 1)) - wide.eval()(x[:1])) / 2).std(dim=(1, 2, 3))
+    assert float(sigma.min()) < 0.03 and 0.07 < float(sigma.max()) < 0.105  # each picture has its own
+    with pytest.raises(ConfigError, match=r"grain is \[0.2, 0.1\]; give two standard deviations"):
+        RelightTranslator(grain=(0.2, 0.1))
+
+
 @pytest.mark.parametrize("smooth", [True, False])
 def test_even_ground_gets_even_light_where_doublings_are_smooth(smooth: bool) -> None:
     torch.manual_seed(0)

@@ -19,11 +19,12 @@ def test_tables_show_what_the_records_hold(
     scores = {"F": 0.51, "precision": 0.52, "recall": 0.53}
     edges = {"generator": scores, "floor": scores, "ceiling": scores, "wanted": 0.54}
     called = {"translated": 0.61, "darkened": 0.62, "day": 0.63}
+    rise = {"rise": -0.02, "added": -0.001}
     found: dict[str, Any] = {
         "edges": {"town": edges},
         "realism": {"accuracy": {"day": 0.71, "night": 0.72}, "KD": called, **dict.fromkeys(("val", "train"), called)},
         "visibility": {"day": 0.81, "translated": 0.82, "night": 0.83},
-        "stability": {"shift": {"largest": 0.0091}, "sobel": {"rise": -0.02}},
+        "stability": {"shift": {"largest": 0.0091}, "sobel": {**rise, "dimmed": rise}},
         "consistency": {**{k: {"mIoU": 0.91} for k in (*called, "night")}, "ratio": 0.92},
     }
     found["realism"]["camvid"] = called
@@ -50,4 +51,5 @@ def test_tables_show_what_the_records_hold(
     )
     assert "[0.110](night_edges.json#metrics.canny.ODS)" in page
     assert "[0.0091](night_validity.json#metrics.stability.shift.largest)" in card and "`python x.py`" in card
+    assert "[-0.0010](night_validity.json#metrics.stability.sobel.dimmed.added)" in card
     assert "[0.920](night_validity.json#metrics.consistency.ratio)" in card

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from visgen.task.protocol import resize_logits
-from visgen.task.segmentation import align_to_grid
+from visgen.task.protocol import TASKS, resize_logits
+from visgen.task.segmentation import align_to_grid, possible_classes
 
 
 @pytest.mark.parametrize("size", [(32, 48), (29, 46)])
@@ -43,3 +43,28 @@ def test_resizing_is_the_plain_one_in_any_layout(channels_last, size):
     found = resize_logits(maps[0], valid, size)
     torch.testing.assert_close(found, wanted[0], rtol=0, atol=1e-5)
     assert found.stride()[0] == 1  # channels last, which makes the argmax over classes several times faster
+
+
+@pytest.mark.parametrize("size", [(40, 56), (37, 50), (13, 17), (90, 131)])
+@pytest.mark.parametrize("stride", [2, 4])
+def test_classes_that_win_nowhere_are_left_out_without_changing_an_answer(size, stride):
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = (-(-n // stride) for n in (40, 56))
+    for _ in range(20):
+        coarse = 4 * torch.randn(1, 40, 3, 4, generator=generator)
+        logits = F.interpolate(coarse, size=(rows, columns), mode="bilinear")[0]
+        logits = logits + 0.3 * torch.randn(logits.shape, generator=generator)
+        logits[30:] -= 60  # nowhere near
+        plain = resize_logits(logits, (40, 56), size, stride).argmax(0)
+        (answer,) = TASKS.get("segmentation").decode(
+            logits[None], [str(i) for i in range(40)], [(40, 56)], [size], stride
+        )
+        assert torch.equal(answer.ids, plain)
+        able = possible_classes(logits)
+        assert torch.isin(plain.unique(), able).all() and int(able.max()) < 30
+
+
+def test_scores_that_are_not_numbers_still_give_an_answer():
+    logits = torch.full((1, 5, 6, 6), torch.nan)
+    (answer,) = TASKS.get("segmentation").decode(logits, list("abcde"), [(24, 24)], [(24, 24)])
+    assert answer.ids.shape == (24, 24)

@@ -225,13 +225,14 @@ def open_data(model: Any, data: Sequence[str], split: str, all_tasks: bool = Fal
 
     expert_banks(model)  # a model without experts is told before data are read
     found: dict[str, list[Any]] = {}
+    taken = [task for task in model.backbone.tasks if task in map(model.route, model.specs)]
     for text in data:
         task, equals, rest = text.partition("=")
         named = equals and ":" not in task and "/" not in task
         spec = rest if named else text
         source: Any = PictureFolder(spec) if Path(spec).is_dir() else build_source(spec, split)
         if all_tasks:
-            routes = list(model.backbone.tasks)
+            routes = taken
         elif named:
             routes = [find_route(model, task)]
         elif source.heads:
@@ -239,7 +240,7 @@ def open_data(model: Any, data: Sequence[str], split: str, all_tasks: bool = Fal
                 find_route(model, h if h in model.specs else t) for t, h in source.heads.items() if t in model.tasks
             ]
         else:
-            routes = list(model.backbone.tasks)
+            routes = taken
         if not routes:
             raise ConfigError(
                 f"data '{text}' has labels for {', '.join(source.heads)} but the model answers "

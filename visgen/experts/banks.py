@@ -30,14 +30,19 @@ def expert_banks(model: Any) -> dict[str, ExpertBank]:
 def find_route(model: Any, name: str) -> str:
     """The router that a router name, head or task of a model means.
 
+    A head may share the router of another task: the name of a router that no head takes means what the head or task
+    of that name takes.
+
     Raises:
         UnknownName: Nothing of the model is called so.
     """
     routed: Sequence[str] = model.backbone.tasks
-    if name in routed:
+    if name in routed and name in map(model.route, model.specs):
         return name
     if name in model.specs or name in model.default_heads:
         return str(model.route(model.resolve(name)))
+    if name in routed:
+        return name
     known = [*routed, *model.specs]
     raise UnknownName(f"'{name}' is no task or head of this model{nearest(name, known)} It has {', '.join(known)}.")
 

@@ -127,8 +127,8 @@ def reset_budget(model: Any, tasks: str | Sequence[str] | None = None) -> None:
         ConfigError: A merge on top of an extract, which cannot be told apart after saving; use `Budget.undo`.
     """
     banks = expert_banks(model)
-    names = model.backbone.tasks if tasks is None else [tasks] if isinstance(tasks, str) else tasks
-    routes = list(dict.fromkeys(find_route(model, name) for name in names))
+    names = [tasks] if isinstance(tasks, str) else tasks
+    routes = list(model.backbone.tasks if names is None else dict.fromkeys(find_route(model, name) for name in names))
     plain: dict[tuple[str, str], Route] = {}
     for layer, bank in banks.items():
         for task in routes:

@@ -79,7 +79,8 @@ class Mahalanobis(OODScore):
         self.register_buffer("means", torch.zeros(classes, dim, dtype=dtype))
         self.register_buffer("axes", torch.zeros(dim, self.rank, dtype=dtype))
         self.register_buffer("floor", torch.tensor(1.0))
-        self._kept: tuple[Any, Tensor] | None = None  # what the buffers were, and the means on the axes
+        # what the buffers were; means and axes as float32, and the means on the axes
+        self._kept: tuple[Any, tuple[Tensor, Tensor, Tensor]] | None = None
 
     def _fit(self, logits: Tensor, features: Tensor, labels: Tensor, readout: Readout | None) -> None:
         counts = torch.bincount(labels, minlength=self.classes)
@@ -97,17 +98,20 @@ class Mahalanobis(OODScore):
         return F.normalize(features, dim=1) if self.normalise else features
 
     def _class_distances(self, logits: Tensor, features: Tensor) -> Tensor:
-        x, means, axes = self._prepared(features), self.means.float(), self.axes.float()
-        return _squared(x, means) / self.floor - _squared(x @ axes, self._means_on_axes(means, axes))
+        x = self._prepared(features)
+        means, axes, on_axes = self._wide()
+        return _squared(x, means) / self.floor - _squared(x @ axes, on_axes)
 
-    def _means_on_axes(self, means: Tensor, axes: Tensor) -> Tensor:
-        """`means @ axes` (K, rank), remembered: for one picture it would be nine tenths of the work."""
+    def _wide(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Means, axes and `means @ axes` (K, rank) in float32, remembered: for one picture they are nearly all work."""
         sources = (self.means, self.axes)
         if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or any(t.is_inference() for t in sources):
-            return means @ axes  # a graph shall hold no memory, and tensors of inference mode have no version
+            means, axes = self.means.float(), self.axes.float()
+            return means, axes, means @ axes  # a graph shall hold no memory; inference tensors have no version
         key = tuple((t.device, t.data_ptr(), t._version) for t in sources)
         if self._kept is None or self._kept[0] != key:
-            self._kept = (key, means @ axes)
+            means, axes = self.means.float(), self.axes.float()
+            self._kept = (key, (means, axes, means @ axes))
         return self._kept[1]
 
     def _score(self, logits: Tensor, features: Tensor) -> Tensor:

@@ -66,7 +66,19 @@ def test_a_shape_misses_where_its_best_backend_does() -> None:
     assert not moe._misses([row("float32", "forward", "loop", 3.0)], moe.MAIN)
 
 
-def test_the_cases_compute_the_same_experts_with_equal_active_parameters() -> None:
+def test_all_experts_at_once_are_timed_at_the_first_shape_alone(
+    small: None, visgen_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moe, "OTHERS", (moe.Shape(32, 16, 8),))
+    rows = visgen_json("bench", "moe", "--repeats", 2, "--threads", 1, "--all")["rows"]
+    cases = {shape: [r["case"] for r in rows if r["shape"] == str(shape)] for shape in (SMALL, *moe.OTHERS)}
+    assert [c.count(moe.ALL) for c in cases.values()] == [4, 0] and [c.count(moe.BANK) for c in cases.values()] == [
+        4,
+        4,
+    ]
+
+
+def test_the_cases_compute_the_same_experts_with_equal_active_parameters(small: None) -> None:
     given = moe._Given(SMALL, torch.float32, "cpu")
     cases = given.cases()
     torch.testing.assert_close(cases["experts", "loop"](), cases["masked loop", ""](), rtol=1e-5, atol=1e-6)

@@ -134,9 +134,13 @@ def test_what_cannot_be_written_is_refused() -> None:
     survey = surveyed([])
     with pytest.raises(ConfigError, match="nothing was asked for"):
         run_mapping(survey, [], small_model().config(), "m")
-    config = small_model().config()
-    config["heads"] = {"segmentation.town": {**config["heads"]["segmentation.town"], "route": "own"}}
-    with pytest.raises(ConfigError, match="a router of its own \\('own'\\)"):
-        run_mapping(surveyed([gap("class", "dog")]), ask(surveyed([gap("class", "dog")]), Offers()), config, "m")
     with pytest.raises(ConfigError, match=r"asked for is 1\.0"):
         Settings(share=1.0)
+
+
+def test_a_head_keeps_the_router_that_it_takes() -> None:
+    config = small_model().config()
+    config["heads"] = {"segmentation.town": {**config["heads"]["segmentation.town"], "route": "depth"}}
+    survey = surveyed([gap("class", "dog")])
+    run = from_mapping(RunConfig, run_mapping(survey, ask(survey, Offers()), config, "m"), "run")
+    assert run.model.heads["segmentation.town"].route == "depth"

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from visgen.config import RunConfig, load_run
-from visgen.engine.night import ARMS, choose_arms, compare_arms, night_generators, shift_pictures
+from visgen.engine.night import (
+    ARMS,
+    choose_arms,
+    compare_arms,
+    match_histograms,
+    night_generators,
+    shift_pictures,
+)
 from visgen.errors import ConfigError, VisgenError
 from visgen.shipped import shipped_path
 
@@ -52,10 +59,24 @@ def test_shifted_pictures_lie_beside_their_labels() -> None:
     assert shift_pictures(pictures, 8)[0, 0, 0].tolist() == [0] * 8 + [0, 1, 2, 3]
 
 
+def test_histograms_are_matched_by_rank() -> None:
+    picture = torch.tensor([[10, 20], [30, 40]], dtype=torch.uint8).expand(1, 3, 2, 2)
+    other = torch.tensor([[[7, 5, 9, 200]], [[1, 1, 1, 1]], [[0, 255, 0, 255]]], dtype=torch.uint8)[None]
+    found = match_histograms(picture, other)[0]
+    assert found[0].tolist() == [[5, 7], [9, 200]]
+    assert found[1].tolist() == [[1, 1], [1, 1]]
+    assert found[2].tolist() == [[0, 0], [255, 255]]
+    random = torch.Generator().manual_seed(0)
+    many = torch.randint(0, 256, (3, 3, 8, 8), generator=random, dtype=torch.uint8)
+    assert torch.equal(match_histograms(many, many), many)
+    like, wanted = (x.flatten(1).float().sort(1)[0] for x in (match_histograms(many, many[:1])[2], many[0]))
+    assert float((like - wanted).abs().mean()) < 1  # up to levels that several pixels share
+
+
 def test_arms_are_chosen_by_name() -> None:
     assert list(choose_arms(["A5", "A0"])) == ["A5", "A0"] and choose_arms(["A0"])["A0"] is ARMS["A0"]
-    with pytest.raises(VisgenError, match="arm 'A4' is not known"):
-        choose_arms(["A4"])
+    with pytest.raises(VisgenError, match="arm 'A7' is not known"):
+        choose_arms(["A7"])
 
 
 def test_a_table_of_arms_turns_errors_round() -> None:
@@ -71,5 +92,8 @@ def test_a_table_of_arms_turns_errors_round() -> None:
     assert errors["control"]["difference"] == pytest.approx(-0.3, abs=1e-6)
     assert errors["arms"]["A5"]["night"]["mean"] == pytest.approx(0.3, abs=0.01)
     assert not compare_arms(night, day, draws=50)["claim"]["allowed"]
+    night["A4"] = flat(0.25)  # a rival that is better than A5 takes the claim away
+    beaten = compare_arms(night, day | {"A4": flat(0.1)}, lower_is_better=True, draws=50)["claim"]
+    assert not beaten["allowed"] and beaten["best_rival"] == "A4"
     few = compare_arms({"A0": flat(0.2), "A1": flat(0.3)}, {"A0": flat(0.2), "A1": flat(0.3)}, draws=50)
     assert set(few) == {"arms"}

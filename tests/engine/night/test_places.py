@@ -15,7 +15,7 @@ from visgen.backbones import BACKBONES
 from visgen.config import load_run
 from visgen.data import build_source
 from visgen.engine.night import ARMS, PlacesStudy, folds_of
-from visgen.errors import DataError
+from visgen.errors import ConfigError, DataError
 from visgen.gan.night import NightGenerator
 from visgen.shipped import shipped_path
 
@@ -51,6 +51,12 @@ def study(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PlacesStudy
     return PlacesStudy(
         config, backbone, source, ["bridge", "dome"], generators, (32, 48), tmp_path_factory.mktemp("places")
     )
+
+
+@pytest.mark.parametrize("name", ["A3", "A4"])
+def test_an_arm_of_streets_alone_is_refused(study: PlacesStudy, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"arm '{name}' is of the street experiment alone"):
+        study.run(name, ARMS[name], 0)
 
 
 def test_folds_take_every_second_place_with_both_times(folder: Path) -> None:

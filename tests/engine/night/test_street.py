@@ -33,7 +33,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StreetStudy:
 
 def test_the_sets_share_no_scene_and_day_and_night_of_a_set_do(study: StreetStudy) -> None:
     seeds = {name: {s.meta["seed"] for s in part} for name, part in study.sets.items()}
-    assert seeds["A day"] == seeds["A night"]
+    assert seeds["A day"] == seeds["A night"] and not seeds["A day"] & seeds["B night"]
     assert not seeds["A day"] & seeds["C"] and not seeds["C"] & seeds["V"] and not seeds["A day"] & seeds["V"]
     times = [s.meta["time"] for s in study.sets["C"]]
     assert times == ["day", "night"] * 2
@@ -52,6 +52,7 @@ def test_each_arm_replaces_by_what_its_name_says(study: StreetStudy) -> None:
     torch.testing.assert_close(replaced("A5"), day.pixels.float() / 2, atol=1.0, rtol=0)
     assert torch.equal(replaced("A8")[..., 8:], replaced("A5")[..., :-8])
     assert torch.equal(replaced("A9"), study.sets["A night"][0].pixels.float())
+    assert replaced("A4").mean() < day.pixels.float().mean() and study._night(ARMS["A3"]) == []
     assert replaced("A2").mean() < day.pixels.float().mean()
 
 

@@ -1,6 +1,7 @@
 """Augmentation and resizing, joint over the image and its typed targets; every random choice comes from a generator."""
 
 from .base import TRANSFORMS, Compose, Transform, build_transform
+from .clahe import Clahe
 from .darken import ByNight, Darken
 from .few import OfFew
 from .geometry import Window, apply_window, resample_nearest, scale_depth, tight_boxes, window_value
@@ -14,6 +15,7 @@ __all__ = [
     "TRANSFORMS",
     "ByNight",
     "CenterCrop",
+    "Clahe",
     "ColorJitter",
     "Compose",
     "Darken",

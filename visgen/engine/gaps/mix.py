@@ -64,7 +64,7 @@ def run_mapping(
         settings: How to train.
         out: Folder of the run.
     Raises:
-        ConfigError: Nothing was asked for, or a head has a router of its own, which a run file cannot say.
+        ConfigError: Nothing was asked for.
     """
     chosen = settings or Settings()
     served = [r for r in requests if r.part is not None]
@@ -222,12 +222,7 @@ def _model(model: Mapping[str, Any], weights: str | Path) -> dict[str, Any]:
     backbone = dict(model["backbone"])
     heads = {}
     for name, head in model["heads"].items():
-        if head.get("route"):
-            raise ConfigError(
-                f"head '{name}' has a router of its own ('{head['route']}'), which a run file cannot say; train it on "
-                "with visgen finetune."
-            )
-        kept = {key: head[key] for key in ("task", "head", "classes", "options", "on") if head.get(key)}
+        kept = {key: head[key] for key in ("task", "head", "classes", "options", "on", "route") if head.get(key)}
         heads[name] = {"task": name.partition(".")[0], **kept}
     return {
         "backbone": backbone.pop("name"),

@@ -1,4 +1,4 @@
-"""The arms of the night experiments: what a quarter of the training pictures is replaced by."""
+"""The arms of the night experiments: what a share of the training pictures is replaced by."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ from ...metrics import arm_claim, paired_bootstrap, summarise
 from ...metrics.arms import arm_mean
 from ..run import train_run
 
-__all__ = ["ARMS", "Arm", "choose_arms", "compare_arms", "night_generators", "shift_pictures", "translate_all"]
+__all__ = [
+    "ARMS",
+    "RIVALS",
+    "Arm",
+    "choose_arms",
+    "compare_arms",
+    "match_histograms",
+    "night_generators",
+    "shift_pictures",
+    "translate_all",
+]
 
 SHARE = 0.25
 
@@ -27,28 +37,34 @@ class Arm:
     """One way to train.
 
     Args:
-        night: What stands in for a quarter of the pictures: "" nothing, "darken" the picture darkened, "edges" or
+        night: What stands in for a share of the pictures: "" nothing, "darken" the picture darkened, "edges" or
             "free" the night of a generator held to edges or not, "wrong" that of "edges" under labels that do not fit
-            it, "real" a labelled picture by night.
+            it, "match" the picture with the colours of an unlabelled night, "real" a labelled picture by night.
         jitter: Colours of all pictures are jittered.
         says: For tables.
+        even: The contrast of all pictures is made even (CLAHE), in the test too.
     """
 
     night: str
     jitter: bool
     says: str
+    even: bool = False
 
 
 ARMS = {
     "A0": Arm("", False, "day only"),
     "A1": Arm("", True, "colour jitter"),
-    "A2": Arm("darken", True, "jitter; gamma, gain and noise on a quarter"),
-    "A5": Arm("edges", True, "jitter; generated night on a quarter"),
+    "A2": Arm("darken", True, "jitter; gamma, gain and noise on a share"),
+    "A3": Arm("", True, "jitter; contrast of every picture made even (CLAHE), in the test too", even=True),
+    "A4": Arm("match", True, "jitter; histograms of unlabelled nights on a share"),
+    "A5": Arm("edges", True, "jitter; generated night on a share"),
     "A6": Arm("free", True, "as A5, generator without its edge term"),
     "A8": Arm("wrong", True, "control: as A5 under labels that do not fit"),
-    "A9": Arm("real", True, "oracle: labelled night on a quarter"),
+    "A9": Arm("real", True, "oracle: labelled night on a share"),
 }
-"""Named as in specifications of such experiments; A3 (contrast), A4 (statistics) and A7 (CycleGAN) are not here."""
+"""Named as in specifications of such experiments; A7 (CycleGAN) is not here."""
+RIVALS = ("A1", "A2", "A3", "A4")
+"""What a gain of A5 is measured against: each needs no generator."""
 
 
 def choose_arms(names: Sequence[str]) -> dict[str, Arm]:
@@ -96,6 +112,28 @@ def translate_all(generator: NightGenerator, pictures: Tensor, batch_size: int =
     return (torch.cat(parts) * 255).round().to(torch.uint8)
 
 
+def match_histograms(pictures: Tensor, others: Tensor) -> Tensor:
+    """Give pictures (N, 3, H, W) uint8 the histograms of others (M, 3, h, w) uint8, each colour by itself.
+
+    The n-th picture takes those of the n-th other, in turn where there are fewer. A grey level goes to the one of the
+    same rank: the middle of its share by the picture, looked up in the other's cumulated shares.
+
+    Source: Gonzalez and Woods 2018, Digital Image Processing, section 3.3.
+    """
+
+    def shares(picture: Tensor) -> Tensor:
+        counts = torch.stack([torch.bincount(colour.flatten().long(), minlength=256) for colour in picture])
+        return counts.double() / counts.sum(1, keepdim=True)
+
+    found = []
+    for n, picture in enumerate(pictures):
+        own, wanted = shares(picture), shares(others[n % len(others)]).cumsum(1)
+        middle = own.cumsum(1) - own / 2
+        curve = torch.searchsorted(wanted, middle).clamp(max=255).to(torch.uint8)
+        found.append(torch.stack([c[colour.long()] for c, colour in zip(curve, picture, strict=True)]))
+    return torch.stack(found)
+
+
 def shift_pictures(pictures: Tensor, pixels: int = 8) -> Tensor:
     """Move what pictures (N, 3, H, W) show to the right, the left edge repeated: labels then no longer fit."""
     return torch.cat([pictures[..., :1].expand(*pictures.shape[:-1], pixels), pictures[..., :-pixels]], dim=-1)
@@ -111,8 +149,9 @@ def compare_arms(
         lower_is_better: For errors, whose sign is turned wherever arms are compared: a gain is always above 0.
         draws: Of each bootstrap.
     Returns:
-        `arms`: {arm: {"night", "day": figure by seeds}}; `claim` for A5 against A1 and A2, see `arm_claim`; and where
-        the arms are there, `edge_term` (A5 less A6), `control` (A8 less A5) and `oracle` (A9 less A1), by night.
+        `arms`: {arm: {"night", "day": figure by seeds}}; `claim` for A5 against those of RIVALS that are there, see
+        `arm_claim`; and where the arms are there, `edge_term` (A5 less A6), `control` (A8 less A5) and `oracle` (A9
+        less A1), by night.
     """
     sign = -1.0 if lower_is_better else 1.0
     turned_night = {arm: sign * values for arm, values in night.items()}
@@ -130,7 +169,7 @@ def compare_arms(
     def rng() -> torch.Generator:
         return torch.Generator().manual_seed(0)
 
-    rivals = [arm for arm in ("A1", "A2") if arm in night]
+    rivals = [arm for arm in RIVALS if arm in night]
     if "A5" in night and "A1" in night:
         oracle = "A9" if "A9" in night else None
         options: dict[str, Any] = {"arm": "A5", "base": "A1", "rivals": rivals, "oracle": oracle, "draws": draws}

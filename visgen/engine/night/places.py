@@ -85,7 +85,13 @@ class PlacesStudy:
         self.test = [i for i, label in enumerate(self.labels) if label.place in self.tested]
 
     def run(self, name: str, arm: Arm, seed: int) -> Path:
-        """Train an arm unless it is there; give the file of the descriptors of the tested pictures."""
+        """Train an arm unless it is there; give the file of the descriptors of the tested pictures.
+
+        Raises:
+            ConfigError: The arm is not one of photographs, or its training was interrupted.
+        """
+        if arm.even or arm.night == "match":
+            raise ConfigError(f"arm '{name}' is of the street experiment alone; leave it out of --arms.")
         folder = self.out / f"{name}-{seed}"
         file = folder / "descriptors.safetensors"
         if not file.is_file():

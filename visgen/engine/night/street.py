@@ -16,19 +16,21 @@ from ...config import RunConfig
 from ...data import Cached, Mixture, MixturePart, Sample, Source
 from ...data.town import TownSource
 from ...data.town.presets import night_town
-from ...data.transforms import ByNight, ColorJitter, Compose, Darken, HorizontalFlip, OfFew
+from ...data.transforms import ByNight, Clahe, ColorJitter, Compose, Darken, HorizontalFlip, OfFew, Transform
 from ...errors import ConfigError
 from ...gan.night import NightGenerator
 from ...metrics.segmentation import image_ious
 from ...task import MultiTaskModel, MultiTaskObjective, build_model
 from ..train import Trainer
-from .arms import SHARE, Arm, shift_pictures, translate_all
+from .arms import SHARE, Arm, match_histograms, shift_pictures, translate_all
+from .grain import add_grain
 
 __all__ = ["StreetStudy", "gather_measures", "measure_dense", "street_sets"]
 
 TASKS = ("segmentation", "depth")
 VARIANTS = 2
 """Ways in which each picture is flipped and jittered."""
+EVEN = Clahe(tiles=(4, 6), limit=2.0)  # tiles of 16 x 16 pixels in pictures of 64 x 96
 
 
 def street_sets(size: tuple[int, int], counts: tuple[int, int, int]) -> dict[str, Cached]:
@@ -38,14 +40,15 @@ def street_sets(size: tuple[int, int], counts: tuple[int, int, int]) -> dict[str
         size: (H, W) of the pictures.
         counts: Scenes of A, C and V.
     Returns:
-        "A day" and "A night" (seed 20, split train): the same scenes, the labels of one serve both; "C" and "V" (seed
-        23, test, and 24, val): by day at even, by night at odd places. Set B, seeds 21 and 22, is in the generator's
-        run file.
+        "A day" and "A night" (seed 20, split train): the same scenes, the labels of one serve both; "B night" (seed
+        22): as many nights of those that teach the generators (seeds 21 and 22, in their run file), whose labels are
+        not used; "C" and "V" (seed 23, test, and 24, val): by day at even, by night at odd places.
     """
     a, c, v = counts
     rows = {
         "A day": (a, "day", 20, "train"),
         "A night": (a, "night", 20, "train"),
+        "B night": (a, "night", 22, "train"),
         "C": (2 * c, "both", 23, "test"),
         "V": (2 * v, "both", 24, "val"),
     }
@@ -67,6 +70,9 @@ class StreetStudy:
         prepare: Called with each model before its training, such as `PrefixCache.attach`: pictures are flipped and
             jittered in few ways, so that what a fixed backbone gives for them can be kept.
         part: The set that is measured: "C", or "V" while settings are chosen.
+        share: Of the pictures that arms from A2 on replace.
+        shift: Pixels by which arm A8 moves its pictures against their labels.
+        grain: Give what a generator or a histogram made the noise of the nights of set B, which neither of them draws.
     """
 
     config: RunConfig
@@ -75,6 +81,9 @@ class StreetStudy:
     out: Path
     prepare: Callable[[MultiTaskModel], object] | None = None
     part: str = "C"
+    share: float = SHARE
+    shift: int = 8
+    grain: bool = False
 
     def run(self, name: str, arm: Arm, seed: int) -> dict[str, Tensor]:
         """Give the measures of an arm and a seed, trained where they are not there yet.
@@ -90,7 +99,7 @@ class StreetStudy:
             found: dict[str, Tensor] = {}
             for time, first in (("day", 0), ("night", 1)):
                 rows = range(first, len(self.sets[self.part]), 2)
-                measured = measure_dense(model, self.sets[self.part], rows)
+                measured = measure_dense(model, self.sets[self.part], rows, prepare=EVEN if arm.even else None)
                 found |= {f"{self.part} {time}/{key}": value for key, value in measured.items()}
             save_file(found, file)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -102,7 +111,7 @@ class StreetStudy:
             model = build_model(self._model())
         if self.prepare is not None:
             self.prepare(model)
-        changes = Compose([HorizontalFlip(), *([ColorJitter()] if arm.jitter else [])])
+        changes = Compose([HorizontalFlip(), *([ColorJitter()] if arm.jitter else []), *([EVEN] if arm.even else [])])
         steps: list[Any] = [*self._night(arm), OfFew(changes, VARIANTS)]
         source = _Fed(self.sets["A day"], model)
         part = MixturePart(source, Compose(steps), batch_size=self.config.data.train["street"].batch_size)
@@ -124,7 +133,7 @@ class StreetStudy:
         return {"backbone": {"name": given.backbone, **given.options}, "heads": heads}
 
     def _night(self, arm: Arm) -> list[Any]:
-        """The transform that shows a quarter of the samples by night; none for a training by day."""
+        """The transform that shows a share of the samples by night; none for a training by day."""
         if not arm.night:
             return []
         day = self.sets["A day"]
@@ -133,12 +142,16 @@ class StreetStudy:
             pictures = torch.stack([darken(day[i], rng).pixels for i in range(len(day))])
         elif arm.night == "real":
             pictures = _pixels(self.sets["A night"])
+        elif arm.night == "match":
+            pictures = match_histograms(_pixels(day), _pixels(self.sets["B night"]))
         else:
             pictures = translate_all(self.generators["free" if arm.night == "free" else "edges"], _pixels(day))
+        if self.grain and arm.night not in ("darken", "real"):
+            pictures = add_grain(pictures, _pixels(self.sets["B night"]))
         if arm.night == "wrong":
-            pictures = shift_pictures(pictures)
+            pictures = shift_pictures(pictures, self.shift)
         names = [str(day[i].meta["id"]) for i in range(len(day))]
-        return [ByNight(dict(zip(names, pictures, strict=True)), SHARE)]
+        return [ByNight(dict(zip(names, pictures, strict=True)), self.share)]
 
 
 class _Fed:
@@ -162,7 +175,11 @@ def _pixels(source: Source) -> Tensor:
 
 @torch.no_grad()
 def measure_dense(
-    model: MultiTaskModel, source: Source, rows: Sequence[int] | range, batch_size: int = 20
+    model: MultiTaskModel,
+    source: Source,
+    rows: Sequence[int] | range,
+    batch_size: int = 20,
+    prepare: Transform | None = None,
 ) -> dict[str, Tensor]:
     """Give of each picture the IoU of each class, "iou" (N, K), and the relative error of depth, "absrel" (N,).
 
@@ -170,12 +187,16 @@ def measure_dense(
         model: Has a head of each of TASKS, or of one.
         source: Samples of one size with both targets.
         rows: Which of them.
+        batch_size: Of the answers.
+        prepare: Done to each picture first, without chance.
     """
     heads = {task: source.heads[task] for task in TASKS if source.heads[task] in model.specs}
     ious: list[Tensor] = []
     errors: list[float] = []
     for start in range(0, len(rows), batch_size):
         samples: list[Sample] = [source[i] for i in rows[start : start + batch_size]]
+        if prepare is not None:
+            samples = [prepare(sample, torch.Generator()) for sample in samples]
         answers = model.predict(torch.stack([s.image for s in samples]), list(heads.values()))
         for n, sample in enumerate(samples):
             if "segmentation" in heads:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...nn.blur import blur as blurred
 from ..conditioning import Condition
 from .protocol import DISCRIMINATORS, DFeatures, Discriminator
 from .translator import norm_layer
@@ -27,6 +28,8 @@ class PatchDiscriminator(Discriminator):
         steps: Strided convolutions.
         norm: "instance" or "group"; batch norm would let a discriminator tell real batches from false ones.
         resolution: Not used: any size of 2 ** (steps + 2) pixels or more is judged.
+        blur: Standard deviation in pixels of a Gaussian that everything judged goes through first; 0 for none. It hides
+            a camera's noise, which a translator that draws no noise could only answer by made-up grain.
         condition: See Discriminator; labels would need one judge for all patches, so only none is taken.
     Source: Isola et al. 2017 (pix2pix), arXiv:1611.07004, appendix 6.1.2.
     """
@@ -37,6 +40,7 @@ class PatchDiscriminator(Discriminator):
         steps: int = 3,
         norm: str = "instance",
         resolution: int = 0,
+        blur: float = 0.0,
         condition: Condition | None = None,
     ) -> None:
         super().__init__(self.width_of(channels=channels, steps=steps), condition)
@@ -44,6 +48,9 @@ class PatchDiscriminator(Discriminator):
             raise ConfigError("norm is 'batch', which compares the images of a batch; use instance or group.")
         if self.condition.needs_labels:
             raise ConfigError("a patch discriminator judges without labels; use condition none.")
+        if not blur >= 0:
+            raise ConfigError(f"blur is {blur}; it must be 0 or more pixels.")
+        self.blur = blur
         widths = [channels * min(8, 2**i) for i in range(steps + 1)]
         self.layers = nn.ModuleList()
         before = 3
@@ -67,6 +74,7 @@ class PatchDiscriminator(Discriminator):
         return channels * min(8, 2**steps)
 
     def features(self, x: Tensor) -> DFeatures:
+        x = blurred(x, self.blur) if self.blur else x
         maps = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)

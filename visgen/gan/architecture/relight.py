@@ -43,12 +43,24 @@ class RelightTranslator(ResNetTranslator):
         norm: See `norm_layer`.
         smooth: Blur after each doubling, which keeps chequered patterns out of both maps. Weights that were trained
             without it need a few hundred steps more with it.
+        grain: Range, on the scale 0..1, of the standard deviation of the noise that each answer gets while training:
+            what a camera adds need then not be imitated by a network that draws nothing. Answers in use have none.
     """
 
-    def __init__(self, channels: int = 24, blocks: int = 4, norm: str = "instance", smooth: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int = 24,
+        blocks: int = 4,
+        norm: str = "instance",
+        smooth: bool = False,
+        grain: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        if not 0 <= grain[0] <= grain[1] <= 1:
+            raise ConfigError(f"grain is {list(grain)}; give two standard deviations in 0..1, the smaller first.")
         if channels < 1 or blocks < 0:
             raise ConfigError(f"channels is {channels} and blocks {blocks}; use 1 or more and 0 or more.")
         super().__init__(channels, 0, norm)
+        self.grain = tuple(grain)
         a, b, c = channels, 2 * channels, 4 * channels
         self.encoder.extend(Residual(c, norm) for _ in range(blocks))
         self.widths = [a, b, c, *[c] * blocks]
@@ -77,4 +89,9 @@ class RelightTranslator(ResNetTranslator):
         """Translate images; `y` is not read (a generator's labels)."""
         factor, light = self.maps(x)
         dimmed = factor * (x + 1) / 2
-        return 2 * (dimmed + light * (1 - dimmed)) - 1
+        night = dimmed + light * (1 - dimmed)
+        if self.training and self.grain[1] > 0:
+            low, high = self.grain
+            sigma = low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device)
+            night = (night + sigma * torch.randn_like(night)).clamp(0, 1)
+        return 2 * night - 1
