@@ -41,7 +41,8 @@ def difference_rows(figure: str, arms: Collection[str]) -> list[list[str | Figur
 
 def write(page: Path, results: Path) -> None:
     """Fill the tables of all records."""
-    told: dict[str, Sequence[str]] = {"night_places": ["mAP"], "night_street": ["mIoU"], "night_street_grain": ["mIoU"]}
+    told: dict[str, Sequence[str]] = {"night_places": ["mAP"], "night_places_others": ["mAP"]}
+    told |= {"night_street": ["mIoU"], "night_street_grain": ["mIoU"]}
     for name, figures in told.items():
         record = results / f"{name}.json"
         says = read_record(record)["protocol"]["arms"]

@@ -27,11 +27,12 @@ def test_bench_prints_rows_with_ratios(visgen_json: Callable[..., Any], model_fo
     alone = [r["median_ms"] for r in rows[1:5]]
     counted = [r["gflop"] for r in rows[1:5]]
     assert max(counted) < rows[5]["gflop"] < rows[6]["gflop"] < sum(counted)
-    for together, block in ((rows[5], rows[7:10]), (rows[6], rows[10:13])):
+    for together, block in ((rows[5], rows[7:11]), (rows[6], rows[11:15])):
         assert together["ratio"] == pytest.approx(together["median_ms"] / yard["median_ms"])
         slowest = counted[alone.index(max(alone))]
-        flop = (statistics.median(counted), slowest, sum(counted))
-        for row, ms, gflop in zip(block, (statistics.median(alone), max(alone), sum(alone)), flop, strict=True):
+        flop = (statistics.median(counted), statistics.mean(counted), slowest, sum(counted))
+        milliseconds = (statistics.median(alone), statistics.mean(alone), max(alone), sum(alone))
+        for row, ms, gflop in zip(block, milliseconds, flop, strict=True):
             assert row["case"] == together["case"]
             assert row["ratio"] == pytest.approx(together["median_ms"] / ms)
             assert row["flop_ratio"] == pytest.approx(together["gflop"] / gflop)

@@ -117,6 +117,7 @@ def measure_latency(model: str | None, threads: int, repeats: int) -> dict[str, 
     rows = [row(label, against) for label in cases]
     yards: dict[str, Callable[[dict[str, Any]], float]] = {
         "the middle one of the heads alone": lambda of: statistics.median(of[label] for label in alone),
+        "the mean of the heads alone": lambda of: statistics.mean(of[label] for label in alone),
         f"the slowest head alone ({alone[-1]})": lambda of: of[alone[-1]],
         "each head alone, summed": lambda of: sum(of[label] for label in alone),
     }
