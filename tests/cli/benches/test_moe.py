@@ -52,6 +52,11 @@ def test_rows_hold_both_sides_and_both_yardsticks(small: None, visgen_json: Call
     }
 
 
+def test_further_shapes_are_timed_less_often() -> None:
+    assert moe._rounds(moe.MAIN, 15) == (15, 3)
+    assert [moe._rounds(SMALL, n) for n in (2, 15, 40)] == [(2, 1), (3, 1), (8, 1)]
+
+
 def test_a_shape_misses_where_its_best_backend_does() -> None:
     def row(dtype: str, passes: str, backend: str, ratio: float) -> dict[str, Any]:
         return {

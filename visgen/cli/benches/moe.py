@@ -95,7 +95,7 @@ def measure_moe(
             for dtype in (torch.float32, torch.bfloat16):
                 given = _Given(shape, dtype, device)
                 for backward in (False, True):
-                    rows += _rows(given, backward, repeats)
+                    rows += _rows(given, backward, *_rounds(shape, repeats))
         looked_at = [shape for shape in shapes if shape == shapes[0] or _misses(rows, shape)] if profile else []
         details = {str(shape): _profile(_Given(shape, torch.float32, device)) for shape in looked_at}
     valid = all(row["spread"] <= TOLERANCE for row in rows if row["case"] == DENSE)
@@ -203,11 +203,15 @@ def _timed(given: _Given, run: Callable[[], Any], backward: bool, backend: str) 
         torch.cuda.synchronize()
 
 
-def _rows(given: _Given, backward: bool, repeats: int) -> list[dict[str, Any]]:
+def _rounds(shape: Shape, repeats: int) -> tuple[int, int]:
+    """Timed rounds and those before them: a further shape, which may take seconds a case, gets a fifth, at least 3."""
+    return (repeats, 3) if shape == MAIN else (min(repeats, max(3, repeats // 5)), 1)
+
+
+def _rows(given: _Given, backward: bool, repeats: int, warm_up: int) -> list[dict[str, Any]]:
     cases = given.cases()
-    seconds = interleave(
-        {f"{i}": partial(_timed, given, run, backward, key[1]) for i, (key, run) in enumerate(cases.items())}, repeats
-    )
+    timed = {f"{i}": partial(_timed, given, run, backward, key[1]) for i, (key, run) in enumerate(cases.items())}
+    seconds = interleave(timed, repeats, warm_up)
     measured = list(seconds.values())
     yard = statistics.median(measured[0])
     return [
@@ -291,6 +295,7 @@ def _write(record: Path, report: dict[str, Any], everything: bool) -> None:
     if "profile" in report:
         metrics["profile"] = report["profile"]
     options = f"--threads {env['threads']} --repeats {env['repeats']}"
+    further = f"; of further shapes {_rounds(OTHERS[0], env['repeats'])[0]}" if everything else ""
     options += (" --all" if everything else "") + (" --profile" if "profile" in report else "")
     write_record(
         record,
@@ -302,7 +307,7 @@ def _write(record: Path, report: dict[str, Any], everything: bool) -> None:
         protocol={
             "ratio": "median over the median of the dense MLP with 4 times the hidden width, same process, interleaved",
             "spread": "half the range of the middle half over the median",
-            "repeats": env["repeats"],
+            "repeats": f"{env['repeats']}{further}",
             "threads": env["threads"],
         },
         metrics=metrics,
