@@ -1,6 +1,7 @@
 """Put heads of other runs into a model: one run's, or the mean of several runs that share their start.
 
     python tasks/multitask/heads.py MODEL detection.coco=RUN+RUN depth=RUN --out FOLDER
+    python tasks/multitask/heads.py MODEL depth=RUN --routes depth=detection segmentation.camvid=detection --out FOLDER
 
 The backbones must be equal, to the last bit of the precision in which MODEL was saved. Prints what was put in.
 """
@@ -58,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="shipped name, folder or Hub id")
     parser.add_argument("heads", nargs="+", metavar="HEAD=RUN[+RUN...]", help="a head and the models that trained it")
+    parser.add_argument("--routes", nargs="+", default=[], metavar="HEAD=ROUTER", help="routers that heads then take")
     parser.add_argument("--out", required=True, help="folder of the new model")
     parser.add_argument("--bits", type=int, help="significant bits that the matrices of these heads keep")
     parser.add_argument("--dtype", default="float16", help="of the matrices on disk")
@@ -69,6 +71,9 @@ def main() -> None:
             for name, value in mean_head(model, head, runs.split("+")).items():
                 state[name] = round_bits(value, options.bits)
         model.load_state_dict({**model.state_dict(), **state})
+        for item in options.routes:
+            head, _, router = item.partition("=")
+            model.set_route(head, router)
         save_pretrained(model, options.out, dtype=options.dtype)
         print(json.dumps({"heads": options.heads, "tensors": len(state), "out": options.out}))
     except VisgenError as error:

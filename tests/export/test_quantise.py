@@ -56,8 +56,9 @@ def test_a_file_within_the_tolerance_is_kept(exported: Any, source: Labelled, me
     assert 0 < float((whole - small).abs().max()) < float(whole.std()) * 2  # it was rounded, and is still the same
 
 
-def test_routers_stay_in_float32(exported: Any) -> None:
+def test_routers_stay_in_float32(exported: Any, source: Labelled) -> None:
     onnx = pytest.importorskip("onnx")
+    quantise(exported, source, method="static", tolerance=0.9, calibration=2)
     graph = onnx.load(exported.folder / INT8_FILE)
     kinds = {entry.value for node in graph.graph.node for entry in node.metadata_props if "router" in entry.value}
     assert kinds

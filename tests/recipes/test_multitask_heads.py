@@ -61,3 +61,21 @@ def test_other_features_and_absent_heads_are_refused(folders: dict[str, Path], t
         done = run(folders["base"], item, "--out", tmp_path / "new")
         assert done.returncode == 2 and says in done.stderr, done.stderr
         assert not (tmp_path / "new").exists()
+
+
+def test_heads_take_the_routers_that_are_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = {"name": "vit_moe", "width": 32, "heads": 2, "depth": 2, "prefix_depth": 0, "num_experts": 4, "top_k": 2}
+    heads = {"classification.x": {"task": "classification", "classes": ("cat", "dog")}, "depth": {"task": "depth"}}
+    save_pretrained(build_model({"backbone": {**backbone, "attention_experts": 4}, "heads": heads}), tmp_path / "base")
+    words = (tmp_path / "base", f"depth={tmp_path / 'base'}", "--out", tmp_path / "new", "--routes")
+    done = run(*words, "depth=classification")
+    assert done.returncode == 0, done.stderr
+    old, new = (load_model(str(tmp_path / name)) for name in ("base", "new"))
+    assert (old.route("depth"), new.route("depth")) == ("depth", "classification")
+    picture = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert not torch.equal(old(picture, "depth")[0], new(picture, "depth")[0])
+    done = run(*words[:-2], tmp_path / "bad", "--routes", "depth=detection")
+    assert done.returncode == 2 and "route 'detection' but the backbone routes" in done.stderr
+    assert not (tmp_path / "bad").exists()

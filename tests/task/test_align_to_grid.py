@@ -64,6 +64,21 @@ def test_classes_that_win_nowhere_are_left_out_without_changing_an_answer(size, 
         assert torch.isin(plain.unique(), able).all() and int(able.max()) < 30
 
 
+@pytest.mark.parametrize("grid", [(1, 1), (1, 9), (2, 3), (3, 5), (5, 4)])
+def test_maps_of_a_few_cells_are_answered(grid):
+    logits = torch.randn(1, 20, *grid, generator=torch.Generator().manual_seed(4))
+    size = (4 * grid[0], 4 * grid[1])
+    (answer,) = TASKS.get("segmentation").decode(logits, [str(i) for i in range(20)], [size], [size])
+    assert torch.equal(answer.ids, resize_logits(logits[0], size, size).argmax(0))
+
+
+def test_a_score_that_is_not_a_number_leaves_no_other_class_out():
+    logits = torch.randn(1, 20, 6, 8, generator=torch.Generator().manual_seed(5))
+    logits[0, 3, 2, 2] = torch.nan
+    (answer,) = TASKS.get("segmentation").decode(logits, [str(i) for i in range(20)], [(24, 32)], [(24, 32)])
+    assert torch.equal(answer.ids, resize_logits(logits[0], (24, 32), (24, 32)).argmax(0))
+
+
 def test_scores_that_are_not_numbers_still_give_an_answer():
     logits = torch.full((1, 5, 6, 6), torch.nan)
     (answer,) = TASKS.get("segmentation").decode(logits, list("abcde"), [(24, 24)], [(24, 24)])

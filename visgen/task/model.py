@@ -141,6 +141,24 @@ class MultiTaskModel(nn.Module):
         if self._config:
             self._config["heads"] = {**self._config["heads"], name: asdict(spec)}
 
+    def set_route(self, name: str, router: str | None) -> None:
+        """Let a head take a router, such as one that other heads take too; None for the one of its task.
+
+        Raises:
+            UnknownName: The model has no such head.
+            ConfigError: The backbone lacks the router. The model is then unchanged.
+        """
+        name = self.resolve(name)
+        before = self.specs[name]
+        self.specs[name] = replace(before, route=router)
+        try:
+            self.route(name)
+        except ConfigError:
+            self.specs[name] = before
+            raise
+        if self._config:
+            self._config["heads"] = {**self._config["heads"], name: asdict(self.specs[name])}
+
     def resolve(self, name: str) -> str:
         """Give the head that a task key or head name means; raises UnknownName with the nearest name."""
         if name in self.specs:

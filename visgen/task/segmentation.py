@@ -99,10 +99,11 @@ def possible_classes(logits: Tensor) -> Tensor:
     a mean of cells of one 3 x 3 window, and windows of 4 at every second cell hold each of those: where the highest
     score of a class in such a window is below the lowest of another class, no pixel there takes it.
     """
-    high = F.max_pool2d(logits[None], 4, 2, ceil_mode=True)[0]
-    low = -F.max_pool2d(-logits[None], 4, 2, ceil_mode=True)[0]
-    able = (high >= low.amax(dim=0)).flatten(1).any(dim=1).nonzero().flatten()
-    return able if len(able) else torch.arange(len(logits), device=logits.device)  # scores that are not numbers
+    window = [min(4, side) for side in logits.shape[-2:]]
+    high = F.max_pool2d(logits[None], window, 2, ceil_mode=True)[0]
+    low = -F.max_pool2d(-logits[None], window, 2, ceil_mode=True)[0]
+    beaten = high < low.amax(dim=0)  # never so beside a score that is not a number
+    return (~beaten).flatten(1).any(dim=1).nonzero().flatten()
 
 
 def align_to_grid(logits: Tensor, target: Tensor, stride: int) -> tuple[Tensor, Tensor]:
