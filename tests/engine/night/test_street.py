@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from visgen.config import load_run
 from visgen.engine.night import ARMS, StreetStudy, gather_measures, street_sets
+from visgen.errors import ConfigError
 from visgen.experts.prefix_cache import PrefixCache
 from visgen.gan.night import NightGenerator
 from visgen.shipped import shipped_path
@@ -67,3 +70,12 @@ def test_a_run_is_measured_and_not_trained_twice(study: StreetStudy) -> None:
     assert file.stat().st_mtime_ns == stamp
     values = gather_measures({"A1": {0: first}}, "C night/absrel")["A1"]
     assert values.shape == (1, 2, 1)
+
+
+def test_measures_of_other_settings_are_not_taken_for_these(study: StreetStudy) -> None:
+    before = study.run("A0", ARMS["A0"], 7)
+    assert all(
+        torch.equal(study.run("A0", ARMS["A0"], 7)[key].nan_to_num(), x.nan_to_num()) for key, x in before.items()
+    )
+    with pytest.raises(ConfigError, match=r"'share': '0.25'.*'share': '0.1'.*use another `out`"):
+        replace(study, share=0.1).run("A0", ARMS["A0"], 7)

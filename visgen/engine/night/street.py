@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -91,7 +92,11 @@ class StreetStudy:
         Returns:
             For "C day" and "C night" (or V), as far as the model has the heads: "<set>/iou" (N, K), NaN for classes
             that a picture does not show, and "<set>/absrel" (N,).
+        Raises:
+            ConfigError: The measures that are there were taken with other settings.
         """
+        told = {key: str(getattr(self, key)) for key in ("part", "share", "shift", "grain")}
+        told["steps"] = str(self.config.train.steps)
         folder = self.out / f"{name}-{seed}"
         file = folder / "measures.safetensors"
         if not file.is_file():
@@ -101,8 +106,11 @@ class StreetStudy:
                 rows = range(first, len(self.sets[self.part]), 2)
                 measured = measure_dense(model, self.sets[self.part], rows, prepare=EVEN if arm.even else None)
                 found |= {f"{self.part} {time}/{key}": value for key, value in measured.items()}
-            save_file(found, file)
+            save_file(found, file, metadata=told)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        with safe_open(file, "pt") as kept:
+            if (before := kept.metadata()) != told:
+                raise ConfigError(f"{file} was measured with {before}, and now {told} is asked; use another `out`.")
         return load_file(file)
 
     def _train(self, arm: Arm, seed: int, folder: Path) -> MultiTaskModel:
