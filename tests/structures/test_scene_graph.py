@@ -89,6 +89,8 @@ def test_a_prediction_from_pairs_multiplies_predicate_and_box_scores() -> None:
     found = SceneGraph.from_pairs(sure, pairs, probabilities, PREDICATES)
     assert found.triplets[0].tolist() == [0, 1, 0]
     assert found.scores[:2].tolist() == [0.5 * 0.25, 0.0625]  # type: ignore[index]
+    few = SceneGraph.from_pairs(sure, pairs, probabilities, PREDICATES, most=3)
+    assert few.triplets.tolist() == found.triplets[:3].tolist() and few.scores.tolist() == found.scores[:3].tolist()  # type: ignore[index,union-attr]
     with pytest.raises(DataError, match=r"shape \(2, 5\); 2 pairs and 4 predicates need \(2, 4\): cut the column"):
         SceneGraph.from_pairs(sure, pairs, torch.zeros(2, 5), PREDICATES)
     none = SceneGraph.from_pairs(make_boxes(0), torch.zeros(0, 2).long(), torch.zeros(0, 4), PREDICATES)

@@ -64,6 +64,15 @@ def test_classes_that_win_nowhere_are_left_out_without_changing_an_answer(size, 
         assert torch.isin(plain.unique(), able).all() and int(able.max()) < 30
 
 
+@pytest.mark.parametrize("grid", [(1, 1), (1, 9), (2, 3), (3, 5), (5, 4), (12, 17)])
+def test_windows_are_those_of_pooling(grid):
+    logits = torch.randn(6, *grid, generator=torch.Generator().manual_seed(6))
+    for maps in (logits, logits.permute(1, 2, 0).contiguous().permute(2, 0, 1)):  # channels first and last
+        high, low = (F.max_pool2d(sign * maps[None], [min(4, n) for n in grid], 2, ceil_mode=True) for sign in (1, -1))
+        wanted = (high[0] >= (-low[0]).amax(0)).flatten(1).any(1)
+        assert possible_classes(maps).tolist() == wanted.nonzero()[:, 0].tolist()
+
+
 @pytest.mark.parametrize("grid", [(1, 1), (1, 9), (2, 3), (3, 5), (5, 4)])
 def test_maps_of_a_few_cells_are_answered(grid):
     logits = torch.randn(1, 20, *grid, generator=torch.Generator().manual_seed(4))

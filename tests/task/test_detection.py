@@ -59,6 +59,19 @@ def test_nothing_above_the_floor_is_an_empty_answer():
     assert len(answer) == 0 and answer.scores.shape == (0,)
 
 
+def test_of_many_candidates_the_best_enter():
+    generator = torch.Generator().manual_seed(7)
+    x, y = 40.0 * torch.randint(0, 40, (2, 2500), generator=generator)
+    logits = -2 * torch.rand(2500, 2, generator=generator)  # 5,000 pairs above the floor, in 3,200 places and classes
+    rows = torch.cat([torch.stack([x, y], 1), torch.full((2500, 1), 8.0), torch.full((2500, 4), 5.0), logits], 1)
+    (answer,) = TASKS.get("detection").decode(rows[None], CLASSES, [(1600, 1600)], [(1600, 1600)])
+    best: dict[tuple[float, float, int], float] = {}
+    for i, k in ((i, k) for i in range(2500) for k in range(2)):
+        place = (float(x[i]), float(y[i]), k)
+        best[place] = max(best.get(place, 0.0), float(logits[i, k].sigmoid()))
+    assert answer.scores.tolist() == sorted(best.values(), reverse=True)[:MOST]
+
+
 @pytest.mark.parametrize("spread", [400.0, 60.0, 1.0])  # pixels; the nearer the boxes, the fewer stay
 @pytest.mark.parametrize("count", [1000, 250, 1, 0])
 def test_looking_at_the_first_few_keeps_what_looking_at_all_keeps(spread, count):

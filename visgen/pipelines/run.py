@@ -119,10 +119,12 @@ def _answer(model: MultiTaskModel, plan: Plan, group: list[_Picture], options: R
     with torch.no_grad(), autocast(options.device, options.dtype):
         answers = model.predict(images, plan.running, sizes=[p.size for p in group if p.size], verdicts=True)
     synchronise(options.device)
+    is_here = options.device.type == "cpu"
     seconds = (time.perf_counter() - start) / len(group)
     for i, picture in enumerate(group):
         picture.timing["model"] = seconds
-        values = {head: _named(row[i].to("cpu"), head.partition(".")[2]) for head, row in answers.items()}
+        here = {head: row[i] if is_here else row[i].to("cpu") for head, row in answers.items()}
+        values = {head: _named(value, head.partition(".")[2]) for head, value in here.items()}
         given, request = plan.answer(values, partial(limit_value, options=options))
         fields: dict[str, Any] = {}
         for head, value in given.items():

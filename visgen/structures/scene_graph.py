@@ -64,7 +64,14 @@ class SceneGraph:
             )
 
     @classmethod
-    def from_pairs(cls, boxes: Boxes, pairs: Tensor, probabilities: Tensor, predicates: tuple[str, ...]) -> SceneGraph:
+    def from_pairs(
+        cls,
+        boxes: Boxes,
+        pairs: Tensor,
+        probabilities: Tensor,
+        predicates: tuple[str, ...],
+        most: int | None = None,
+    ) -> SceneGraph:
         """Give the ranked prediction of a model: every pair with every predicate competes (no graph constraint).
 
         The score of a triplet is its predicate's probability times the scores of its two boxes (1 where the boxes have
@@ -75,6 +82,7 @@ class SceneGraph:
             pairs: Ordered pairs (n, 2) int64: subject index, object index.
             probabilities: (n, P) in [0, 1], without a column for "no relation" (a softmax may include one that is cut).
             predicates: The P names.
+            most: Keep only so many triplets, the best; None keeps all.
         Raises:
             DataError: The shapes do not fit, or a field of the result breaks its rule.
         """
@@ -91,7 +99,7 @@ class SceneGraph:
         graph = cls(boxes, triplets, predicates, scores)  # a wrong index is named before it is used
         if boxes.scores is not None:
             graph = replace(graph, scores=scores * boxes.scores[triplets[:, 0]] * boxes.scores[triplets[:, 1]])
-        return graph.ranked()
+        return graph.ranked() if most is None else graph.top(most)
 
     def __len__(self) -> int:
         return len(self.triplets)
@@ -147,25 +155,29 @@ class SceneGraph:
         Raises:
             DataError: The graph has no scores.
         """
+        return self.select(self._best_first())
+
+    def constrained(self) -> SceneGraph:
+        """Give the ranked graph with the best predicate of each ordered pair only (the graph constraint)."""
+        best_first = self._best_first()
+        pair = (self.triplets[:, 0] * len(self.boxes) + self.triplets[:, 1])[best_first]
+        pair, order = pair.sort(stable=True)
+        first = torch.ones_like(pair, dtype=torch.bool)
+        first[1:] = pair[1:] != pair[:-1]
+        return self.select(best_first[order[first].sort().values])
+
+    def top(self, k: int) -> SceneGraph:
+        """Give the k best triplets in order. Take `constrained` before `top`: cutting first loses whole pairs."""
+        return self.select(self._best_first()[:k])
+
+    def _best_first(self) -> Tensor:
+        """Where the triplets stand (m,), in the order of `ranked`."""
         if self.scores is None:
             raise DataError("this SceneGraph has no scores, so its triplets have no order; rank predictions only.")
         subject, target, predicate = self.triplets.unbind(dim=1)
         code = (subject * len(self.boxes) + target) * len(self.predicates) + predicate
         order = code.argsort(stable=True)
-        return self.select(order[self.scores[order].argsort(descending=True, stable=True)])
-
-    def constrained(self) -> SceneGraph:
-        """Give the ranked graph with the best predicate of each ordered pair only (the graph constraint)."""
-        best_first = self.ranked()
-        pair = best_first.triplets[:, 0] * len(self.boxes) + best_first.triplets[:, 1]
-        order = pair.argsort(stable=True)
-        first = torch.ones_like(order, dtype=torch.bool)
-        first[1:] = pair[order][1:] != pair[order][:-1]
-        return best_first.select(order[first].sort().values)
-
-    def top(self, k: int) -> SceneGraph:
-        """Give the k best triplets in order. Take `constrained` before `top`: cutting first loses whole pairs."""
-        return self.ranked().select(torch.arange(min(k, len(self)), device=self.triplets.device))
+        return order[self.scores[order].argsort(descending=True, stable=True)]
 
     def clip(self) -> SceneGraph:
         """Cut every box at the image edges; all boxes and triplets stay."""

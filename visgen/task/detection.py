@@ -83,19 +83,20 @@ def _decode_one(rows: Tensor, classes: tuple[str, ...], valid: tuple[int, int], 
     corners, scores = decode_rows(rows)
     scores = scores.sigmoid()
     flat = scores.flatten()
-    best = flat.topk(min(CANDIDATES, len(flat)))
-    pairs = best.indices[best.values >= LEAST_SCORE]
+    able = (flat >= LEAST_SCORE).nonzero()[:, 0]  # few of all pairs: choosing the best of them is quick
+    best, order = flat[able].topk(min(CANDIDATES, len(able)))
+    pairs = able[order]
     point, label = pairs // len(classes), pairs % len(classes)
     limit = corners.new_tensor([valid[1], valid[0], valid[1], valid[0]])
     boxes = torch.minimum(corners[point].clamp(min=0), limit)
-    kept = _suppress(boxes, flat[pairs], label)
+    kept = _suppress(boxes, best, label)
     scale = corners.new_tensor([size[1] / valid[1], size[0] / valid[0]]).repeat(2)
     return Boxes(
         torch.minimum(boxes[kept] * scale, corners.new_tensor([size[1], size[0], size[1], size[0]])),
         label[kept],
         (int(size[0]), int(size[1])),
         classes,
-        scores=flat[pairs][kept],
+        scores=best[kept],
     )
 
 

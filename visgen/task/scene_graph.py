@@ -228,7 +228,7 @@ def _decode_one(
         scores, labels = best.values, best.indices
     boxes = Boxes(xyxy, labels, (int(size[0]), int(size[1])), asked.classes, scores=scores)
     probabilities = logits.edges[index].softmax(1)[:, 1:]
-    return SceneGraph.from_pairs(boxes, logits.pairs[index], probabilities, predicates).top(KEPT)
+    return SceneGraph.from_pairs(boxes, logits.pairs[index], probabilities, predicates, most=KEPT)
 
 
 def _pairs_without(source: Any, ids: Mapping[str, int]) -> Tensor:

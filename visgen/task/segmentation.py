@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,11 +99,23 @@ def possible_classes(logits: Tensor) -> Tensor:
     a mean of cells of one 3 x 3 window, and windows of 4 at every second cell hold each of those: where the highest
     score of a class in such a window is below the lowest of another class, no pixel there takes it.
     """
-    window = [min(4, side) for side in logits.shape[-2:]]
-    high = F.max_pool2d(logits[None], window, 2, ceil_mode=True)[0]
-    low = -F.max_pool2d(-logits[None], window, 2, ceil_mode=True)[0]
-    beaten = high < low.amax(dim=0)  # never so beside a score that is not a number
-    return (~beaten).flatten(1).any(dim=1).nonzero().flatten()
+    beaten = _of_windows(logits, torch.maximum) < _of_windows(logits, torch.minimum).amax(dim=0)
+    return (~beaten).flatten(1).any(dim=1).nonzero().flatten()  # a score that is not a number beats no class
+
+
+def _of_windows(x: Tensor, either: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The largest or smallest of each window of 4 x 4 cells at every second cell; the last windows may be cut.
+
+    Pairs of cells and then pairs of pairs: several times faster on CPUs than pooling, with channels last above all.
+    """
+    for _ in range(2):  # along the rows, then along the columns
+        count = x.shape[-2]
+        pairs = either(x[..., : count - 1 : 2, :], x[..., 1::2, :])
+        x = torch.cat([pairs, x[..., -1:, :]], dim=-2) if count % 2 else pairs
+        if x.shape[-2] > 1:
+            x = either(x[..., :-1, :], x[..., 1:, :])
+        x = x.transpose(-2, -1)
+    return x
 
 
 def align_to_grid(logits: Tensor, target: Tensor, stride: int) -> tuple[Tensor, Tensor]:
