@@ -9,18 +9,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from ..errors import ConfigError
 from ..nn.pair_contact import CONTACT, contacts, paste_masks
 from ..nn.pair_geometry import GEOMETRY, pair_geometry, pair_masks
-from .figure import FigureBranch
+from .figure import FIGURE, FigureBranch, pool_cells
 from .protocol import HEADS, Features, Head
 from .pyramid_decoder import conv_block, resize_like
 
 __all__ = ["GraphLogits", "GraphQueries", "SceneGraphHead", "all_pairs", "exchange_messages", "flat_queries"]
 
-CELLS = 7  # side of what RoIAlign gives
+CELLS = FIGURE // 2  # side of what names a box: means of four cells of its figure, as RoIAlign with 2 x 2 samples
 MASK = 27  # side of the drawing of a pair
 OWN = 5  # numbers of where a box lies
 _FROM_SUBJECT = torch.tensor([True, False, True, False])  # which end of a pair each gate reads
@@ -143,7 +142,7 @@ class SceneGraphHead(Head):
             self.node_roi = _roi_encoder(width, state)
             self.guess = nn.Linear(state, objects)
             if figures:
-                self.figure = FigureBranch({8: width, 4: channels[4]}, label_width + OWN)
+                self.figure = FigureBranch((width, channels[4]), label_width + OWN)
         if self.appearance:
             self.edge_roi = _roi_encoder(width, state)
             self.draw = nn.Sequential(
@@ -215,7 +214,8 @@ class SceneGraphHead(Head):
         guessed = boxes.new_zeros(len(boxes), self.objects)
         if self.pixels:
             fused = self._fused(features)
-            seen = self.node_roi(_pool(fused, boxes, image))
+            cells = pool_cells(fused, 8, boxes, image)
+            seen = self.node_roi(F.avg_pool2d(cells, 2))
             guessed = self.guess(seen)
             if self.appearance:
                 seen_nodes, seen_edges = [seen], [self._pair_features(fused, boxes, ends, image)]
@@ -234,7 +234,7 @@ class SceneGraphHead(Head):
         told = own if self.embed is None else torch.cat([own, self.embed(belief).float()], dim=1)
         figures = None
         if self.figure is not None:
-            figures = self.figure({8: fused, 4: features.pyramid[4]}, boxes, image, told)
+            figures = self.figure((cells, pool_cells(features.pyramid[4], 4, boxes, image)), told)
             lie = torch.cat([lie, _touch(figures, boxes, ends)], dim=1)
         node_parts, edge_parts = [*seen_nodes, told], [*seen_edges, lie]
         node = torch.relu(self.node_in(torch.cat([p.float() for p in node_parts], dim=1)))
@@ -266,7 +266,7 @@ class SceneGraphHead(Head):
     def _pair_features(self, fused: Tensor, boxes: Tensor, ends: Tensor, image: Tensor) -> Tensor:
         subject, target = ends.unbind(1)
         low, high, back = _unordered(ends, len(boxes))
-        pooled = _pool(fused, _union(boxes[low], boxes[high]), image[low])
+        pooled = F.avg_pool2d(pool_cells(fused, 8, _union(boxes[low], boxes[high]), image[low]), 2)
         drawn = self.draw(pair_masks(boxes[subject], boxes[target], MASK) - 0.5)
         return self.edge_roi(pooled[back] + drawn.to(pooled.dtype))
 
@@ -326,12 +326,6 @@ def _roi_encoder(width: int, state: int) -> nn.Sequential:
         nn.Linear(width * half * half, state),
         nn.ReLU(inplace=True),
     )
-
-
-def _pool(fused: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
-    """RoIAlign (n, C, 7, 7) of boxes in pixels; the operator has no 16-bit form on every device."""
-    rows = torch.cat([image[:, None].to(torch.float32), boxes], dim=1)
-    return roi_align(fused.float(), rows, CELLS, 1.0 / 8, sampling_ratio=2, aligned=True)
 
 
 def _union(a: Tensor, b: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -79,8 +79,7 @@ class Mahalanobis(OODScore):
         self.register_buffer("means", torch.zeros(classes, dim, dtype=dtype))
         self.register_buffer("axes", torch.zeros(dim, self.rank, dtype=dtype))
         self.register_buffer("floor", torch.tensor(1.0))
-        # what the buffers were; means and axes as float32, and the means on the axes
-        self._kept: tuple[Any, tuple[Tensor, Tensor, Tensor]] | None = None
+        self._kept: tuple[Any, _Wide] | None = None  # what the buffers were, and what was made of them
 
     def _fit(self, logits: Tensor, features: Tensor, labels: Tensor, readout: Readout | None) -> None:
         counts = torch.bincount(labels, minlength=self.classes)
@@ -99,19 +98,16 @@ class Mahalanobis(OODScore):
 
     def _class_distances(self, logits: Tensor, features: Tensor) -> Tensor:
         x = self._prepared(features)
-        means, axes, on_axes = self._wide()
-        return _squared(x, means) / self.floor - _squared(x @ axes, on_axes)
+        return _distances(x, self._wide(), self.floor)
 
-    def _wide(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, axes and `means @ axes` (K, rank) in float32, remembered: for one picture they are nearly all work."""
+    def _wide(self) -> _Wide:
+        """What distances are measured with, remembered: for one picture it is nearly all work."""
         sources = (self.means, self.axes)
         if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or any(t.is_inference() for t in sources):
-            means, axes = self.means.float(), self.axes.float()
-            return means, axes, means @ axes  # a graph shall hold no memory; inference tensors have no version
+            return _wide(self.means, self.axes)  # a graph shall hold no memory; inference tensors have no version
         key = tuple((t.device, t.data_ptr(), t._version) for t in sources)
         if self._kept is None or self._kept[0] != key:
-            means, axes = self.means.float(), self.axes.float()
-            self._kept = (key, (means, axes, means @ axes))
+            self._kept = (key, _wide(self.means, self.axes))
         return self._kept[1]
 
     def _score(self, logits: Tensor, features: Tensor) -> Tensor:
@@ -151,7 +147,7 @@ class RelativeMahalanobis(OODScore):
         self.floor.copy_(floor)
 
     def _class_distances(self, logits: Tensor, features: Tensor) -> Tensor:
-        whole = _distances(self.within._prepared(features), self.centre.float(), self.axes.float(), self.floor)
+        whole = _distances(self.within._prepared(features), _wide(self.centre, self.axes), self.floor)
         return self.within._class_distances(logits, features) - whole
 
     def _score(self, logits: Tensor, features: Tensor) -> Tensor:
@@ -167,14 +163,31 @@ def _inverse_axes(centred: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return axes[:, narrow:] * (1 / floor - 1 / widths[narrow:]).clamp(min=0).sqrt(), floor
 
 
-def _distances(x: Tensor, means: Tensor, axes: Tensor, floor: Tensor) -> Tensor:
+class _Wide(NamedTuple):
+    """Means (K, D) and axes (D, rank) in float32, the means on the axes (K, rank), and the squared lengths (K,)."""
+
+    means: Tensor
+    axes: Tensor
+    on_axes: Tensor
+    lengths: Tensor
+    lengths_on_axes: Tensor
+
+
+def _wide(means: Tensor, axes: Tensor) -> _Wide:
+    means, axes = means.float(), axes.float()
+    on_axes = means @ axes
+    return _Wide(means, axes, on_axes, means.square().sum(1), on_axes.square().sum(1))
+
+
+def _distances(x: Tensor, wide: _Wide, floor: Tensor) -> Tensor:
     """Squared Mahalanobis distances (B, K) of rows from means."""
-    return _squared(x, means) / floor - _squared(x @ axes, means @ axes)
+    across = _squared(x, wide.means, wide.lengths)
+    return across / floor - _squared(x @ wide.axes, wide.on_axes, wide.lengths_on_axes)
 
 
-def _squared(x: Tensor, means: Tensor) -> Tensor:
-    """Squared distances (B, K) of rows, without a (B, K, D) array."""
-    return x.square().sum(1, keepdim=True) - 2 * x @ means.T + means.square().sum(1)
+def _squared(x: Tensor, means: Tensor, lengths: Tensor) -> Tensor:
+    """Squared distances (B, K) of rows from means of squared `lengths`, without a (B, K, D) array."""
+    return x.square().sum(1, keepdim=True) - 2 * x @ means.T + lengths
 
 
 def shrunk_covariance(centred: Tensor) -> Tensor:

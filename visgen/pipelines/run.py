@@ -152,9 +152,10 @@ def limit_value(value: Any, options: RunOptions) -> Any:
     """Apply `threshold` and `top_k` to answers that have scores; boxes and triplets come out best first."""
     if isinstance(value, (Boxes, Masks)) and value.scores is not None:
         least = DISPLAY_THRESHOLD if options.threshold is None else options.threshold
-        order = value.scores.argsort(descending=True, stable=True)
         if options.threshold is None and isinstance(value, Boxes):
-            order = nms(value.xyxy, value.scores, DISPLAY_OVERLAP)  # likewise the surest first
+            order = nms(value.xyxy, value.scores, DISPLAY_OVERLAP)  # the surest first
+        else:
+            order = value.scores.argsort(descending=True, stable=True)
         return value.select(order[value.scores[order] >= least][: options.top_k])
     if isinstance(value, SceneGraph) and value.scores is not None:
         return _limit_graph(value, options)

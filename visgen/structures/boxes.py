@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .ood import OODVerdict, read_verdict
-from .validation import check_classes, check_labels, check_scores, check_size, check_tensor, dict_entry, label_id
+from .validation import check_classes, check_labels, check_scores, check_size, check_tensor, dict_entry, label_id, span
 from .value import register_value
 
 __all__ = [
@@ -129,6 +130,9 @@ class Boxes:
             check_tensor("is_crowd of Boxes", self.is_crowd, torch.bool, (len(self.xyxy),))
         for name in self.complete or ():
             label_id(name, self.classes)
+        low, high = span(self.xyxy[:, 2:] - self.xyxy[:, :2])
+        if low >= 0 and high < math.inf:
+            return
         if not bool(self.xyxy.isfinite().all()):
             raise DataError("xyxy of Boxes holds NaN or infinity; every corner must be finite.")
         turned = (self.xyxy[:, 2:] < self.xyxy[:, :2]).any(dim=1)

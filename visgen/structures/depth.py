@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 import zlib
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .png import decode_png, encode_png, from_base64, to_base64, write_atomically
-from .validation import check_tensor, dict_entry
+from .validation import check_tensor, dict_entry, span
 from .value import register_value
 
 __all__ = ["DEPTH_KINDS", "MAX_PNG_METRES", "DepthMap"]
@@ -51,13 +52,13 @@ class DepthMap:
         check_tensor("metres of DepthMap", self.metres, torch.float32, ("H", "W"))
         if 0 in self.metres.shape:
             raise DataError(f"metres of DepthMap has shape {tuple(self.metres.shape)}; both sides must be at least 1.")
+        low, high = span(self.metres)
+        if low >= 0 and high < math.inf:
+            return
         if not bool(self.metres.isfinite().all()):
             count = int((~self.metres.isfinite()).sum())
             raise DataError(f"metres of DepthMap holds NaN or infinity at {count} pixels; mark missing depth with 0.")
-        if float(self.metres.min()) < 0:
-            raise DataError(
-                f"metres of DepthMap goes down to {float(self.metres.min()):g}; depth must be >= 0, with 0 for missing."
-            )
+        raise DataError(f"metres of DepthMap goes down to {low:g}; depth must be >= 0, with 0 for missing.")
 
     @property
     def valid(self) -> Tensor:

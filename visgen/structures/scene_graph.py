@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError, nearest
 from .boxes import Boxes
-from .validation import check_scores, check_tensor, dict_entry, label_id
+from .validation import check_scores, check_tensor, dict_entry, label_id, span
 from .value import register_value
 
 __all__ = ["SceneGraph", "mirrored_predicates"]
@@ -272,9 +272,9 @@ def _check_predicates(predicates: Any) -> None:
 
 
 def _check_range(what: str, values: Tensor, count: int, kind: str, triplets: Tensor) -> None:
-    wrong = (values < 0) | (values >= count)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0, 0])
+    low, high = span(values)
+    if low < 0 or high >= count:
+        row = int(((values < 0) | (values >= count)).nonzero()[0, 0])
         raise DataError(
             f"triplet {row} is {triplets[row].tolist()} (subject, object, predicate), but the graph has {count} "
             f"{kind}; a {what} must be 0..{count - 1}."

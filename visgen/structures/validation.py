@@ -20,6 +20,7 @@ __all__ = [
     "check_tensor",
     "dict_entry",
     "label_id",
+    "span",
 ]
 
 ROUNDING = 1e-5
@@ -60,7 +61,7 @@ def check_labels(owner: str, labels: Any, count: int, classes: tuple[str, ...]) 
     check_tensor(f"labels of {owner}", labels, torch.int64, (count,))
     if count == 0:
         return
-    low, high = (int(v) for v in labels.aminmax())
+    low, high = span(labels)
     if low < 0 or high >= len(classes):
         wrong = low if low < 0 else high
         raise DataError(f"label {wrong} of {owner} is outside its {len(classes)} classes; labels must be 0..K-1.")
@@ -74,10 +75,18 @@ def check_scores(owner: str, scores: Any, count: int) -> None:
 
 def check_probabilities(name: str, values: Tensor) -> None:
     """Raise DataError unless every value lies in [0, 1], give or take the rounding of a softmax or a resize."""
-    good = (values >= -ROUNDING) & (values <= 1 + ROUNDING)  # NaN fails both comparisons
-    if not bool(good.all()):
-        wrong = float(values[~good][0])
+    low, high = span(values)
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # NaN fails both comparisons
+        wrong = float(values[~((values >= -ROUNDING) & (values <= 1 + ROUNDING))][0])
         raise DataError(f"{name} is {wrong:g}, outside [0, 1]; pass probabilities, not logits.")
+
+
+def span(values: Tensor) -> tuple[float, float]:
+    """Give the least and the largest value, NaN where one is among them; (0, 0) of none."""
+    if not values.numel():
+        return 0, 0
+    low, high = values.aminmax()
+    return low.item(), high.item()
 
 
 def check_size(owner: str, size: Any) -> None:

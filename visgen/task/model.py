@@ -84,7 +84,7 @@ class MultiTaskModel(nn.Module):
         task = TASKS.get(spec.task)
         below = self.below(name)
         experts = sum(layer.num_experts for layer in getattr(self.backbone, "routed_layers", ()))
-        self.heads[_module_name(name)] = HEADS.get(spec.head or task.head)(
+        head = HEADS.get(spec.head or task.head)(
             channels=dict(self.backbone.channels),
             token_dim=self.backbone.token_dim,
             outputs=task.outputs(spec.classes),
@@ -92,6 +92,8 @@ class MultiTaskModel(nn.Module):
             **({"experts": experts} if task.counts_experts else {}),
             **dict(spec.options),
         )
+        # as the maps of the backbones lie: else a processor copies the weights anew for every convolution
+        self.heads[_module_name(name)] = head.to(memory_format=torch.channels_last)
 
     def _check_saved_name(self, name: str) -> None:
         taken = [other for other in self.specs if other != name and _module_name(other) == _module_name(name)]
