@@ -53,7 +53,7 @@ def contacts(subjects: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
     """
     masks = torch.stack([subjects, objects])  # (2, M, n, n); the same with parts exchanged is `flip`
     padded = F.pad(masks, (1, 1, 1, 1))
-    rims = _behind(masks, padded, padded.flip(0))
+    rims = _behind(masks, 1 - padded, padded.flip(0))
     areas = masks.sum((2, 3)).clamp(min=SMALL)
     near = _grown(padded).flip(0) * masks
     covered = (subjects * objects).sum((1, 2)) / areas  # (2, M)
@@ -72,17 +72,18 @@ def _grown(padded: Tensor) -> Tensor:
     return padded
 
 
-def _behind(masks: Tensor, padded: Tensor, beyond: Tensor) -> Tensor:
+def _behind(masks: Tensor, outside: Tensor, beyond: Tensor) -> Tensor:
     """For each side, the share of the rim of each mask (..., n, n) behind which the other one lies: (..., 4).
 
     Args:
-        masks, padded: The masks, without and with a margin of one cell of 0.
-        beyond: The other masks with that margin.
+        masks: The masks.
+        outside: What they leave free, with a margin of one cell of 1.
+        beyond: The other masks, with a margin of one cell of 0.
     """
     n = masks.shape[-1]
     shares = []
     for rows, columns in ((0, -1), (0, 1), (-1, 0), (1, 0)):
         window = (..., slice(1 + rows, n + 1 + rows), slice(1 + columns, n + 1 + columns))
-        rim = masks * (1 - padded[window])
+        rim = masks * outside[window]
         shares.append((rim * beyond[window]).sum((-2, -1)) / rim.sum((-2, -1)).clamp(min=SMALL))
     return torch.stack(shares, dim=-1)

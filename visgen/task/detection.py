@@ -79,11 +79,12 @@ class DetectionTask(Task):
 
 def _decode_one(rows: Tensor, classes: tuple[str, ...], valid: tuple[int, int], size: tuple[int, int]) -> Boxes:
     rows = rows.to(torch.float32)
-    rows = rows[(rows[:, 0] < valid[1]) & (rows[:, 1] < valid[0])]  # a point in the padding sees no picture
+    inside = (rows[:, 0] < valid[1]) & (rows[:, 1] < valid[0])  # a point in the padding sees no picture
     corners, scores = decode_rows(rows)
     scores = scores.sigmoid()
     flat = scores.flatten()
-    able = (flat >= LEAST_SCORE).nonzero()[:, 0]  # few of all pairs: choosing the best of them is quick
+    # few of all pairs: choosing the best of them is quick
+    able = ((scores >= LEAST_SCORE) & inside[:, None]).flatten().nonzero()[:, 0]
     best, order = flat[able].topk(min(CANDIDATES, len(able)))
     pairs = able[order]
     point, label = pairs // len(classes), pairs % len(classes)
