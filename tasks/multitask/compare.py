@@ -21,7 +21,7 @@ from visgen.metrics import summarise, write_record
 from visgen.zoo import load_model, save_pretrained
 
 HERE = Path(__file__).resolve().parents[2] / "configs"
-JOINT = HERE / "multitask" / "visgen_tiny.yaml"
+JOINT = HERE / "multitask" / "joint.yaml"
 ARMS = {
     "joint": (JOINT, []),
     "joint-without-mi": (JOINT, ["objective.routing.mi=0"]),
@@ -85,10 +85,11 @@ def report(args: argparse.Namespace) -> None:
         print(arm, {figure: f"{cell['mean']:.4f} +- {cell['std']:.4f}" for figure, cell in row.items()})
     for arm, layers in metrics["routing"].items():
         print(arm, {name: round(row["normalised"]["mean"], 3) for name, row in layers.items()})
+    arms = "" if args.arms == list(ARMS) else f" --arms {' '.join(args.arms)}"
     write_record(
         args.report,
-        command=f"python tasks/multitask/compare.py --data-root DATA --steps {args.steps} --out {args.out.name}",
-        config="configs/multitask/visgen_tiny.yaml, configs/<task>/twin.yaml",
+        command=f"python tasks/multitask/compare.py --data-root DATA --steps {args.steps} --out {args.out.name}{arms}",
+        config="configs/multitask/joint.yaml, configs/<task>/twin.yaml",
         seeds=args.seeds,
         data="caltech100, camvid, coco_mini, scene_graph_coco_derived, depth: redkitchen, hololens, kitti",
         split="val",
