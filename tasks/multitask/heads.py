@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from visgen.errors import CheckpointError, VisgenError
+from visgen.nn.round_bits import round_bits
 from visgen.task import MultiTaskModel
 from visgen.zoo import load_model, save_pretrained
 
@@ -45,14 +46,6 @@ def mean_head(model: MultiTaskModel, head: str, runs: list[str]) -> dict[str, Te
             raise CheckpointError(f"{run} has no head {head!r} of the same tensors; name a run that trained it.")
         sums = {name: value + found[name].double() / len(runs) for name, value in sums.items()}
     return sums
-
-
-def round_bits(value: Tensor, bits: int | None) -> Tensor:
-    """A matrix to so many significant bits, which a repository packs smaller; vectors as they are."""
-    if bits is None or value.dim() < 2:
-        return value
-    mantissa, exponent = torch.frexp(value)
-    return torch.ldexp((mantissa * 2**bits).round() / 2**bits, exponent)
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ from ..language.phrases import canonical
 from ..options import build_options
 from ..task.instruct import AutoencoderObjective, DenoisingObjective
 from .evaluate import evenly_spaced
+from .optim import train_only
 from .state import RunSummary
 from .train import Trainer
 
@@ -275,6 +276,7 @@ def train_denoiser(
     if run.lora:
         add_low_rank(model.unet, run.lora)
     objective = DenoisingObjective(model, options, run.start is None if train_text is None else train_text)
+    train_only(objective.module, run.denoiser.optim.only)
     _record(run, out)
 
     def export(module: nn.Module, path: Path) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, ConfigError, DataError, VisgenError
+from ...nn.round_bits import round_bits
 from ...shipped import shipped_path
 from ..architecture.translator import TRANSLATORS
 
@@ -145,13 +146,11 @@ def save_night(
     Raises:
         ConfigError: Bits outside 1 to 11.
     """
-    if bits is not None and not 1 <= bits <= 11:
-        raise ConfigError(f"bits is {bits}; half precision has 11 significant bits: use 1 to 11, or None.")
+    state = {k: round_bits(v.detach().cpu(), bits) for k, v in translator.state_dict().items()}
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     weights = path / "generator.safetensors"
-    state = {k: v.detach().cpu() for k, v in translator.state_dict().items()}
-    stored = {k: (_rounded(v, bits) if bits else v).half() if v.ndim > 1 else v for k, v in state.items()}
+    stored = {k: v.half() if v.ndim > 1 else v for k, v in state.items()}
     save_file({k: v.contiguous() for k, v in stored.items()}, path / "generator.tmp", metadata={"format": "pt"})
     model: dict[str, Any] = {
         "kind": "night",
@@ -166,12 +165,6 @@ def save_night(
     (path / "generator.tmp").replace(weights)
     (path / "config.tmp").replace(path / "config.json")
     return path
-
-
-def _rounded(values: Tensor, bits: int) -> Tensor:
-    """Values with `bits` significant bits each, to nearest."""
-    mantissa, exponent = torch.frexp(values.float())
-    return torch.ldexp((mantissa * 2**bits).round() / 2**bits, exponent)
 
 
 def load_night(place: str | Path) -> NightGenerator:
