@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import visgen.task  # noqa: F401  it registers the head of the sixth task
 from visgen.heads import HEADS, GraphLogits, GraphQueries, Head
 from visgen.structures.features import Features
 

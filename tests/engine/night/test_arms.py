@@ -57,6 +57,9 @@ def test_a_run_without_edges_is_refused(tmp_path: Path) -> None:
 def test_shifted_pictures_lie_beside_their_labels() -> None:
     pictures = torch.arange(12, dtype=torch.uint8).view(1, 1, 1, 12).expand(1, 3, 2, 12)
     assert shift_pictures(pictures, 8)[0, 0, 0].tolist() == [0] * 8 + [0, 1, 2, 3]
+    for pixels in (0, -3, 12):
+        with pytest.raises(ConfigError, match=f"a shift of {pixels} pixels leaves no control in pictures 12 wide"):
+            shift_pictures(pictures, pixels)
 
 
 def test_histograms_are_matched_by_rank() -> None:

@@ -135,7 +135,16 @@ def match_histograms(pictures: Tensor, others: Tensor) -> Tensor:
 
 
 def shift_pictures(pictures: Tensor, pixels: int = 8) -> Tensor:
-    """Move what pictures (N, 3, H, W) show to the right, the left edge repeated: labels then no longer fit."""
+    """Move what pictures (N, 3, H, W) show to the right, the left edge repeated: labels then no longer fit.
+
+    Raises:
+        ConfigError: `pixels` is not from 1 to W - 1.
+    """
+    if not 0 < pixels < pictures.shape[-1]:
+        raise ConfigError(
+            f"a shift of {pixels} pixels leaves no control in pictures {pictures.shape[-1]} wide; use 1 to "
+            f"{pictures.shape[-1] - 1}."
+        )
     return torch.cat([pictures[..., :1].expand(*pictures.shape[:-1], pixels), pictures[..., :-pixels]], dim=-1)
 
 
