@@ -1,6 +1,6 @@
 """Make the folder that ships from a trained instruction model: matrices with few significant bits, in half precision.
 
-    python tasks/instruct/release.py runs/instruct/denoiser-4/last OUT --base visgen-instruct-tiny --config FILE --steps N
+    python tasks/instruct/release.py runs/instruct/denoiser-4/last OUT --base visgen-instruct-tiny --config F --steps N
 
 What equals the model that training went on from stays as it is there, so that a repository keeps only the difference.
 """
