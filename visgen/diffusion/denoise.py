@@ -30,9 +30,13 @@ class DenoisingLoss:
         late: Timesteps are drawn with density proportional to t**(late - 1); above 1 favours noisy ones, which settle
             what is where.
         balance: How far the cells that an answer draws on and the black ones count alike: 0 by their area, 1 by half.
-        absolute: Share of the absolute beside the squared error in the one-step part: it wants decided answers.
+        absolute: Share of the absolute beside the squared error of latents in the one-step part: it wants decided
+            answers.
+        latent_weight: Weight of the error of latents in the one-step part.
         decoded: Items of the one-step part whose decoded pictures are compared too; 0 for none.
         decoded_weight: Weight of that comparison.
+        decoded_absolute: Share of the absolute beside the squared error of decoded pictures. An absolute error is least
+            at the likelier answer, so that what is seen half of the time is never drawn.
     Raises:
         ConfigError: A share outside 0..1, or dropout above a third.
     """
@@ -43,11 +47,13 @@ class DenoisingLoss:
     late: float = 1.5
     balance: float = 0.5
     absolute: float = 0.5
+    latent_weight: float = 1.0
     decoded: int = 0
     decoded_weight: float = 1.0
+    decoded_absolute: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("one_step", "balance", "absolute"):
+        for name in ("one_step", "balance", "absolute", "decoded_absolute"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
         if not 0 <= self.dropout <= 1 / 3:
@@ -140,7 +146,8 @@ def denoising_loss(
         one = error[:single]
         squared, absolute = _mean(one.square(), own), _mean(one.abs(), own)
         logs["one_step"] = squared.detach()
-        total = total + single / items * ((1 - options.absolute) * squared + options.absolute * absolute)
+        mixed = (1 - options.absolute) * squared + options.absolute * absolute
+        total = total + options.latent_weight * single / items * mixed
     if single < items:
         per_item = (error[single:].square() * weights[single:]).mean(dim=(1, 2, 3))
         weighted = (per_item * snr_weights(alphas[single:], options.snr_gamma, kind)).mean()
@@ -153,8 +160,10 @@ def denoising_loss(
         guess = clean - error[:some] * scale if kind == "v_prediction" else clean + error[:some]
         with torch.no_grad():
             true = model.decode(clean)
-        picture = (model.decode(guess) - true).abs()
-        decoded = _mean(picture, F.interpolate(weights[:some], size=picture.shape[-2:]))
+        picture = model.decode(guess) - true
+        own = F.interpolate(weights[:some], size=picture.shape[-2:])
+        share = options.decoded_absolute
+        decoded = share * _mean(picture.abs(), own) + (1 - share) * _mean(picture.square(), own)
         logs["decoded"] = decoded.detach()
         total = total + options.decoded_weight * decoded
     return {"loss": total, **logs}
