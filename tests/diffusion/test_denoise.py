@@ -68,7 +68,7 @@ def test_one_step_needs_a_network_that_does_not_predict_noise():
     assert set(noisy) == {"loss", "noisy"} and bool(noisy["loss"].isfinite())
 
 
-@pytest.mark.parametrize("values", [{"one_step": 1.5}, {"dropout": 0.4}, {"late": 0.0}])
+@pytest.mark.parametrize("values", [{"one_step": 1.5}, {"dropout": 0.4}, {"late": 0.0}, {"decoded_absolute": 2.0}])
 def test_shares_outside_their_range_are_refused(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
         DenoisingLoss(**values)
@@ -85,7 +85,7 @@ def test_the_same_picture_learns_different_answers_to_different_words():
     optimiser = torch.optim.Adam(parameters, lr=6e-3)
     torch.manual_seed(0)
     history = []
-    for _ in range(90):
+    for _ in range(150):
         text = model.embed([*texts, ""])
         loss = denoising_loss(model, batch, text[:-1], text[-1:], DenoisingLoss(one_step=1.0, absolute=0.0))["loss"]
         optimiser.zero_grad()
@@ -107,3 +107,25 @@ def test_decoded_pictures_can_count_too():
     assert "decoded" in values and float(values["decoded"]) > 0
     values["loss"].backward()
     assert model.unet.conv_out.weight.grad is not None
+
+
+def test_the_parts_of_the_one_step_loss_add_up():
+    """Latents and decoded pictures, each squared or absolute, by their weights."""
+    model, batch = small_model(), batch_of(["a", "b"])
+    text = model.embed(["a", "b", ""]).detach()
+
+    def loss(**options):
+        with torch.no_grad():
+            options = DenoisingLoss(one_step=1.0, balance=0.0, absolute=0.0, **options)
+            return {k: float(v) for k, v in denoising_loss(model, batch, text[:2], text[2:], options).items()}
+
+    latents = loss(decoded=0)["loss"]
+    absolute, squared = (loss(latent_weight=0.0, decoded=2, decoded_absolute=share) for share in (1.0, 0.0))
+    with torch.no_grad():
+        guess = model.predict_x0(batch.image, text[:2])
+        error = model.decode(guess) - model.decode(batch.target)
+    assert absolute["loss"] == pytest.approx(float(error.abs().mean()), rel=1e-4)
+    assert squared["loss"] == pytest.approx(float(error.square().mean()), rel=1e-4)
+    both = loss(latent_weight=0.5, decoded=2, decoded_weight=3.0, decoded_absolute=0.25)
+    mixed = 0.25 * absolute["loss"] + 0.75 * squared["loss"]
+    assert both["loss"] == pytest.approx(0.5 * latents + 3 * mixed, rel=1e-4)
