@@ -77,6 +77,8 @@ def test_constrained_agrees_with_a_loop(graph: SceneGraph) -> None:
     found = graph.constrained()
     assert found.triplets.tolist() == [[s, o, p] for _, s, o, p in want]
     assert graph.constrained().constrained().triplets.tolist() == found.triplets.tolist()
+    for most in (0, 2, 100):
+        assert torch.equal(graph.constrained(most).triplets, found.top(most).triplets)
 
 
 def test_a_prediction_from_pairs_multiplies_predicate_and_box_scores() -> None:

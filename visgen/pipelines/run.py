@@ -175,7 +175,7 @@ def _limit_graph(graph: SceneGraph, options: RunOptions) -> SceneGraph:
     """Keep the best predicate of each pair, the best triplets, and the boxes that stand in them."""
     if options.threshold == 0:
         return graph.ranked() if options.top_k is None else graph.top(options.top_k)
-    shown = graph.constrained().top(options.top_k or MOST_TRIPLETS)
+    shown = graph.constrained(options.top_k or MOST_TRIPLETS)
     if options.threshold is not None and shown.scores is not None:
         shown = shown.select(shown.scores >= options.threshold)
     return shown.select_boxes(shown.triplets[:, :2].unique())

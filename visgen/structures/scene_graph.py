@@ -157,14 +157,18 @@ class SceneGraph:
         """
         return self.select(self._best_first())
 
-    def constrained(self) -> SceneGraph:
-        """Give the ranked graph with the best predicate of each ordered pair only (the graph constraint)."""
+    def constrained(self, most: int | None = None) -> SceneGraph:
+        """Give the ranked graph with the best predicate of each ordered pair only (the graph constraint).
+
+        Args:
+            most: Keep only so many triplets, the best; None keeps all.
+        """
         best_first = self._best_first()
         pair = (self.triplets[:, 0] * len(self.boxes) + self.triplets[:, 1])[best_first]
         pair, order = pair.sort(stable=True)
         first = torch.ones_like(pair, dtype=torch.bool)
         first[1:] = pair[1:] != pair[:-1]
-        return self.select(best_first[order[first].sort().values])
+        return self.select(best_first[order[first].sort().values][:most])
 
     def top(self, k: int) -> SceneGraph:
         """Give the k best triplets in order. Take `constrained` before `top`: cutting first loses whole pairs."""
