@@ -13,6 +13,7 @@ import pytest
 def test_bench_prints_rows_with_ratios(visgen_json: Callable[..., Any], model_folder: Path) -> None:
     report = visgen_json("bench", "latency", "--model", model_folder, "--repeats", 3, "--threads", 1)
     assert (report["bench"], report["environment"]["threads"]) == ("latency", 1)
+    assert report["model"] == str(model_folder)
     rows = report["rows"]
     yard = rows[0]
     assert yard["case"] == "timm vit_tiny_patch16_224 224x224" and yard["ratio"] == 1

@@ -122,9 +122,9 @@ def measure_latency(model: str | None, threads: int, repeats: int) -> dict[str, 
         "each head alone, summed": lambda of: sum(of[label] for label in alone),
     }
     for label in together:
-        for name, yard in yards.items():
+        for against_what, yard in yards.items():
             ratios = {"ratio": median[label] / yard(median), "flop_ratio": flop[label] / yard(flop)}
-            rows.append({**row(label, against), **ratios, "against": name})
+            rows.append({**row(label, against), **ratios, "against": against_what})
     return {"bench": "latency", "model": name, "environment": environment(threads, repeats, ["timm"]), "rows": rows}
 
 
