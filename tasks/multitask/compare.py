@@ -1,10 +1,9 @@
 """Does sharing one model help? Joint training, joint without the mutual-information loss, and single-task twins.
 
-Every arm has the same stem, data, transforms and seed. A twin has dense blocks of equal active parameters and gets as
-many batches of its task as the joint run draws for it. Several processes may share the arms; --report gathers them.
+Arms share stem, data, transforms and seed. A twin has dense blocks of equal active parameters and gets as many batches
+of its task as the joint run draws. Several processes may share the arms; with --report RECORD.json it gathers them.
 
     python tasks/multitask/compare.py --data-root DATA --steps 1600 --out runs/compare
-    python tasks/multitask/compare.py --data-root DATA --steps 1600 --out runs/compare --report RECORD.json
 """
 
 from __future__ import annotations
@@ -85,10 +84,10 @@ def report(args: argparse.Namespace) -> None:
         print(arm, {figure: f"{cell['mean']:.4f} +- {cell['std']:.4f}" for figure, cell in row.items()})
     for arm, layers in metrics["routing"].items():
         print(arm, {name: round(row["normalised"]["mean"], 3) for name, row in layers.items()})
-    arms = "" if args.arms == list(ARMS) else f" --arms {' '.join(args.arms)}"
+    own = f"--steps {args.steps} --out {args.out.name} --arms {' '.join(args.arms)}"
     write_record(
         args.report,
-        command=f"python tasks/multitask/compare.py --data-root DATA --steps {args.steps} --out {args.out.name}{arms}",
+        command=f"python tasks/multitask/compare.py --data-root DATA {own}",
         config="configs/multitask/joint.yaml, configs/<task>/twin.yaml",
         seeds=args.seeds,
         data="caltech100, camvid, coco_mini, scene_graph_coco_derived, depth: redkitchen, hololens, kitti",

@@ -237,3 +237,23 @@ def test_optimiser_state_of_another_model_is_refused() -> None:
         restore_optimiser(optimiser, {"weight|exp_avg": torch.zeros(5, 5)})
     with pytest.raises(CheckpointError, match="'other' of shape .* is not trained in this run"):
         restore_optimiser(optimiser, {"other|exp_avg": torch.zeros(5, 5)})
+
+
+def test_state_lies_in_memory_as_the_parameter_does() -> None:
+    """A fused step walks through both as they lie: state of another layout would reach other weights."""
+    torch.manual_seed(0)
+    nets = [nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    optimisers = [build_optimiser(net, [{"params": net.parameters()}], OptimConfig(lr=0.1)) for net in nets]
+    pictures = torch.randn(2, 4, 8, 8)
+    for _ in range(2):
+        nets[0](pictures).square().sum().backward()
+        optimisers[0].step()
+        optimisers[0].zero_grad()
+    nets[1].load_state_dict(nets[0].state_dict())
+    saved = {name: value.contiguous() for name, value in optimiser_tensors(optimisers[0]).items()}
+    restore_optimiser(optimisers[1], saved)
+    for net, optimiser in zip(nets, optimisers, strict=True):
+        net(pictures).square().sum().backward()
+        optimiser.step()
+    assert torch.equal(nets[0].weight, nets[1].weight)

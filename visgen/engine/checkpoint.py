@@ -201,7 +201,9 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
                 f"the checkpoint holds optimiser state for '{name}' of shape {tuple(value.shape)}, but that parameter "
                 f"{have}; resume with the configuration that wrote the checkpoint, or start anew in another folder."
             )
-        optimiser.state[parameter][key] = value.to(parameter.device).clone()
+        # laid out as the parameter: fused optimisers walk through both as they lie in memory
+        kept = torch.empty_like(parameter if value.shape == parameter.shape else value, dtype=value.dtype)
+        optimiser.state[parameter][key] = kept.to(parameter.device).copy_(value)
 
 
 def _write(path: Path, text: str) -> None:
