@@ -13,6 +13,7 @@ from ..backbones import BACKBONES, Backbone
 from ..errors import ConfigError, DataError, UnknownName, nearest
 from ..heads import HEADS
 from ..options import build_options
+from .batch_run import BatchRun
 from .protocol import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec
 
 __all__ = ["ModelConfig", "MultiTaskModel", "build_model"]
@@ -267,7 +268,7 @@ class MultiTaskModel(nn.Module):
             riders = self._riders(names) if verdicts else {}
             wanted = self._with_those_below([*names, *riders.values()], given or {})
             features = self.features(images, wanted)
-            run = _Run(self, features, full, valid, sizes, given or {})
+            run = BatchRun(self, features, full, valid, sizes, given or {})
             answers = {name: run.answer(name) for name in dict.fromkeys(names)}
             for name, rider in riders.items():
                 task = self.specs[rider].task
@@ -305,47 +306,6 @@ class MultiTaskModel(nn.Module):
         """The heads `names` and those that they stand on, where no target takes their place."""
         below = [self.below(name) for name in names if name not in given]
         return [*names, *(name for name in below if name is not None)]
-
-
-class _Run:
-    """One batch on its way through the heads: each head's answer is computed once."""
-
-    def __init__(
-        self,
-        model: MultiTaskModel,
-        features: Mapping[str, Any],
-        full: tuple[int, int],
-        valid: Sequence[tuple[int, int]],
-        sizes: Sequence[tuple[int, int]],
-        given: Mapping[str, tuple[str, Sequence[Any]]],
-    ) -> None:
-        self.model, self.features, self.full = model, features, full
-        self.valid, self.sizes, self.given = valid, sizes, given
-        self.logits: dict[str, Any] = {}
-        self.answers: dict[str, list[Any]] = {}
-
-    def answer(self, name: str) -> list[Any]:
-        """Give the typed values of a head, after those of the head below it."""
-        if name in self.answers:
-            return self.answers[name]
-        model, spec = self.model, self.model.specs[name]
-        task, below, route = TASKS.get(spec.task), model.below(name), model.route(name)
-        if name in self.given:
-            protocol, targets = self.given[name]
-            queries = task.queries(targets, None, self.valid, protocol)
-        elif below is not None:
-            queries = task.queries(self.answer(below), self.logits[below], self.valid)
-        else:
-            queries = None
-        head = model.head(name)
-        logits = self.logits[name] = head(self.features[route], queries)
-        is_map = isinstance(logits, Tensor) and logits.ndim == 4
-        stride = round(self.full[0] / logits.shape[-2]) if is_map else 1
-        answers = task.decode(logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head))
-        self.answers[name] = task.explain(
-            answers, head, self.features[route], queries, None if below is None else model.specs[below]
-        )
-        return self.answers[name]
 
 
 def _module_name(head: str) -> str:

@@ -1,0 +1,56 @@
+"""A batch on its way through the heads of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from .protocol import TASKS
+
+if TYPE_CHECKING:
+    from .model import MultiTaskModel
+
+__all__ = ["BatchRun"]
+
+
+class BatchRun:
+    """One batch on its way through the heads: each head's answer is computed once."""
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        features: Mapping[str, Any],
+        full: tuple[int, int],
+        valid: Sequence[tuple[int, int]],
+        sizes: Sequence[tuple[int, int]],
+        given: Mapping[str, tuple[str, Sequence[Any]]],
+    ) -> None:
+        self.model, self.features, self.full = model, features, full
+        self.valid, self.sizes, self.given = valid, sizes, given
+        self.logits: dict[str, Any] = {}
+        self.answers: dict[str, list[Any]] = {}
+
+    def answer(self, name: str) -> list[Any]:
+        """Give the typed values of a head, after those of the head below it."""
+        if name in self.answers:
+            return self.answers[name]
+        model, spec = self.model, self.model.specs[name]
+        task, below, route = TASKS.get(spec.task), model.below(name), model.route(name)
+        if name in self.given:
+            protocol, targets = self.given[name]
+            queries = task.queries(targets, None, self.valid, protocol)
+        elif below is not None:
+            queries = task.queries(self.answer(below), self.logits[below], self.valid)
+        else:
+            queries = None
+        head = model.head(name)
+        logits = self.logits[name] = head(self.features[route], queries)
+        is_map = isinstance(logits, Tensor) and logits.ndim == 4
+        stride = round(self.full[0] / logits.shape[-2]) if is_map else 1
+        answers = task.decode(logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head))
+        self.answers[name] = task.explain(
+            answers, head, self.features[route], queries, None if below is None else model.specs[below]
+        )
+        return self.answers[name]
