@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from visgen.data import Batch
 from visgen.errors import ConfigError, DataError
 from visgen.gan.night import HEDNet, load_edges, load_night, save_edges
+from visgen.structures import SemanticMap
 from visgen.task.night import NightConfig, NightObjective
 
 SMALL: dict[str, Any] = {
@@ -36,6 +37,14 @@ def batch() -> Batch:
     day = torch.rand(2, 3, 32, 32, generator=generator)
     night = [(torch.rand(3, 32, 32, generator=generator) * 60).to(torch.uint8) for _ in range(2)]
     return Batch(day, {"other": night}, {}, [], "pictures")
+
+
+def labelled(ids: Tensor | None = None) -> Batch:
+    """The batch with a map for each picture: its left half is of class 0 and its right half of class 1."""
+    known = batch()
+    ids = torch.arange(32).repeat(32, 1).div(16, rounding_mode="floor") if ids is None else ids
+    known.targets["segmentation"] = [SemanticMap(ids, ("left", "right"))] * 2
+    return known
 
 
 def objective(variant: str, teacher: str, **changes: Any) -> NightObjective:
@@ -101,6 +110,66 @@ def test_without_its_weight_the_edges_cost_nothing_and_with_it_they_cost_as_much
     weighed = objective("hedgan", teacher, edge_weight=5.0)._g_loss(batch())
     expected = 2 * float(weighed["adversarial"]) + 5 * float(weighed["edges"])
     assert float(weighed["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def readable(**changes: Any) -> NightObjective:
+    torch.manual_seed(0)
+    options = {**SMALL, "label_weight": 2.0, "reader": {"channels": 4, "blocks": 0, "norm": "group"}, **changes}
+    return NightObjective(NightConfig(variant="hedgan", **options), classes=("left", "right"))
+
+
+def test_a_reader_learns_in_a_phase_of_its_own_and_the_translator_must_stay_readable() -> None:
+    made, shown = readable(), labelled()
+    assert [p.name for p in made.phases] == ["d", "r", "g"]
+    for phase in made.phases:
+        made.module.zero_grad(set_to_none=True)
+        logs = phase.loss(shown)
+        logs["loss"].backward()
+        touched = {id(p) for p in made.module.parameters() if p.grad is not None}
+        assert touched == {id(q) for g in phase.groups() for q in g["params"]}, phase.name
+    expected = 2 * float(logs["adversarial"]) + 5 * float(logs["edges"]) + 2 * float(logs["labels"])
+    assert float(logs["loss"].detach()) == pytest.approx(expected, rel=1e-5)
+    assert float(logs["labels"]) == pytest.approx(0.693, abs=0.5)  # of two classes, and nothing learned
+
+
+def test_the_reader_comes_to_read_both_the_pictures_and_their_nights() -> None:
+    made, shown = readable(), labelled()
+    (phase,) = (p for p in made.phases if p.name == "r")
+    optimiser = torch.optim.Adam(made.reader.parameters(), 0.01)
+    losses = []
+    for _ in range(25):
+        made.before_step(0)
+        optimiser.zero_grad()
+        loss = phase.loss(shown)["loss"]
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.3 * losses[0]
+    with torch.no_grad():
+        wrong = float(made._labels_loss(2 * shown.images - 1, labelled(torch.ones(32, 32).long())))
+        right = float(made._labels_loss(2 * shown.images - 1, shown))
+    assert right < 0.3 < wrong
+
+
+def test_judges_see_the_noise_of_a_camera_and_edges_do_not() -> None:
+    made, shown = objective("hedgan", "sobel", edges="sobel", grain=(0.2, 0.2)), batch()
+    made.there.generator.forward = lambda z, y=None: z  # type: ignore[method-assign, misc]
+    seen, drawn = made._batches("g", shown)
+    noise = seen[0].fake - drawn[0]
+    assert torch.equal(drawn[0], 2 * shown.images - 1) and float(noise.std()) > 0.2
+    made.before_step(0)
+    assert float(made._g_loss(shown)["edges"]) == 0.0
+
+
+def test_labels_without_maps_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"labels: true"):
+        NightObjective(NightConfig(variant="hedgan", **{**SMALL, "label_weight": 1.0}))
+    with pytest.raises(DataError, match="label_weight needs one for each"):
+        readable().phases[1].loss(batch())
+    with pytest.raises(ConfigError, match="label_weight is -1"):
+        NightConfig(variant="hedgan", label_weight=-1)
+    with pytest.raises(ConfigError, match="two standard deviations"):
+        NightConfig(variant="hedgan", grain=(0.2, 0.1))
 
 
 @pytest.mark.parametrize(("variant", "calls"), [("hedngan", 1), ("cyclegan", 2)])

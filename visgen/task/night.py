@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,10 @@ from ..data import Batch, Source
 from ..errors import ConfigError, DataError
 from ..gan import ADVERSARIAL, Adversaries, GanBatch
 from ..gan.adversaries import frozen
+from ..gan.architecture.camera import add_camera_noise, check_grain
 from ..gan.architecture.patch import PatchDiscriminator
 from ..gan.architecture.translator import TRANSLATORS
+from ..gan.architecture.unet import UNet
 from ..gan.night import (
     SobelEdge,
     distillation_loss,
@@ -29,6 +31,7 @@ from ..gan.night import (
 )
 from ..options import build_options
 from .objective import OBJECTIVES, ParameterGroup, Phase
+from .protocol import TASKS
 
 __all__ = ["NightConfig", "NightObjective"]
 
@@ -56,6 +59,13 @@ class NightConfig:
         nce_stages: Stages of the translator's encoder whose patches are compared.
         nce_patches: Patches of each stage.
         student_lr_scale: Factor on the learning rate of the student (hedngan).
+        grain: Range, on the scale 0..1, of the standard deviation of the noise that translations get before they are
+            judged, as a camera adds it. A discriminator then cannot tell by noise, which no translator draws, and edges
+            are still compared on what was drawn.
+        label_weight: On the labels: a reader learns to segment pictures and their translations by the labels of the
+            pictures, and the translator must stay readable. 0 for none.
+        reader: Keywords of UNet for the reader: channels, blocks, norm.
+        reader_lr_scale: Factor on its learning rate.
     """
 
     variant: Literal["hedgan", "hedngan", "cyclegan", "cut"] = "hedngan"
@@ -71,8 +81,15 @@ class NightConfig:
     nce_stages: tuple[int, ...] = (0, 2, 4, 6)
     nce_patches: int = 256
     student_lr_scale: float = 0.1
+    grain: tuple[float, float] = (0.0, 0.0)
+    label_weight: float = 0.0
+    reader: Mapping[str, Any] = field(default_factory=lambda: {"channels": 16, "blocks": 1, "norm": "group"})
+    reader_lr_scale: float = 3.0
 
     def __post_init__(self) -> None:
+        check_grain(self.grain)
+        if not self.label_weight >= 0:
+            raise ConfigError(f"label_weight is {self.label_weight}; it must be 0 or more.")
         if self.variant not in VARIANTS:
             raise ConfigError(f"variant '{self.variant}' is unknown; use one of {', '.join(VARIANTS)}.")
         if self.variant == "hedngan" and self.edges == "sobel":
@@ -80,19 +97,26 @@ class NightConfig:
 
 
 class NightObjective:
-    """Phases `d`, for hedngan `s` (the student), and `g`, in this order at every step, each with its own optimiser.
+    """Phases `d`, `s` (the student), `r` (a reader of labels) and `g`, in this order, each with its own optimiser.
 
-    A batch holds pictures of the first domain as images and of the second under `targets["other"]`. It is translated
-    once: the phases before `g` see the result without its gradient.
+    `s` is there for hedngan and `r` where labels have a weight. A batch holds pictures of the first domain as images
+    and of the second under `targets["other"]`. It is translated once: the phases before `g` see the result without its
+    gradient.
 
     Args:
         config: What is trained, and how.
         pairs: Number of pairs in each part of the data, kept with the generator.
+        classes: Of the semantic maps of the first domain; needed where labels have a weight.
+    Raises:
+        ConfigError: Options that do not fit each other, or labels are to be kept and there are none.
     Source: Mohwald et al. 2023, arXiv:2309.16351 (hedgan, hedngan); Zhu et al. 2017, arXiv:1703.10593 (cyclegan, here
-    without replay pool); Park et al. 2020, arXiv:2007.15651 (cut).
+    without replay pool); Park et al. 2020, arXiv:2007.15651 (cut); Hoffman et al. 2018, arXiv:1711.03213, for labels
+    that must stay readable; here the reader learns along, since one taught by day alone reads nights badly.
     """
 
-    def __init__(self, config: NightConfig, pairs: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, config: NightConfig, pairs: Mapping[str, int] | None = None, classes: Sequence[str] = ()
+    ) -> None:
         self.config = config
         self.pairs = dict(pairs or {})
         self.there = self._pair()
@@ -118,6 +142,14 @@ class NightObjective:
                 nn.Sequential(nn.Linear(widths[s], 256), nn.ReLU(), nn.Linear(256, 256)) for s in config.nce_stages
             )
             self.module["patches"] = self.patches
+        if config.label_weight > 0:
+            if not classes:
+                raise ConfigError(
+                    f"label_weight is {config.label_weight} and the pictures have no semantic maps; let format "
+                    "unpaired-sources keep them with options: {labels: true}."
+                )
+            self.reader = UNet(len(classes), **dict(config.reader), halved=True)
+            self.module["reader"] = self.reader
         self.phases = tuple(self._phases())
         self._step = 0
         self._made: dict[int, tuple[Batch, list[Tensor]]] = {}
@@ -138,6 +170,7 @@ class NightObjective:
         config = self.config
         facts: dict[str, Any] = {"variant": config.variant, "edge_weight": config.edge_weight, "pairs": self.pairs}
         facts["edges"] = config.edges if config.edges == "sobel" else "learned"
+        facts |= {"grain": list(config.grain), "label_weight": config.label_weight}
         parts: Any = module
         if config.variant == "hedngan":
             inside = json.loads((Path(config.edges) / "config.json").read_text(encoding="utf-8"))
@@ -164,6 +197,9 @@ class NightObjective:
         if self.config.variant == "hedngan":
             learning = [p for p in self.student.parameters() if p.requires_grad]
             found.append(Phase("s", [_group(learning, self.config.student_lr_scale)], self._s_loss))
+        if self.config.label_weight > 0:
+            reading = list(self.reader.parameters())
+            found.append(Phase("r", [_group(reading, self.config.reader_lr_scale)], self._r_loss))
         return [*found, Phase("g", [_group(makers)], self._g_loss)]
 
     def _domains(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -174,8 +210,8 @@ class NightObjective:
         second = torch.stack([o.float() / 255 if o.dtype == torch.uint8 else o for o in others])
         return 2 * batch.images - 1, 2 * second.to(batch.images.device) - 1
 
-    def _batches(self, side: Literal["d", "g"], batch: Batch) -> list[GanBatch]:
-        """What each pair of adversaries sees: there translates the first domain, back the second."""
+    def _batches(self, side: Literal["d", "g"], batch: Batch) -> tuple[list[GanBatch], list[Tensor]]:
+        """What each pair of adversaries sees, and what it drew: there translates the first domain, back the second."""
         first, second = self._domains(batch)
         rng = torch.Generator(first.device).manual_seed(int(torch.randint(2**62, ())))
         found = [self.there.batch(side, second, None, first, None, rng, self._step)]
@@ -183,7 +219,21 @@ class NightObjective:
             found.append(self.back.batch(side, first, None, second, None, rng, self._step))
         made = self._translations(batch, [seen.z for seen in found], last=side == "g")
         made = made if side == "g" else [fake.detach() for fake in made]
-        return [replace(seen, generator=_Known(fake)) for seen, fake in zip(found, made, strict=True)]
+        shown = [self._shown(made[0]), *made[1:]]
+        return [replace(seen, generator=_Known(fake)) for seen, fake in zip(found, shown, strict=True)], made
+
+    def _shown(self, night: Tensor) -> Tensor:
+        """A translation as a camera would have taken it."""
+        return add_camera_noise(night, self.config.grain) if self.config.grain[1] > 0 else night
+
+    def _labels_loss(self, pictures: Tensor, batch: Batch, times: int = 1) -> Tensor:
+        """Cross entropy of what the reader sees in pictures, and in more versions of them one after another."""
+        maps = batch.targets.get("segmentation", [])
+        if len(maps) != len(batch) or any(m is None for m in maps):
+            raise DataError(
+                f"a batch of '{batch.source}' has pictures without a semantic map; label_weight needs one for each."
+            )
+        return TASKS.get("segmentation").loss(self.reader(pictures), list(maps) * times, {"stride": 2})
 
     def _translations(self, batch: Batch, pictures: list[Tensor], last: bool = False) -> list[Tensor]:
         """Each pair's translation of its pictures, made once for a batch and kept until the last phase took it."""
@@ -193,7 +243,7 @@ class NightObjective:
         return self._made.pop(id(batch))[1] if last else self._made[id(batch)][1]
 
     def _d_loss(self, batch: Batch) -> dict[str, Tensor]:
-        found = [p.d_loss(b) for p, b in zip(self._pairs(), self._batches("d", batch), strict=True)]
+        found = [p.d_loss(b) for p, b in zip(self._pairs(), self._batches("d", batch)[0], strict=True)]
         names = ("there", "back")
         logged = {f"{n}/{k}": v for n, terms in zip(names, found, strict=False) for k, v in terms.items()}
         logged = {key: value for key, value in logged.items() if not key.endswith("/loss")}
@@ -207,21 +257,30 @@ class NightObjective:
         learned = self.student(torch.cat([(first + 1) / 2, (night + 1) / 2]))
         return {"loss": distillation_loss(day, *learned.chunk(2))}
 
+    def _r_loss(self, batch: Batch) -> dict[str, Tensor]:
+        first, _ = self._domains(batch)
+        night = self._shown(self._translations(batch, [first])[0].detach())
+        return {"loss": self._labels_loss(torch.cat([first, night]), batch, times=2)}
+
     def _g_loss(self, batch: Batch) -> dict[str, Tensor]:
-        seen = self._batches("g", batch)
+        seen, drawn = self._batches("g", batch)
         fooled = [p.g_loss(b)["loss"] for p, b in zip(self._pairs(), seen, strict=True)]
         terms = {"adversarial": torch.stack(fooled).sum()}
         total = self.config.adversarial_weight * terms["adversarial"]
-        first, night = seen[0].z, seen[0].fake
+        first, night = seen[0].z, drawn[0]
         if self.config.variant in ("hedgan", "hedngan") and self.config.edge_weight > 0:
             with torch.no_grad():
                 day = self.teacher((first + 1) / 2)
             with frozen(self.student):
                 terms["edges"] = edge_consistency(day, self.student((night + 1) / 2))
             total = total + self.config.edge_weight * terms["edges"]
+        if self.config.label_weight > 0:
+            with frozen(self.reader):
+                terms["labels"] = self._labels_loss(seen[0].fake, batch)
+            total = total + self.config.label_weight * terms["labels"]
         if self.config.variant == "cyclegan":
             there, back = self.there.generator, self.back.generator
-            terms["cycle"] = (back(night) - first).abs().mean() + (there(seen[1].fake) - seen[1].z).abs().mean()
+            terms["cycle"] = (back(night) - first).abs().mean() + (there(drawn[1]) - seen[1].z).abs().mean()
             total = total + self.config.cycle_weight * terms["cycle"]
         if self.config.variant == "cut":
             second = seen[0].x
@@ -263,4 +322,9 @@ def _group(parameters: list[nn.Parameter], lr_scale: float = 1.0) -> ParameterGr
 def build_night_objective(sources: Mapping[str, Source], seed: int, **options: Any) -> NightObjective:
     """Build a day-to-night GAN for unpaired sources; options are the fields of NightConfig."""
     pairs = {name: len(source) for name, source in sources.items()}
-    return NightObjective(build_options(NightConfig, options, "objective.options"), pairs)
+    known = {tuple(source.classes.get("segmentation", ())) for source in sources.values()}
+    if len(known) > 1:
+        raise ConfigError(
+            f"the parts {', '.join(sources)} have semantic maps of different classes; one reader takes one set."
+        )
+    return NightObjective(build_options(NightConfig, options, "objective.options"), pairs, *known)

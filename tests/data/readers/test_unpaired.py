@@ -11,6 +11,7 @@ from PIL import Image
 
 from visgen.data import Sample, build_source, build_transform
 from visgen.errors import ConfigError, DataError
+from visgen.structures import SemanticMap
 
 
 def picture(path: Path, grey: int, size: tuple[int, int] = (40, 30)) -> None:
@@ -65,6 +66,19 @@ def test_any_two_sources_are_two_domains() -> None:
             build_source(f"unpaired-sources:{wrong}")
 
 
+def test_maps_of_the_first_source_are_kept_where_they_are_asked_for() -> None:
+    specs = [f"town:street?size=32x40&count=2&seed={n}&night={n - 1}&tasks=segmentation" for n in (1, 2)]
+    first = build_source(specs[0], "val")
+    source = build_source(f"unpaired-sources:{specs[0]} | {specs[1]}", "val", labels=True)
+    assert source.classes == {"segmentation": first.classes["segmentation"]} and source.heads == {}
+    for i in (1, 2):
+        assert torch.equal(source[i].targets["segmentation"].ids, first[i // 2].targets["segmentation"].ids)
+    plain = build_source(f"unpaired-sources:{specs[0]} | {specs[1]}", "val")
+    assert set(plain[0].targets) == {"other"} and plain.classes == {}
+    with pytest.raises(ConfigError, match="has no semantic maps to keep"):
+        build_source(f"unpaired-sources:{specs[0].replace('segmentation', 'detection')} | {specs[1]}", labels=True)
+
+
 def test_what_is_missing_is_named(folder: Path) -> None:
     (folder / "train_day.txt").write_text("day/gone.png\n")
     with pytest.raises(DataError, match=r"names .*gone.png, which is missing"):
@@ -83,6 +97,16 @@ def test_both_pictures_are_cut_by_one_window() -> None:
     assert found.pixels[0, :, 0].tolist() == list(range(top, top + 32))
     tops = {int(crop(sample, torch.Generator().manual_seed(i)).pixels[0, 0, 0]) for i in range(20)}
     assert len(tops) > 5 and max(tops) <= 28
+
+
+def test_a_map_is_cut_with_its_picture() -> None:
+    rows = torch.arange(60, dtype=torch.uint8).view(1, -1, 1).expand(3, 60, 80).clone()
+    maps = SemanticMap(rows[0].long(), tuple(f"row {i}" for i in range(60)))
+    crop = build_transform([{"name": "shared_crop", "size": 32, "scale": [1.0, 1.0]}])
+    for seed in range(5):
+        found = crop(Sample(rows, {"segmentation": maps, "other": rows}), torch.Generator().manual_seed(seed))
+        assert torch.equal(found.targets["segmentation"].ids, found.pixels[0].long())
+        assert torch.equal(found.targets["other"], found.pixels)
 
 
 def test_the_window_is_no_larger_than_the_smaller_picture() -> None:

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torchvision.transforms.v2.functional import resize
 
 from ...errors import ConfigError, DataError
 from ..sample import Sample
 from .base import TRANSFORMS, check_range, integer, uniform
+from .geometry import Window, apply_window
 
 __all__ = ["SharedCrop"]
 
@@ -18,7 +18,7 @@ __all__ = ["SharedCrop"]
 @TRANSFORMS.register("shared_crop")
 @dataclass(frozen=True)
 class SharedCrop:
-    """Cut one square window out of the image and out of `targets["other"]`, and resize both.
+    """Cut one square window out of the image, its other targets, and `targets["other"]`, and resize them.
 
     Args:
         size: Side of the result in pixels.
@@ -43,6 +43,7 @@ class SharedCrop:
         width = min(sample.size[1], int(other.shape[2]))
         side = min(math.ceil(self.size / uniform(generator, *self.scale)), height, width)
         top, left = integer(generator, 0, height - side), integer(generator, 0, width - side)
-        here = (..., slice(top, top + side), slice(left, left + side))
-        a, b = (resize(x[here], [self.size, self.size], antialias=True) for x in (sample.pixels, other))
-        return sample.replace(a, {**sample.targets, "other": b})
+        window = Window(top, left, side, side, self.size, self.size)
+        rest = {key: value for key, value in sample.targets.items() if key != "other"}
+        first, second = (apply_window(s, window) for s in (sample.replace(targets=rest), Sample(other)))
+        return first.replace(targets={**first.targets, "other": second.pixels})

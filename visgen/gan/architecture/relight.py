@@ -1,4 +1,4 @@
-"""A translator that dims a picture and puts light on it, instead of painting it anew."""
+"""Translators that dim a picture and put light on it, instead of painting it anew."""
 
 from __future__ import annotations
 
@@ -7,11 +7,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from .camera import add_camera_noise, check_grain
 from .translator import TRANSLATORS, Residual, ResNetTranslator, norm_layer
+from .unet import UNet
 
-__all__ = ["RelightTranslator"]
+__all__ = ["RelightTranslator", "RelightUNet"]
 
 _LIGHT = -4.0  # logit of the added light at the start: 2 % of white
+
+
+def _start(last: nn.Conv2d) -> None:
+    """Let a last layer begin with half of the picture and hardly any light, everywhere."""
+    nn.init.normal_(last.weight, std=0.01)
+    assert last.bias is not None
+    with torch.no_grad():
+        last.bias[3:] = _LIGHT
+
+
+def _relit(x: Tensor, factor: Tensor, light: Tensor) -> Tensor:
+    """Images in [-1, 1], dimmed and lit."""
+    dimmed = factor * (x + 1) / 2
+    return 2 * (dimmed + light * (1 - dimmed)) - 1
 
 
 class _Doubling(nn.ConvTranspose2d):
@@ -55,8 +71,7 @@ class RelightTranslator(ResNetTranslator):
         smooth: bool = False,
         grain: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        if not 0 <= grain[0] <= grain[1] <= 1:
-            raise ConfigError(f"grain is {list(grain)}; give two standard deviations in 0..1, the smaller first.")
+        check_grain(grain)
         if channels < 1 or blocks < 0:
             raise ConfigError(f"channels is {channels} and blocks {blocks}; use 1 or more and 0 or more.")
         super().__init__(channels, 0, norm)
@@ -75,10 +90,7 @@ class RelightTranslator(ResNetTranslator):
                 nn.init.kaiming_normal_(layer.weight)
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
-        nn.init.normal_(last.weight, std=0.01)
-        assert last.bias is not None
-        with torch.no_grad():
-            last.bias[3:] = _LIGHT
+        _start(last)
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Give factor and light, each (B, 3, H, W) in (0, 1), for images in [-1, 1]."""
@@ -87,11 +99,30 @@ class RelightTranslator(ResNetTranslator):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Translate images; `y` is not read (a generator's labels)."""
-        factor, light = self.maps(x)
-        dimmed = factor * (x + 1) / 2
-        night = dimmed + light * (1 - dimmed)
-        if self.training and self.grain[1] > 0:
-            low, high = self.grain
-            sigma = low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device)
-            night = (night + sigma * torch.randn_like(night)).clamp(0, 1)
-        return 2 * night - 1
+        night = _relit(x, *self.maps(x))
+        return add_camera_noise(night, self.grain) if self.training and self.grain[1] > 0 else night
+
+
+@TRANSLATORS.register("relight-unet")
+class RelightUNet(UNet):
+    """Factor and light of `RelightTranslator`, drawn by a network with ways across at every size.
+
+    Lit windows keep their borders, since the last layers see the picture itself, and the bottom sees an eighth of its
+    size, so that sky and road are told apart.
+
+    Args:
+        channels, blocks, norm: See `UNet`.
+    """
+
+    def __init__(self, channels: int = 16, blocks: int = 3, norm: str = "instance") -> None:
+        super().__init__(6, channels, blocks, norm)
+        _start(self.last)
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give factor and light, each (B, 3, H, W) in (0, 1), for images in [-1, 1]."""
+        factor, light = super().forward(x).sigmoid().chunk(2, dim=1)
+        return factor, light
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Translate images (B, 3, H, W) in [-1, 1]; `y` is not read (a generator's labels)."""
+        return _relit(x, *self.maps(x))

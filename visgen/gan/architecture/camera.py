@@ -1,0 +1,29 @@
+"""The noise of a camera on what a network draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError
+
+__all__ = ["add_camera_noise", "check_grain"]
+
+
+def check_grain(grain: Sequence[float]) -> None:
+    """Raise ConfigError unless `grain` is a range of standard deviations on the scale 0..1."""
+    if len(grain) != 2 or not 0 <= grain[0] <= grain[1] <= 1:
+        raise ConfigError(f"grain is {list(grain)}; give two standard deviations in 0..1, the smaller first.")
+
+
+def add_camera_noise(images: Tensor, grain: Sequence[float]) -> Tensor:
+    """Add Gaussian noise to images (B, 3, H, W) in [-1, 1], which stay there.
+
+    Args:
+        grain: Range, on the scale 0..1, of the standard deviation, which is drawn anew for each image.
+    """
+    low, high = grain
+    sigma = low + (high - low) * torch.rand(len(images), 1, 1, 1, device=images.device)
+    return (images + 2 * sigma * torch.randn_like(images)).clamp(-1, 1)
