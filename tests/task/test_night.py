@@ -161,6 +161,25 @@ def test_judges_see_the_noise_of_a_camera_and_edges_do_not() -> None:
     assert float(made._g_loss(shown)["edges"]) == 0.0
 
 
+def test_a_second_discriminator_sees_pictures_through_a_network_that_never_changes() -> None:
+    features = {"model": "test_efficientnet", "mean": [0.5] * 3, "std": [0.5] * 3}
+    made, shown = objective("hedgan", "sobel", edges="sobel", feature_weight=0.5, features=features), batch()
+    before = copy.deepcopy(made.viewer.state_dict())
+    for phase in made.phases:
+        made.module.train()
+        made.module.zero_grad(set_to_none=True)
+        logs = phase.loss(shown)
+        logs["loss"].backward()
+        touched = {id(p) for p in made.module.parameters() if p.grad is not None}
+        assert touched == {id(q) for g in phase.groups() for q in g["params"]}, phase.name
+    expected = 2 * float(logs["adversarial"]) + 5 * float(logs["edges"]) + 0.5 * float(logs["features"])
+    assert float(logs["loss"].detach()) == pytest.approx(expected, rel=1e-4)
+    assert all(torch.equal(made.viewer.state_dict()[k], v) for k, v in before.items())  # statistics too
+    assert {id(p) for p in made.projected.parameters()} <= {id(q) for q in made.phases[0].groups()[0]["params"]}
+    with pytest.raises(ConfigError, match="feature_weight is -1"):
+        NightConfig(variant="hedgan", feature_weight=-1)
+
+
 def test_labels_without_maps_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"labels: true"):
         NightObjective(NightConfig(variant="hedgan", **{**SMALL, "label_weight": 1.0}))

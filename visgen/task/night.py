@@ -12,12 +12,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..backbones import TimmBackbone
 from ..data import Batch, Source
 from ..errors import ConfigError, DataError
 from ..gan import ADVERSARIAL, Adversaries, GanBatch
 from ..gan.adversaries import frozen
 from ..gan.architecture.camera import add_camera_noise, check_grain
 from ..gan.architecture.patch import PatchDiscriminator
+from ..gan.architecture.projected import ProjectedDiscriminator
 from ..gan.architecture.translator import TRANSLATORS
 from ..gan.architecture.unet import UNet
 from ..gan.night import (
@@ -66,6 +68,8 @@ class NightConfig:
             pictures, and the translator must stay readable. 0 for none.
         reader: Keywords of UNet for the reader: channels, blocks, norm.
         reader_lr_scale: Factor on its learning rate.
+        feature_weight: On a second discriminator, which sees pictures through a network that is fixed. 0 for none.
+        features: Keywords of the timm backbone that it sees them through: model, weights, mean, std, options.
     """
 
     variant: Literal["hedgan", "hedngan", "cyclegan", "cut"] = "hedngan"
@@ -85,11 +89,14 @@ class NightConfig:
     label_weight: float = 0.0
     reader: Mapping[str, Any] = field(default_factory=lambda: {"channels": 16, "blocks": 1, "norm": "group"})
     reader_lr_scale: float = 3.0
+    feature_weight: float = 0.0
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_grain(self.grain)
-        if not self.label_weight >= 0:
-            raise ConfigError(f"label_weight is {self.label_weight}; it must be 0 or more.")
+        for name in ("label_weight", "feature_weight"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         if self.variant not in VARIANTS:
             raise ConfigError(f"variant '{self.variant}' is unknown; use one of {', '.join(VARIANTS)}.")
         if self.variant == "hedngan" and self.edges == "sobel":
@@ -111,7 +118,8 @@ class NightObjective:
         ConfigError: Options that do not fit each other, or labels are to be kept and there are none.
     Source: Mohwald et al. 2023, arXiv:2309.16351 (hedgan, hedngan); Zhu et al. 2017, arXiv:1703.10593 (cyclegan, here
     without replay pool); Park et al. 2020, arXiv:2007.15651 (cut); Hoffman et al. 2018, arXiv:1711.03213, for labels
-    that must stay readable; here the reader learns along, since one taught by day alone reads nights badly.
+    that must stay readable; here the reader learns along, since one taught by day alone reads nights badly. Sauer et
+    al. 2021, arXiv:2111.01007, for the discriminator that sees features.
     """
 
     def __init__(
@@ -150,6 +158,10 @@ class NightObjective:
                 )
             self.reader = UNet(len(classes), **dict(config.reader), halved=True)
             self.module["reader"] = self.reader
+        if config.feature_weight > 0:
+            self.viewer = TimmBackbone(**{**config.features, "fixed": True})
+            self.projected = ProjectedDiscriminator(list(self.viewer.channels.values()))
+            self.module.update({"viewer": self.viewer, "projected": self.projected})
         self.phases = tuple(self._phases())
         self._step = 0
         self._made: dict[int, tuple[Batch, list[Tensor]]] = {}
@@ -170,7 +182,7 @@ class NightObjective:
         config = self.config
         facts: dict[str, Any] = {"variant": config.variant, "edge_weight": config.edge_weight, "pairs": self.pairs}
         facts["edges"] = config.edges if config.edges == "sobel" else "learned"
-        facts |= {"grain": list(config.grain), "label_weight": config.label_weight}
+        facts |= {k: getattr(config, k) for k in ("label_weight", "feature_weight")} | {"grain": list(config.grain)}
         parts: Any = module
         if config.variant == "hedngan":
             inside = json.loads((Path(config.edges) / "config.json").read_text(encoding="utf-8"))
@@ -190,6 +202,7 @@ class NightObjective:
 
     def _phases(self) -> list[Phase]:
         judges = [p for pair in self._pairs() for p in pair.discriminator.parameters()]
+        judges += list(self.projected.parameters()) if self.config.feature_weight > 0 else []
         makers = [p for pair in self._pairs() for p in pair.generator.parameters()]
         if self.config.variant == "cut":
             makers += list(self.patches.parameters())
@@ -243,11 +256,22 @@ class NightObjective:
         return self._made.pop(id(batch))[1] if last else self._made[id(batch)][1]
 
     def _d_loss(self, batch: Batch) -> dict[str, Tensor]:
-        found = [p.d_loss(b) for p, b in zip(self._pairs(), self._batches("d", batch)[0], strict=True)]
+        seen = self._batches("d", batch)[0]
+        found = [p.d_loss(b) for p, b in zip(self._pairs(), seen, strict=True)]
         names = ("there", "back")
         logged = {f"{n}/{k}": v for n, terms in zip(names, found, strict=False) for k, v in terms.items()}
         logged = {key: value for key, value in logged.items() if not key.endswith("/loss")}
-        return {"loss": torch.stack([terms["loss"] for terms in found]).sum(), **logged}
+        total = torch.stack([terms["loss"] for terms in found]).sum()
+        if self.config.feature_weight > 0:
+            with torch.no_grad():
+                real, fake = self._viewed(seen[0].x), self._viewed(seen[0].fake)
+            logged["features"] = self.projected.d_loss(real, fake)
+            total = total + logged["features"]
+        return {"loss": total, **{key: value.detach() for key, value in logged.items()}}
+
+    def _viewed(self, pictures: Tensor) -> list[Tensor]:
+        """The maps of the network that stays as it is, fine first."""
+        return list(self.viewer((pictures + 1) / 2).pyramid.values())
 
     def _s_loss(self, batch: Batch) -> dict[str, Tensor]:
         first, _ = self._domains(batch)
@@ -278,6 +302,10 @@ class NightObjective:
             with frozen(self.reader):
                 terms["labels"] = self._labels_loss(seen[0].fake, batch)
             total = total + self.config.label_weight * terms["labels"]
+        if self.config.feature_weight > 0:
+            with frozen(self.projected):
+                terms["features"] = self.projected.g_loss(self._viewed(seen[0].fake))
+            total = total + self.config.feature_weight * terms["features"]
         if self.config.variant == "cyclegan":
             there, back = self.there.generator, self.back.generator
             terms["cycle"] = (back(night) - first).abs().mean() + (there(drawn[1]) - seen[1].z).abs().mean()
