@@ -2,9 +2,9 @@
 
     python tasks/night/experiment.py --data-root DATA --out runs/night-street --record FILE.json
 
-DATA/../weights holds an ImageNet MobileNetV2, the fixed backbone. Set A trains by day, set B (other scenes) teaches the
-generators, C tests by day and by night; `--part V` measures on a small set for choices. It goes on where it was
-stopped. The pictures are procedural: no figure is one of photographs.
+DATA/../weights holds an ImageNet MobileNetV2, the fixed backbone. Set A trains by day, set B teaches the generators, C
+tests by day and by night; `--part V` measures on a small set for choices. It goes on where it was stopped. The pictures
+are procedural: no figure is one of photographs.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ CONFIG, GENERATOR = "configs/night/street.yaml", "configs/night/street_generator
 def run(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     quick = ["train.steps=2", "train.save_every=0"]
-    few = "town:night_town?size=64,96&count=4&time="
-    streets = f"unpaired-sources:{few}day&seed=21 | {few}night&seed=22"
+    few = " | ".join(f"town:night_town?size=64,96&count=4&tasks=segmentation&time={t}" for t in ("day", "night"))
     small = [*quick, "optim.warmup_steps=0", "data.train.street.batch_size=2"] if options.quick else []
-    bare = [] if options.data_root else ["model.options.weights=null"]
-    config = load_run(shipped_path(options.config), [*small, *bare], options.data_root or ".")
-    source = [*quick, f"data.train.street.source={streets}"] if options.quick else []
-    generators = night_generators(load_run(shipped_path(options.generator), source), options.out)
+    root, bare = options.data_root or ".", not options.data_root  # no ImageNet weights
+    config = load_run(shipped_path(options.config), [*small, *["model.options.weights=null"] * bare], root)
+    source = [*quick, f"data.train.street.source=unpaired-sources:{few}"] if options.quick else []
+    source += ["objective.options.feature_weight=0"] * bare
+    generators = night_generators(load_run(shipped_path(options.generator), source, root), options.out)
     sets = street_sets(SIZE, QUICK if options.quick else COUNTS)
-    part, chosen = options.part, (options.share, options.shift, options.grain)
-    study = StreetStudy(config, sets, generators, options.out, PrefixCache(2**30).attach, part, *chosen)
+    chosen = options.part, options.share, options.shift, options.grain
+    study = StreetStudy(config, sets, generators, options.out, PrefixCache(2**30).attach, *chosen)
     runs: dict[str, dict[int, Any]] = {}
     for seed in options.seeds:  # all arms of a seed before the next, so that an interrupted experiment is balanced
         for name, arm in choose_arms(options.arms).items():
             found = runs.setdefault(name, {})[seed] = study.run(name, arm, seed)
-            night, day = (found[f"{part} {time}/iou"].nanmean(0).nanmean() for time in ("night", "day"))
+            night, day = (found[f"{options.part} {time}/iou"].nanmean(0).nanmean() for time in ("night", "day"))
             print(f"{name} seed {seed}: mIoU by night {night:.3f}, by day {day:.3f}", file=sys.stderr, flush=True)
     return {
         figure: compare_arms(
-            *(gather_measures(runs, f"{part} {time}/{key}") for time in ("night", "day")),
+            *(gather_measures(runs, f"{options.part} {time}/{key}") for time in ("night", "day")),
             lower_is_better=key == "absrel",
         )
         for figure, key in (("mIoU", "iou"), ("AbsRel", "absrel"))
-        if f"{part} day/{key}" in found
+        if f"{options.part} day/{key}" in found
     }
 
 
@@ -73,7 +73,7 @@ def record(options: argparse.Namespace, metrics: dict[str, Any]) -> None:
         config={"model": options.config, "generator": options.generator},
         seeds=options.seeds,
         data={"town": "procedural streets, 64 x 96 pixels", "A": "seed 20 of split train, 150 scenes by day",
-              "B": "seeds 21 (day) and 22 (night) of split train, 300 scenes each",
+              "B": "300 nights of seed 22, and the days that the run file of the generators names",
               "C, V": "80 scenes of seed 23, test, and 40 of seed 24, val, for choices; each by day and by night"},
         split=f"{options.part}; no scene is in two sets",
         protocol={

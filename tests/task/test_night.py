@@ -14,7 +14,7 @@ from visgen.data import Batch
 from visgen.errors import ConfigError, DataError
 from visgen.gan.night import HEDNet, load_edges, load_night, save_edges
 from visgen.structures import SemanticMap
-from visgen.task.night import NightConfig, NightObjective
+from visgen.task.night import NightConfig, NightObjective, build_night_objective
 
 SMALL: dict[str, Any] = {
     "translator": {"name": "resnet", "channels": 4, "blocks": 1},
@@ -112,6 +112,14 @@ def test_without_its_weight_the_edges_cost_nothing_and_with_it_they_cost_as_much
     assert float(weighed["loss"]) == pytest.approx(expected, rel=1e-5)
 
 
+class Sized(list[int]):
+    """A source as far as its classes are asked."""
+
+    def __init__(self, classes: dict[str, tuple[str, ...]]) -> None:
+        super().__init__([0])
+        self.classes = classes
+
+
 def readable(**changes: Any) -> NightObjective:
     torch.manual_seed(0)
     options = {**SMALL, "label_weight": 2.0, "reader": {"channels": 4, "blocks": 0, "norm": "group"}, **changes}
@@ -146,9 +154,22 @@ def test_the_reader_comes_to_read_both_the_pictures_and_their_nights() -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
     with torch.no_grad():
-        wrong = float(made._labels_loss(2 * shown.images - 1, labelled(torch.ones(32, 32).long())))
-        right = float(made._labels_loss(2 * shown.images - 1, shown))
+        wrong = float(made._labels_loss(labelled(torch.ones(32, 32).long()), 2 * shown.images - 1))
+        right = float(made._labels_loss(shown, 2 * shown.images - 1))
     assert right < 0.3 < wrong
+
+
+def test_pictures_without_a_map_are_translated_and_not_read() -> None:
+    made, half = readable(), labelled()
+    half.targets["segmentation"] = [None, half.targets["segmentation"][1]]
+    pictures = 2 * half.images - 1
+    alone = Batch(half.images[1:], {"segmentation": half.targets["segmentation"][1:]}, {}, [], "pictures")
+    assert torch.equal(made._labels_loss(half, pictures), made._labels_loss(alone, pictures[1:]))
+    for phase in made.phases:  # a part without maps, beside one that has some
+        made.before_step(0)
+        logs = phase.loss(batch())
+        logs["loss"].backward()
+    assert float(logs["labels"]) == 0 and float(logs["loss"].detach()) > 0
 
 
 def test_judges_see_the_noise_of_a_camera_and_edges_do_not() -> None:
@@ -183,8 +204,8 @@ def test_a_second_discriminator_sees_pictures_through_a_network_that_never_chang
 def test_labels_without_maps_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"labels: true"):
         NightObjective(NightConfig(variant="hedgan", **{**SMALL, "label_weight": 1.0}))
-    with pytest.raises(DataError, match="label_weight needs one for each"):
-        readable().phases[1].loss(batch())
+    with pytest.raises(ConfigError, match="the parts a, b have semantic maps of different classes"):
+        build_night_objective({n: Sized({"segmentation": (n,)}) for n in "ab"}, 0, variant="hedgan", label_weight=1)
     with pytest.raises(ConfigError, match="label_weight is -1"):
         NightConfig(variant="hedgan", label_weight=-1)
     with pytest.raises(ConfigError, match="two standard deviations"):

@@ -64,8 +64,8 @@ class NightConfig:
         grain: Range, on the scale 0..1, of the standard deviation of the noise that translations get before they are
             judged, as a camera adds it. A discriminator then cannot tell by noise, which no translator draws, and edges
             are still compared on what was drawn.
-        label_weight: On the labels: a reader learns to segment pictures and their translations by the labels of the
-            pictures, and the translator must stay readable. 0 for none.
+        label_weight: On the labels: a reader learns to segment pictures and their translations by the semantic maps of
+            the pictures that have one, and the translator must stay readable. 0 for none.
         reader: Keywords of UNet for the reader: channels, blocks, norm.
         reader_lr_scale: Factor on its learning rate.
         feature_weight: On a second discriminator, which sees pictures through a network that is fixed. 0 for none.
@@ -239,14 +239,16 @@ class NightObjective:
         """A translation as a camera would have taken it."""
         return add_camera_noise(night, self.config.grain) if self.config.grain[1] > 0 else night
 
-    def _labels_loss(self, pictures: Tensor, batch: Batch, times: int = 1) -> Tensor:
-        """Cross entropy of what the reader sees in pictures, and in more versions of them one after another."""
+    def _labels_loss(self, batch: Batch, *versions: Tensor) -> Tensor:
+        """Cross entropy of what the reader sees in versions of a batch's pictures; those without a map do not count."""
         maps = batch.targets.get("segmentation", [])
-        if len(maps) != len(batch) or any(m is None for m in maps):
-            raise DataError(
-                f"a batch of '{batch.source}' has pictures without a semantic map; label_weight needs one for each."
-            )
-        return TASKS.get("segmentation").loss(self.reader(pictures), list(maps) * times, {"stride": 2})
+        rows = [i for i, known in enumerate(maps) if known is not None]
+        if not rows:
+            return 0 * self.reader.last.weight.sum()
+        shown = torch.cat([pictures[rows] for pictures in versions])
+        return TASKS.get("segmentation").loss(
+            self.reader(shown), [maps[i] for i in rows] * len(versions), {"stride": 2}
+        )
 
     def _translations(self, batch: Batch, pictures: list[Tensor], last: bool = False) -> list[Tensor]:
         """Each pair's translation of its pictures, made once for a batch and kept until the last phase took it."""
@@ -284,7 +286,7 @@ class NightObjective:
     def _r_loss(self, batch: Batch) -> dict[str, Tensor]:
         first, _ = self._domains(batch)
         night = self._shown(self._translations(batch, [first])[0].detach())
-        return {"loss": self._labels_loss(torch.cat([first, night]), batch, times=2)}
+        return {"loss": self._labels_loss(batch, first, night)}
 
     def _g_loss(self, batch: Batch) -> dict[str, Tensor]:
         seen, drawn = self._batches("g", batch)
@@ -300,7 +302,7 @@ class NightObjective:
             total = total + self.config.edge_weight * terms["edges"]
         if self.config.label_weight > 0:
             with frozen(self.reader):
-                terms["labels"] = self._labels_loss(seen[0].fake, batch)
+                terms["labels"] = self._labels_loss(batch, seen[0].fake)
             total = total + self.config.label_weight * terms["labels"]
         if self.config.feature_weight > 0:
             with frozen(self.projected):
@@ -350,7 +352,7 @@ def _group(parameters: list[nn.Parameter], lr_scale: float = 1.0) -> ParameterGr
 def build_night_objective(sources: Mapping[str, Source], seed: int, **options: Any) -> NightObjective:
     """Build a day-to-night GAN for unpaired sources; options are the fields of NightConfig."""
     pairs = {name: len(source) for name, source in sources.items()}
-    known = {tuple(source.classes.get("segmentation", ())) for source in sources.values()}
+    known = {tuple(source.classes["segmentation"]) for source in sources.values() if "segmentation" in source.classes}
     if len(known) > 1:
         raise ConfigError(
             f"the parts {', '.join(sources)} have semantic maps of different classes; one reader takes one set."
