@@ -38,6 +38,7 @@ from .protocol import TASKS
 __all__ = ["NightConfig", "NightObjective"]
 
 VARIANTS = ("hedgan", "hedngan", "cyclegan", "cut")
+COARSEST = 16  # stride of the last map that the discriminator of features sees: a crop has few pixels beyond it
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,11 @@ class NightObjective:
             self.module["reader"] = self.reader
         if config.feature_weight > 0:
             self.viewer = TimmBackbone(**{**config.features, "fixed": True})
-            self.projected = ProjectedDiscriminator(list(self.viewer.channels.values()))
+            known = self.viewer.net.feature_info
+            fine = [
+                width for width, stride in zip(known.channels(), known.reduction(), strict=True) if stride <= COARSEST
+            ]
+            self.projected = ProjectedDiscriminator(fine)
             self.module.update({"viewer": self.viewer, "projected": self.projected})
         self.phases = tuple(self._phases())
         self._step = 0
@@ -272,8 +277,9 @@ class NightObjective:
         return {"loss": total, **{key: value.detach() for key, value in logged.items()}}
 
     def _viewed(self, pictures: Tensor) -> list[Tensor]:
-        """The maps of the network that stays as it is, fine first."""
-        return list(self.viewer((pictures + 1) / 2).pyramid.values())
+        """Maps of the network that stays as it is, fine first; those of half the size know the panes of a window."""
+        maps: list[Tensor] = self.viewer.net(((pictures + 1) / 2 - self.viewer.mean) / self.viewer.std)
+        return maps[: len(self.projected.judges)]
 
     def _s_loss(self, batch: Batch) -> dict[str, Tensor]:
         first, _ = self._domains(batch)
