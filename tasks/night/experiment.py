@@ -3,8 +3,7 @@
     python tasks/night/experiment.py --data-root DATA --out runs/night-street --record FILE.json
 
 DATA/../weights holds an ImageNet MobileNetV2, the fixed backbone. Set A trains by day, set B teaches the generators, C
-tests by day and by night; `--part V` measures on a small set for choices. It goes on where it was stopped. The pictures
-are procedural: no figure is one of photographs.
+tests by day and by night; `--part V` measures on a small set for choices. All is procedural. It goes on after a stop.
 """
 
 from __future__ import annotations
@@ -42,11 +41,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     quick = ["train.steps=2", "train.save_every=0"]
     few = " | ".join(f"town:night_town?size=64,96&count=4&tasks=segmentation&time={t}" for t in ("day", "night"))
     small = [*quick, "optim.warmup_steps=0", "data.train.street.batch_size=2"] if options.quick else []
-    root, bare = options.data_root or ".", not options.data_root  # no ImageNet weights
-    config = load_run(shipped_path(options.config), [*small, *["model.options.weights=null"] * bare], root)
     source = [*quick, f"data.train.street.source=unpaired-sources:{few}"] if options.quick else []
-    source += ["objective.options.feature_weight=0"] * bare
-    generators = night_generators(load_run(shipped_path(options.generator), source, root), options.out)
+    if not options.data_root:  # a quick run does without ImageNet weights
+        small, source = [*small, "model.options.weights=null"], [*source, "objective.options.feature_weight=0"]
+    asked = (options.config, small), (options.generator, source)
+    config, teaching = (load_run(shipped_path(file), changes, options.data_root or ".") for file, changes in asked)
+    generators = night_generators(teaching, options.out)
     sets = street_sets(SIZE, QUICK if options.quick else COUNTS)
     chosen = options.part, options.share, options.shift, options.grain
     study = StreetStudy(config, sets, generators, options.out, PrefixCache(2**30).attach, *chosen)
@@ -68,10 +68,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def record(options: argparse.Namespace, metrics: dict[str, Any]) -> None:
     write_record(
-        options.record,
-        command=" ".join(["python", "tasks/night/experiment.py", *sys.argv[1:]]),
-        config={"model": options.config, "generator": options.generator},
-        seeds=options.seeds,
+        options.record, command=" ".join(["python", "tasks/night/experiment.py", *sys.argv[1:]]),
+        config={"model": options.config, "generator": options.generator}, seeds=options.seeds,
         data={"town": "procedural streets, 64 x 96 pixels", "A": "seed 20 of split train, 150 scenes by day",
               "B": "300 nights of seed 22, and the days that the run file of the generators names",
               "C, V": "80 scenes of seed 23, test, and 40 of seed 24, val, for choices; each by day and by night"},
@@ -106,6 +104,8 @@ def main() -> None:
     parser.add_argument("--record", type=Path, metavar="FILE.json")
     parser.add_argument("--quick", action="store_true", help="two steps on a few scenes, to see that it runs")
     options = parser.parse_args()
+    if not (options.data_root or options.quick):
+        parser.error("--data-root is missing: it says where ImageNet weights lie, and only --quick does without")
     if options.quick:  # never mixes with a real run
         options.seeds, options.out = options.seeds[:1], options.out / "quick"
     try:

@@ -42,7 +42,9 @@ def difference_rows(figure: str, arms: Collection[str]) -> list[list[str | Figur
 def write(page: Path, results: Path) -> None:
     """Fill the tables of all records."""
     told: dict[str, Sequence[str]] = {"night_places": ["mAP"], "night_places_others": ["mAP"]}
-    told |= {name: ["mIoU"] for name in ("night_street", "night_street_grain", "night_street_labels", "night_street_longer")}
+    told |= {
+        name: ["mIoU"] for name in ("night_street", "night_street_grain", "night_street_labels", "night_street_longer")
+    }
     for name, figures in told.items():
         record = results / f"{name}.json"
         says = read_record(record)["protocol"]["arms"]

@@ -44,7 +44,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     train, val = (photographs(root, split) for split in ("train", "val"))
     camvid = build_source(f"semantic:{root / 'camvid'}", "val")
     streets = [camvid[i].pixels for i in range(0, len(camvid), 6)]
-    scenes = town_scenes(options.scenes, size=tuple(options.size))
+    scenes = town_scenes(options.scenes, size=options.size and tuple(options.size))
     town = [day.pixels for day, _ in scenes]
     days = {"photographs val": val[0], "photographs train": train[0][::4]}
     found: dict[str, Any] = {
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--segmenter", type=Path, help="what configs/night/segmenter.yaml leaves")
     parser.add_argument("--detector", type=Path, help="what configs/night/edges.yaml leaves: the teacher")
     parser.add_argument("--scenes", type=int, default=40, help="town scenes of split val")
-    parser.add_argument("--size", type=int, nargs=2, default=[192, 256], metavar=("H", "W"), help="of town scenes")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="of town scenes, if not their own")
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     try:
@@ -83,7 +83,7 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if options.record:
         extra = [f"--{k} {getattr(options, k)}" for k in ("segmenter", "detector") if getattr(options, k)]
-        extra += [f"--size {h} {w}" for h, w in [options.size] if options.size != [192, 256]]
+        extra += ["--size {} {}".format(*options.size)] if options.size else []
         write_record(
             options.record,
             command=f"python tasks/night/validity.py {options.generator} --data-root DATA {' '.join(extra)}".strip(),

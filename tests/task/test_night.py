@@ -69,6 +69,18 @@ def step(made: NightObjective, only: str = "") -> dict[str, dict[str, Tensor]]:
     return logs
 
 
+def of_each_phase(made: NightObjective, shown: Batch) -> dict[str, dict[str, Tensor]]:
+    """Logs of each phase, whose gradients reach its own networks and no others."""
+    logs = {}
+    for phase in made.phases:
+        made.module.zero_grad(set_to_none=True)
+        logs[phase.name] = dict(phase.loss(shown))
+        logs[phase.name]["loss"].backward()
+        touched = {id(p) for p in made.module.parameters() if p.grad is not None}
+        assert touched == {id(q) for g in phase.groups() for q in g["params"]}, phase.name
+    return logs
+
+
 @pytest.mark.parametrize(
     ("variant", "phases"), [("hedgan", "d g"), ("hedngan", "d s g"), ("cyclegan", "d g"), ("cut", "d g")]
 )
@@ -76,11 +88,7 @@ def test_each_phase_gives_gradients_to_its_own_networks_alone(variant: str, phas
     made = objective(variant, teacher)
     assert " ".join(p.name for p in made.phases) == phases
     owners = {p.name: {id(q) for g in p.groups() for q in g["params"]} for p in made.phases}
-    for phase in made.phases:
-        made.module.zero_grad(set_to_none=True)
-        phase.loss(batch())["loss"].backward()
-        touched = {id(p) for p in made.module.parameters() if p.grad is not None}
-        assert touched == owners[phase.name], phase.name
+    of_each_phase(made, batch())
     assert not set.intersection(*owners.values())
 
 
@@ -129,12 +137,7 @@ def readable(**changes: Any) -> NightObjective:
 def test_a_reader_learns_in_a_phase_of_its_own_and_the_translator_must_stay_readable() -> None:
     made, shown = readable(), labelled()
     assert [p.name for p in made.phases] == ["d", "r", "g"]
-    for phase in made.phases:
-        made.module.zero_grad(set_to_none=True)
-        logs = phase.loss(shown)
-        logs["loss"].backward()
-        touched = {id(p) for p in made.module.parameters() if p.grad is not None}
-        assert touched == {id(q) for g in phase.groups() for q in g["params"]}, phase.name
+    logs = of_each_phase(made, shown)["g"]
     expected = 2 * float(logs["adversarial"]) + 5 * float(logs["edges"]) + 2 * float(logs["labels"])
     assert float(logs["loss"].detach()) == pytest.approx(expected, rel=1e-5)
     assert float(logs["labels"]) == pytest.approx(0.693, abs=0.5)  # of two classes, and nothing learned
@@ -186,13 +189,8 @@ def test_a_second_discriminator_sees_pictures_through_a_network_that_never_chang
     features = {"model": "test_efficientnet", "mean": [0.5] * 3, "std": [0.5] * 3}
     made, shown = objective("hedgan", "sobel", edges="sobel", feature_weight=0.5, features=features), batch()
     before = copy.deepcopy(made.viewer.state_dict())
-    for phase in made.phases:
-        made.module.train()
-        made.module.zero_grad(set_to_none=True)
-        logs = phase.loss(shown)
-        logs["loss"].backward()
-        touched = {id(p) for p in made.module.parameters() if p.grad is not None}
-        assert touched == {id(q) for g in phase.groups() for q in g["params"]}, phase.name
+    made.module.train()
+    logs = of_each_phase(made, shown)["g"]
     expected = 2 * float(logs["adversarial"]) + 5 * float(logs["edges"]) + 0.5 * float(logs["features"])
     assert float(logs["loss"].detach()) == pytest.approx(expected, rel=1e-4)
     assert all(torch.equal(made.viewer.state_dict()[k], v) for k, v in before.items())  # statistics too

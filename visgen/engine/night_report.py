@@ -69,10 +69,10 @@ def edge_report(generator: Translator, pictures: Sequence[Tensor]) -> dict[str, 
     return judge.compute()
 
 
-def town_scenes(scenes: int, split: str = "val", size: tuple[int, int] = (192, 256)) -> list[tuple[Sample, Sample]]:
-    """The same streets by day and by night, of `size` (H, W): pairs of samples that share boxes and maps."""
-    asked = f"town:night_town?time=both&count={2 * scenes}&size={size[0]},{size[1]}"
-    source = build_source(asked, split, tasks="detection,segmentation")
+def town_scenes(scenes: int, split: str = "val", size: tuple[int, int] | None = None) -> list[tuple[Sample, Sample]]:
+    """The same streets by day and by night, (H, W) or the town's own size: pairs that share boxes and maps."""
+    asked: dict[str, Any] = {"tasks": "detection,segmentation"} | ({} if size is None else {"size": size})
+    source = build_source(f"town:night_town?time=both&count={2 * scenes}", split, **asked)
     return [(source[2 * i], source[2 * i + 1]) for i in range(scenes)]
 
 

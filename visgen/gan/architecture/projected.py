@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError, DataError
+from ..adversarial import ADVERSARIAL
+from .patch import SLOPE
 
 __all__ = ["ProjectedDiscriminator"]
-
-SLOPE = 0.2
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -43,6 +42,7 @@ class ProjectedDiscriminator(nn.Module):
             )
             for c in channels
         )
+        self.adversarial = ADVERSARIAL.get("hinge")
         self.register_buffer("scale", torch.zeros(len(channels)))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -62,8 +62,8 @@ class ProjectedDiscriminator(nn.Module):
     def d_loss(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
         """Hinge loss of the maps of real and made pictures, mean over the judges; real ones come first."""
         pairs = zip(self(real), self([m.detach() for m in fake]), strict=True)
-        return torch.stack([F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in pairs]).mean()
+        return torch.stack([self.adversarial.d(r, f) for r, f in pairs]).mean()
 
     def g_loss(self, fake: Sequence[Tensor]) -> Tensor:
         """Minus the mean logit of made pictures, mean over the judges."""
-        return torch.stack([-logits.mean() for logits in self(fake)]).mean()
+        return torch.stack([self.adversarial.g(logits) for logits in self(fake)]).mean()

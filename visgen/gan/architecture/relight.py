@@ -61,6 +61,7 @@ class RelightTranslator(ResNetTranslator):
             without it need a few hundred steps more with it.
         grain: Range, on the scale 0..1, of the standard deviation of the noise that each answer gets while training:
             what a camera adds need then not be imitated by a network that draws nothing. Answers in use have none.
+            Everything sees this noise, what compares edges too; `grain` of the objective "night" is for judges alone.
     """
 
     def __init__(
