@@ -47,6 +47,14 @@ def test_two_generators_differ_in_their_edge_term_alone(tmp_path: Path) -> None:
     assert [a.strip().split(":")[0] for a, _ in changed] == ["edge_weight", "out"]
 
 
+def test_a_generator_that_no_arm_shows_is_not_trained_and_one_of_another_seed_is_refused(tmp_path: Path) -> None:
+    assert not night_generators(tiny_generator(), tmp_path, arms=[ARMS["A0"], ARMS["A4"]])
+    assert set(night_generators(tiny_generator(), tmp_path, arms=[ARMS["A1"], ARMS["A8"]])) == {"edges"}
+    assert not (tmp_path / "generator-free").exists()
+    with pytest.raises(ConfigError, match=r"generator-edges was trained by another configuration"):
+        night_generators(replace(tiny_generator(), seed=5), tmp_path)
+
+
 def test_a_run_without_edges_is_refused(tmp_path: Path) -> None:
     config = tiny_generator()
     options = {**config.objective.options, "edge_weight": 0.0}

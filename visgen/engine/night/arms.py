@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...config import RunConfig
+from ...config import RunConfig, load_run
 from ...errors import ConfigError, nearest
 from ...gan.night import NightGenerator, load_night
 from ...metrics import arm_claim, paired_bootstrap, summarise
@@ -75,17 +75,21 @@ def choose_arms(names: Sequence[str]) -> dict[str, Arm]:
     return {name: ARMS[name] for name in names}
 
 
-def night_generators(config: RunConfig, out: Path, resume: bool = True) -> dict[str, NightGenerator]:
+def night_generators(
+    config: RunConfig, out: Path, resume: bool = True, arms: Collection[Arm] = tuple(ARMS.values())
+) -> dict[str, NightGenerator]:
     """Train, or load where they are there, a generator held to edges and one that is not.
 
     Args:
         config: Run of the objective "night"; its `edge_weight` is that of "edges".
         out: Gets the runs `generator-edges` and `generator-free`.
         resume: Go on with what is there.
+        arms: What is trained with them: a generator that none of them shows is left out.
     Returns:
         "edges" and "free": both trained on the same pictures with the same seed and steps.
     Raises:
-        ConfigError: The run does not hold to edges, or it was interrupted before its end.
+        ConfigError: The run does not hold to edges, it was interrupted before its end, or a generator that is there
+            was trained with another seed, objective or number of steps.
     """
     weight = config.objective.options.get("edge_weight", 5.0)
     if config.objective.name != "night" or not weight > 0:
@@ -93,14 +97,20 @@ def night_generators(config: RunConfig, out: Path, resume: bool = True) -> dict[
             f"the generator's run has objective '{config.objective.name}' with edge_weight {weight}; it must be "
             "'night' with a weight above 0."
         )
+    shown = {arm.night for arm in arms}
     found = {}
     for name, own in (("edges", weight), ("free", 0.0)):
+        if not shown & ({"edges", "wrong"} if name == "edges" else {"free"}):
+            continue
         folder = out / f"generator-{name}"
+        objective = replace(config.objective, options={**config.objective.options, "edge_weight": own})
+        asked = replace(config, objective=objective, out=str(folder))
         if not (folder / "last" / "config.json").is_file():
-            objective = replace(config.objective, options={**config.objective.options, "edge_weight": own})
-            summary = train_run(replace(config, objective=objective, out=str(folder)), resume=resume)
+            summary = train_run(asked, resume=resume)
             if not summary.finished:
                 raise ConfigError(f"{folder} ended by {summary.reason} at step {summary.steps}; run the command again.")
+        elif _trained(load_run(folder / "config.yaml")) != _trained(asked):
+            raise ConfigError(f"{folder} was trained by another configuration than is asked now; use another `out`.")
         found[name] = load_night(folder / "last")
     return found
 
@@ -146,6 +156,11 @@ def shift_pictures(pictures: Tensor, pixels: int = 8) -> Tensor:
             f"{pictures.shape[-1] - 1}."
         )
     return torch.cat([pictures[..., :1].expand(*pictures.shape[:-1], pixels), pictures[..., :-pixels]], dim=-1)
+
+
+def _trained(config: RunConfig) -> tuple[Any, ...]:
+    """What tells two generators of the same pictures apart."""
+    return config.seed, config.objective, config.train.steps
 
 
 def compare_arms(
