@@ -41,6 +41,10 @@ def gaps(
     night: Annotated[
         str, typer.Option("--night", help="Day-to-night generator for dark pictures: a folder or a shipped name.")
     ] = "",
+    night_option: Annotated[
+        list[str] | None,
+        typer.Option("--night-option", metavar="KEY=VALUE", help="Of the wrapper night, such as grain=[0.03,0.1]."),
+    ] = None,
     gan: Annotated[
         list[str] | None, typer.Option("--gan", help="Folder of a class-conditional GAN, for its classes; may repeat.")
     ] = None,
@@ -108,7 +112,8 @@ def gaps(
             min_images=min_images,
             progress=None if quiet or not sys.stderr.isatty() else counter(),
         )
-        offers = Offers(night, {folder: load_gan(folder).classes for folder in gan or ()}, real)
+        drawn = {folder: load_gan(folder).classes for folder in gan or ()}
+        offers = Offers(night, drawn, real, read_pairs(night_option or [], "--night-option"))
         requests = ask(found, offers, most) if out is not None else []
         served = [r for r in requests if r.part is not None]
         if out is not None:

@@ -37,6 +37,8 @@ def test_dark_pictures_go_to_the_night_generator() -> None:
     assert (request.served_by, request.gaps) == ("night", ("light/dark",))
     assert request.part is not None
     assert request.part.wrap == ({"name": "night", "generator": "runs/night", "p": 1.0, "skip_below": 0.3},)
+    (noisy,) = ask(surveyed([gap("light", "dark")]), Offers(night="runs/night", night_options={"grain": [0.03, 0.1]}))
+    assert noisy.part is not None and noisy.part.wrap[0]["grain"] == [0.03, 0.1]
     (without,) = ask(surveyed([gap("light", "dark")]), Offers())
     assert without.served_by == "town" and without.part is not None and without.part.options["time"] == "night"
 

@@ -132,6 +132,27 @@ def test_a_batch_on_a_device_gets_the_same_nights() -> None:
     assert found.targets["depth"] is batch.targets["depth"]
 
 
+def test_noise_of_a_camera_belongs_to_the_name_and_comes_after_the_cache(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    generator = load_night(
+        save_night(
+            tmp_path / "n", ResNetTranslator(channels=4, blocks=1), {"name": "resnet", "channels": 4, "blocks": 1}, 32
+        )
+    )
+    clean = NightAugmentation(generator, 1.0)(sample("a")).pixels.float()
+    noisy = NightAugmentation(generator, 1.0, grain=(0.05, 0.05), cache=tmp_path / "cache")
+    first, again, other = (noisy(sample(name)).pixels.float() for name in ("a", "a", "b"))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    inside = (clean > 40) & (clean < 215)
+    assert float((first - clean)[inside].std()) == pytest.approx(0.05 * 255, rel=0.1)
+    batch = noisy.on_batch(collate([sample("a"), sample("b")], {"depth": "depth"}, "pictures"))
+    assert torch.allclose(batch.images[0] * 255, first, atol=1.01)  # what is cached is rounded
+    kept = NightAugmentation(generator, 1.0, cache=tmp_path / "cache")(sample("a")).pixels
+    assert torch.equal(kept.float(), clean)
+    with pytest.raises(ConfigError, match="grain is"):
+        NightAugmentation(dim, grain=(0.2, 0.1))
+
+
 def test_shares_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="p is 1.5"):
         NightAugmentation(dim, 1.5)

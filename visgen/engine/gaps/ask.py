@@ -36,11 +36,13 @@ class Offers:
         night: Folder or shipped name of a day-to-night generator; "" for none.
         gans: Folder of a class-conditional GAN to the classes that it draws.
         real: Whether real pictures of the training part may be shown oftener where nothing is generated.
+        night_options: Further options of the wrapper "night", such as `grain`.
     """
 
     night: str = ""
     gans: Mapping[str, Sequence[str]] = field(default_factory=dict)
     real: bool = True
+    night_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _light(one: SurveyedData, gaps: Sequence[Gap], offers: Offers, real: list[_R
     for gap in gaps:
         if gap.name == "dark" and offers.night:
             wrapper = {"name": "night", "generator": offers.night, "p": 1.0, "skip_below": float(low)}
+            wrapper |= offers.night_options
             part = replace(one.train, wrap=(*one.train.wrap, wrapper))
             found.append(_request(one, [gap], "night", part, f"its training pictures by night, by {offers.night}"))
         elif gap.name == "dark" and _is_town(one):

@@ -18,12 +18,15 @@ def check_grain(grain: Sequence[float]) -> None:
         raise ConfigError(f"grain is {list(grain)}; give two standard deviations in 0..1, the smaller first.")
 
 
-def add_camera_noise(images: Tensor, grain: Sequence[float]) -> Tensor:
+def add_camera_noise(images: Tensor, grain: Sequence[float], rng: torch.Generator | None = None) -> Tensor:
     """Add Gaussian noise to images (B, 3, H, W) in [-1, 1], which stay there.
 
     Args:
         grain: Range, on the scale 0..1, of the standard deviation, which is drawn anew for each image.
+        rng: Draws, on the CPU; None uses torch's own of the device.
     """
     low, high = grain
-    sigma = low + (high - low) * torch.rand(len(images), 1, 1, 1, device=images.device)
-    return (images + 2 * sigma * torch.randn_like(images)).clamp(-1, 1)
+    device = images.device if rng is None else "cpu"
+    sigma = low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=rng, device=device)
+    noise = torch.randn(images.shape, generator=rng, device=device, dtype=images.dtype)
+    return (images + 2 * (sigma * noise).to(images.device)).clamp(-1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from torch import Tensor
 from ...data import Batch, Sample, Source
 from ...errors import ConfigError
 from ...structures.png import encode_png, write_atomically
+from ..architecture.camera import add_camera_noise, check_grain
 from .generator import NightGenerator
 from .validity import box_contrast
 
@@ -56,6 +57,9 @@ class NightAugmentation:
         min_contrast: Boxes whose log-luminance varies less than this (standard deviation) after translation become
             crowd regions: neither asked for nor counted as background. None leaves all boxes.
         cache: Folder in which translated pictures are kept as PNG, by hash of picture and generator; None keeps none.
+        grain: Range, on the scale 0..1, of the standard deviation of the camera noise that a night gets, always the
+            same for the same name. A generator draws none, so that its nights are cleaner than those of a camera at
+            high gain; those that were trained with `grain` leave it to be added.
     Raises:
         ConfigError: A share outside [0, 1], another word for `select`, or, when called, a sample with a target that
             night makes wrong (`REFUSED`).
@@ -75,7 +79,10 @@ class NightAugmentation:
         skip_if: Callable[[Sample], bool] | None = None,
         min_contrast: float | None = None,
         cache: str | Path | None = None,
+        grain: Sequence[float] = (0.0, 0.0),
     ) -> None:
+        check_grain(grain)
+        self.grain = tuple(grain)
         if not 0 <= p <= 1 or select not in ("hash", "random"):
             raise ConfigError(f"p is {p} and select '{select}'; use a share in [0, 1], and 'hash' or 'random'.")
         self.generator, self.p, self.select, self.seed, self.key = generator, p, select, seed, key
@@ -90,7 +97,7 @@ class NightAugmentation:
         """True when this sample is shown by night in this epoch."""
         if self.roles is not None and sample.meta.get("role") not in self.roles:
             return False
-        name = PurePath(str(sample.meta.get(self.key, sample.meta.get("id", "")))).stem
+        name = self._name(sample.meta)
         if self.select == "hash":
             share = name_share(name, f"{self.salt}/{epoch}" if self.epoch_salt else self.salt)
         else:
@@ -118,7 +125,11 @@ class NightAugmentation:
         if not chosen:
             return batch
         images = batch.images.clone()
-        images[chosen] = self.generator(batch.images[chosen]).to(images.dtype)
+        nights = self.generator(batch.images[chosen])
+        names = [self._name(batch.meta[i]) for i in chosen]
+        images[chosen] = torch.stack([self._grained(n, name) for n, name in zip(nights, names, strict=True)]).to(
+            images.dtype
+        )
         facts = {"night": True, "night_model": self.generator_id}
         meta = [{**m, **facts} if i in set(chosen) else m for i, m in enumerate(batch.meta)]
         return replace(batch, images=images, meta=meta)
@@ -131,22 +142,34 @@ class NightAugmentation:
                 "wrap this source."
             )
 
+    def _name(self, meta: Mapping[str, Any]) -> str:
+        """What a picture is drawn by."""
+        return PurePath(str(meta.get(self.key, meta.get("id", "")))).stem
+
+    def _grained(self, night: Tensor, name: str) -> Tensor:
+        """A night (3, H, W) in [0, 1] with the noise that belongs to a name."""
+        if not self.grain[1] > 0:
+            return night
+        seed = int.from_bytes(hashlib.sha256(f"{self.seed}/grain/{name}".encode()).digest()[:7], "little")
+        return (add_camera_noise(2 * night[None] - 1, self.grain, torch.Generator().manual_seed(seed))[0] + 1) / 2
+
     def _translated(self, sample: Sample) -> Tensor:
-        """The picture by night as uint8, from the cache where it is there."""
+        """The picture by night as uint8, from the cache where it is there; noise is added to what is kept."""
+        if self.grain[1] > 0:
+            return _bytes(self._grained(self._clean(sample).float() / 255, self._name(sample.meta)))
+        return self._clean(sample)
+
+    def _clean(self, sample: Sample) -> Tensor:
         if self.cache is None:
-            return self._bytes(sample)
+            return _bytes(self.generator(sample.image[None])[0])
         content = hashlib.sha256(sample.pixels.contiguous().numpy().tobytes() + str(sample.size).encode()).hexdigest()
         file = self.cache / self.generator_id[:16] / f"{content[:32]}.png"
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, encode_png(self._bytes(sample).permute(1, 2, 0).numpy()))
+            write_atomically(file, encode_png(_bytes(self.generator(sample.image[None])[0]).permute(1, 2, 0).numpy()))
         from ...data.readers.files import read_pixels
 
         return read_pixels(file)
-
-    def _bytes(self, sample: Sample) -> Tensor:
-        night = self.generator(sample.image[None])[0]
-        return (night * 255).round().clamp(0, 255).to(torch.uint8)
 
     def _seen(self, targets: dict[str, Any], image: Tensor) -> dict[str, Any]:
         """Targets in which boxes that have sunk into the dark are crowd regions."""
@@ -158,6 +181,10 @@ class NightAugmentation:
             return targets
         crowd = hidden if boxes.is_crowd is None else boxes.is_crowd | hidden
         return {**targets, "detection": replace(boxes, is_crowd=crowd)}
+
+
+def _bytes(night: Tensor) -> Tensor:
+    return (night * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 class Night:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ...data import WRAPPERS, Sample, Source
@@ -24,18 +25,19 @@ def wrap_night(
     skip_below: float | None = None,
     min_contrast: float | None = None,
     cache: str | None = None,
+    grain: Sequence[float] = (0.0, 0.0),
 ) -> Night:
     """Show a share of a source by night: {name: night, generator: FOLDER, p: 0.25}.
 
     Args:
         source: Labelled pictures of the day.
         generator: Folder of a trained generator, as `load_night` takes it.
-        p, select, seed, salt, min_contrast, cache: As in NightAugmentation.
+        p, select, seed, salt, min_contrast, cache, grain: As in NightAugmentation.
         skip_below: Pictures whose mean luma is below this stay as they are: they are dark already. None skips none.
     """
     options: dict[str, Any] = {"select": select, "seed": seed, "salt": salt, "min_contrast": min_contrast}
     skip = None if skip_below is None else _Darker(skip_below)
-    return Night(source, NightAugmentation(load_night(generator), p, cache=cache, skip_if=skip, **options))
+    return Night(source, NightAugmentation(load_night(generator), p, cache=cache, skip_if=skip, grain=grain, **options))
 
 
 class _Darker:
