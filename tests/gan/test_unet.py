@@ -38,6 +38,24 @@ def test_fine_detail_passes_across_where_the_bottom_gives_nothing() -> None:
     assert float(change[17:24, 6:13].mean()) > 20 * float(change[:8, 20:].mean())
 
 
+@torch.no_grad()
+def test_a_shift_changes_less_where_it_is_smooth_and_nothing_by_a_whole_cell() -> None:
+    wide = torch.nn.functional.interpolate(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(1)), 192)
+    inner = slice(80, 112)
+
+    def moved(smooth: bool, seed: int, shift: int) -> float:
+        torch.manual_seed(seed)
+        made = UNet(1, channels=4, blocks=1, norm="group", smooth=smooth)
+        for norm in [m for m in made.modules() if isinstance(m, torch.nn.GroupNorm)]:  # statistics see the border
+            norm.forward = lambda x: x  # type: ignore[method-assign]
+        here, there = made(wide)[0, 0], made(wide.roll(shift, -1))[0, 0].roll(-shift, -1)
+        return float((here - there)[inner, inner].abs().mean() / here[inner, inner].std())
+
+    plain, smooth = ([moved(s, seed, 4) for seed in range(4)] for s in (False, True))
+    assert sum(smooth) < 0.7 * sum(plain)
+    assert moved(True, 0, 8) < 1e-4
+
+
 def test_two_seeds_differ_and_one_repeats() -> None:
     def made(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)

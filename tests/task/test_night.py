@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visgen.data import Batch
@@ -185,6 +186,22 @@ def test_judges_see_the_noise_of_a_camera_and_edges_do_not() -> None:
     assert float(made._g_loss(shown)["edges"]) == 0.0
 
 
+def test_a_third_discriminator_tells_by_how_bright_which_part_is() -> None:
+    made, shown = objective("hedgan", "sobel", edges="sobel", light_weight=0.5), batch()
+    logs = of_each_phase(made, shown)["g"]
+    expected = 2 * float(logs["adversarial"]) + 5 * float(logs["edges"]) + 0.5 * float(logs["light"])
+    assert float(logs["loss"].detach()) == pytest.approx(expected, rel=1e-4)
+    seen = made.beside["light"].view
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    assert [m.shape[-1] for m in seen(x)] == [8, 4, 2]
+    assert torch.allclose(seen(x)[2], F.adaptive_avg_pool2d(x, 2), atol=1e-6)
+    mixed = x.view(1, 3, 8, 8, 8, 8).transpose(3, 5).reshape(x.shape)  # other pixels in each square of 8, same means
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(seen(x), seen(mixed), strict=True))
+    assert not torch.allclose(seen(x)[0], seen(x.flip(2))[0], atol=1e-2)
+    with pytest.raises(ConfigError, match="light_weight is -1"):
+        objective("hedgan", "sobel", edges="sobel", light_weight=-1)
+
+
 def test_a_second_discriminator_sees_pictures_through_a_network_that_never_changes() -> None:
     features = {"model": "test_efficientnet", "mean": [0.5] * 3, "std": [0.5] * 3}
     made, shown = objective("hedgan", "sobel", edges="sobel", feature_weight=0.5, features=features), batch()
@@ -194,7 +211,8 @@ def test_a_second_discriminator_sees_pictures_through_a_network_that_never_chang
     expected = 2 * float(logs["adversarial"]) + 5 * float(logs["edges"]) + 0.5 * float(logs["features"])
     assert float(logs["loss"].detach()) == pytest.approx(expected, rel=1e-4)
     assert all(torch.equal(made.viewer.state_dict()[k], v) for k, v in before.items())  # statistics too
-    assert {id(p) for p in made.projected.parameters()} <= {id(q) for q in made.phases[0].groups()[0]["params"]}
+    judge = made.beside["features"].judge
+    assert {id(p) for p in judge.parameters()} <= {id(q) for q in made.phases[0].groups()[0]["params"]}
     with pytest.raises(ConfigError, match="feature_weight is -1"):
         NightConfig(variant="hedgan", feature_weight=-1)
 

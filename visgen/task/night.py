@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import TimmBackbone
@@ -39,6 +40,7 @@ __all__ = ["NightConfig", "NightObjective"]
 
 VARIANTS = ("hedgan", "hedngan", "cyclegan", "cut")
 COARSEST = 16  # stride of the last map that the discriminator of features sees: a crop has few pixels beyond it
+LIGHT = (8, 16, 32)  # sides of the squares whose mean colours the discriminator of light sees
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class NightConfig:
         reader_lr_scale: Factor on its learning rate.
         feature_weight: On a second discriminator, which sees pictures through a network that is fixed. 0 for none.
         features: Keywords of the timm backbone that it sees them through: model, weights, mean, std, options.
+        light_weight: On a third discriminator, which sees the mean colours of squares of 8, 16 and 32 pixels alone: how
+            bright a night is, and where. The first one normalises brightness away. 0 for none.
     """
 
     variant: Literal["hedgan", "hedngan", "cyclegan", "cut"] = "hedngan"
@@ -92,10 +96,11 @@ class NightConfig:
     reader_lr_scale: float = 3.0
     feature_weight: float = 0.0
     features: Mapping[str, Any] = field(default_factory=dict)
+    light_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_grain(self.grain)
-        for name in ("label_weight", "feature_weight"):
+        for name in ("label_weight", "feature_weight", "light_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         if self.variant not in VARIANTS:
@@ -159,14 +164,20 @@ class NightObjective:
                 )
             self.reader = UNet(len(classes), **dict(config.reader), halved=True)
             self.module["reader"] = self.reader
+        self.beside: dict[str, _Beside] = {}  # discriminators of something else than pixels
         if config.feature_weight > 0:
             self.viewer = TimmBackbone(**{**config.features, "fixed": True})
             known = self.viewer.net.feature_info
             fine = [
                 width for width, stride in zip(known.channels(), known.reduction(), strict=True) if stride <= COARSEST
             ]
-            self.projected = ProjectedDiscriminator(fine)
-            self.module.update({"viewer": self.viewer, "projected": self.projected})
+            judge = ProjectedDiscriminator(fine)
+            self.beside["features"] = _Beside(judge, self._viewed, config.feature_weight)
+            self.module.update({"viewer": self.viewer, "projected": judge})
+        if config.light_weight > 0:
+            judge = ProjectedDiscriminator([3] * len(LIGHT))
+            self.beside["light"] = _Beside(judge, _light, config.light_weight)
+            self.module["light"] = judge
         self.phases = tuple(self._phases())
         self._step = 0
         self._made: dict[int, tuple[Batch, list[Tensor]]] = {}
@@ -187,7 +198,8 @@ class NightObjective:
         config = self.config
         facts: dict[str, Any] = {"variant": config.variant, "edge_weight": config.edge_weight, "pairs": self.pairs}
         facts["edges"] = config.edges if config.edges == "sobel" else "learned"
-        facts |= {k: getattr(config, k) for k in ("label_weight", "feature_weight")} | {"grain": list(config.grain)}
+        facts |= {k: getattr(config, k) for k in ("label_weight", "feature_weight", "light_weight")}
+        facts["grain"] = list(config.grain)
         parts: Any = module
         if config.variant == "hedngan":
             inside = json.loads((Path(config.edges) / "config.json").read_text(encoding="utf-8"))
@@ -207,7 +219,7 @@ class NightObjective:
 
     def _phases(self) -> list[Phase]:
         judges = [p for pair in self._pairs() for p in pair.discriminator.parameters()]
-        judges += list(self.projected.parameters()) if self.config.feature_weight > 0 else []
+        judges += [p for other in self.beside.values() for p in other.judge.parameters()]
         makers = [p for pair in self._pairs() for p in pair.generator.parameters()]
         if self.config.variant == "cut":
             makers += list(self.patches.parameters())
@@ -269,17 +281,17 @@ class NightObjective:
         logged = {f"{n}/{k}": v for n, terms in zip(names, found, strict=False) for k, v in terms.items()}
         logged = {key: value for key, value in logged.items() if not key.endswith("/loss")}
         total = torch.stack([terms["loss"] for terms in found]).sum()
-        if self.config.feature_weight > 0:
+        for name, other in self.beside.items():
             with torch.no_grad():
-                real, fake = self._viewed(seen[0].x), self._viewed(seen[0].fake)
-            logged["features"] = self.projected.d_loss(real, fake)
-            total = total + logged["features"]
+                real, fake = other.view(seen[0].x), other.view(seen[0].fake)
+            logged[name] = other.judge.d_loss(real, fake)
+            total = total + logged[name]
         return {"loss": total, **{key: value.detach() for key, value in logged.items()}}
 
     def _viewed(self, pictures: Tensor) -> list[Tensor]:
         """Maps of the network that stays as it is, fine first; those of half the size know the panes of a window."""
         maps: list[Tensor] = self.viewer.net(((pictures + 1) / 2 - self.viewer.mean) / self.viewer.std)
-        return maps[: len(self.projected.judges)]
+        return maps[: len(self.beside["features"].judge.judges)]
 
     def _s_loss(self, batch: Batch) -> dict[str, Tensor]:
         first, _ = self._domains(batch)
@@ -310,10 +322,10 @@ class NightObjective:
             with frozen(self.reader):
                 terms["labels"] = self._labels_loss(batch, seen[0].fake)
             total = total + self.config.label_weight * terms["labels"]
-        if self.config.feature_weight > 0:
-            with frozen(self.projected):
-                terms["features"] = self.projected.g_loss(self._viewed(seen[0].fake))
-            total = total + self.config.feature_weight * terms["features"]
+        for name, other in self.beside.items():
+            with frozen(other.judge):
+                terms[name] = other.judge.g_loss(other.view(seen[0].fake))
+            total = total + other.weight * terms[name]
         if self.config.variant == "cyclegan":
             there, back = self.there.generator, self.back.generator
             terms["cycle"] = (back(night) - first).abs().mean() + (there(drawn[1]) - seen[1].z).abs().mean()
@@ -337,6 +349,20 @@ class NightObjective:
             chosen = torch.randperm(key.shape[1], device=key.device)[: self.config.nce_patches]
             found.append(patch_nce(head(query[:, chosen]), head(key[:, chosen])))
         return torch.stack(found).mean()
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """A discriminator beside that of pixels, what it sees of pictures, and its weight for the translator."""
+
+    judge: ProjectedDiscriminator
+    view: Callable[[Tensor], list[Tensor]]
+    weight: float
+
+
+def _light(pictures: Tensor) -> list[Tensor]:
+    """Mean colours of squares, (B, 3, H / side, W / side) of each side."""
+    return [F.avg_pool2d(pictures, side, ceil_mode=True) for side in LIGHT]
 
 
 class _Known(nn.Module):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...nn.blur import binomial
 from .camera import add_camera_noise, check_grain
 from .translator import TRANSLATORS, Residual, ResNetTranslator, norm_layer
 from .unet import UNet
@@ -42,7 +42,7 @@ class _Doubling(nn.ConvTranspose2d):
         large = super().forward(x, output_size)
         if not self.smooth:
             return large
-        return F.avg_pool2d(F.avg_pool2d(F.pad(large, (1, 1, 1, 1), mode="reflect"), 2, 1), 2, 1)
+        return binomial(large)
 
 
 @TRANSLATORS.register("relight")
@@ -112,11 +112,11 @@ class RelightUNet(UNet):
     size, so that sky and road are told apart.
 
     Args:
-        channels, blocks, norm: See `UNet`.
+        channels, blocks, norm, smooth: See `UNet`.
     """
 
-    def __init__(self, channels: int = 16, blocks: int = 3, norm: str = "instance") -> None:
-        super().__init__(6, channels, blocks, norm)
+    def __init__(self, channels: int = 16, blocks: int = 3, norm: str = "instance", smooth: bool = False) -> None:
+        super().__init__(6, channels, blocks, norm, smooth=smooth)
         _start(self.last)
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:

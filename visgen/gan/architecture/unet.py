@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError, DataError
+from ...nn.blur import Binomial
 from .translator import Residual, norm_layer
 
 __all__ = ["UNet"]
@@ -24,11 +25,20 @@ class UNet(nn.Module):
         blocks: Residual blocks at an eighth of the size.
         norm: See `norm_layer`.
         halved: Stop at half of the size, (B, K, H / 2, W / 2), which costs less than half as much.
+        smooth: Blur by three pixels before each halving, and go up by straight lines between pixels, so that the answer
+            depends less on where the grid of the small maps lies.
     Source: Ronneberger et al. 2015, arXiv:1505.04597, the ways across; narrower, with residual blocks at the bottom.
+    Zhang 2019, arXiv:1904.11486, the blur before halving.
     """
 
     def __init__(
-        self, outputs: int, channels: int = 16, blocks: int = 3, norm: str = "instance", halved: bool = False
+        self,
+        outputs: int,
+        channels: int = 16,
+        blocks: int = 3,
+        norm: str = "instance",
+        halved: bool = False,
+        smooth: bool = False,
     ) -> None:
         super().__init__()
         if channels < 1 or blocks < 0 or outputs < 1:
@@ -37,12 +47,13 @@ class UNet(nn.Module):
                 "more of the last."
             )
         a, b, c = channels, 2 * channels, 4 * channels
-        self.encoder = nn.ModuleList([_stage(3, a, 5, norm), *(_half(i, o, norm) for i, o in ((a, b), (b, c), (c, c)))])
+        halves = [_half(before, after, norm, smooth) for before, after in ((a, b), (b, c), (c, c))]
+        self.encoder = nn.ModuleList([_stage(3, a, 5, norm), *halves])
         self.blocks = nn.ModuleList(Residual(c, norm) for _ in range(blocks))
         self.widths = [a, b, c, c, *[c] * blocks]
-        self.decoder = nn.ModuleList([_Up(c, c, c, norm), _Up(c, b, b, norm)])
+        self.decoder = nn.ModuleList([_Up(c, c, c, norm, smooth), _Up(c, b, b, norm, smooth)])
         if not halved:
-            self.decoder.append(_Up(b, a + 3, a, norm))
+            self.decoder.append(_Up(b, a + 3, a, norm, smooth))
         self.last = nn.Conv2d(b if halved else a, outputs, 3, padding=1, padding_mode="reflect")
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -73,13 +84,14 @@ class UNet(nn.Module):
 class _Up(nn.Module):
     """Enlarge to the size of what lies across, and join the two."""
 
-    def __init__(self, before: int, across: int, after: int, norm: str) -> None:
+    def __init__(self, before: int, across: int, after: int, norm: str, smooth: bool) -> None:
         super().__init__()
+        self.mode = "bilinear" if smooth else "nearest"
         self.enlarge = nn.Conv2d(before, after, 3, padding=1, padding_mode="reflect")
         self.join = _stage(after + across, after, 3, norm)
 
     def forward(self, x: Tensor, across: Tensor) -> Tensor:
-        large = self.enlarge(F.interpolate(x, size=across.shape[2:], mode="nearest"))
+        large = self.enlarge(F.interpolate(x, size=across.shape[2:], mode=self.mode))
         out: Tensor = self.join(torch.cat([large, across], dim=1))
         return out
 
@@ -89,5 +101,6 @@ def _stage(before: int, after: int, kernel: int, norm: str) -> nn.Sequential:
     return nn.Sequential(convolution, norm_layer(norm, after), nn.ReLU())
 
 
-def _half(before: int, after: int, norm: str) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, after, 4, stride=2, padding=1), norm_layer(norm, after), nn.ReLU())
+def _half(before: int, after: int, norm: str, smooth: bool) -> nn.Sequential:
+    parts = [nn.Conv2d(before, after, 4, stride=2, padding=1), norm_layer(norm, after), nn.ReLU()]
+    return nn.Sequential(*([Binomial()] if smooth else []), *parts)
