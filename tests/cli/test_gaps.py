@@ -38,6 +38,12 @@ def test_a_wrong_share_is_a_users_mistake(visgen: Callable[..., Any], model_fold
     assert result.exit_code == 2 and "in is 2.0" in result.stderr
 
 
+def test_options_of_nights_need_a_generator(visgen: Callable[..., Any], model_folder: Path, datasets: Path) -> None:
+    data = ["--data", f"semantic:{datasets / 'street'}", "--night-option", "grain=[0.03,0.1]"]
+    result = visgen("data", "gaps", model_folder, *data)
+    assert result.exit_code == 2 and "name one with --night" in result.stderr
+
+
 @pytest.fixture(scope="module")
 def town_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model with two of the town's heads."""

@@ -89,6 +89,8 @@ def gaps(
         from ..gan import load_gan
         from ..zoo import load_model
 
+        if night_option and not night:
+            raise ConfigError("--night-option is given and no generator that it is for; name one with --night.")
         loaded = load_model(model, device)
         found = survey(
             loaded,

@@ -58,9 +58,14 @@ def test_a_generator_that_no_arm_shows_is_not_trained_and_one_of_another_seed_is
 
 def test_a_training_that_was_cut_short_is_finished_before_its_generator_is_used(tmp_path: Path) -> None:
     config, held = tiny_generator(), [ARMS["A5"]]
+    config = replace(
+        config, objective=replace(config.objective, options={**config.objective.options, "edge_weight": 5.0})
+    )
     short = replace(config, train=replace(config.train, time_limit=1e-9), out=str(tmp_path / "generator-edges"))
     assert not train_run(short).finished
     assert (tmp_path / "generator-edges" / "last" / "config.json").is_file()
+    with pytest.raises(ConfigError, match=r"generator-edges was trained by another configuration"):
+        night_generators(replace(config, seed=5), tmp_path, arms=held)
     found = night_generators(config, tmp_path, arms=held)["edges"]
     whole = night_generators(config, tmp_path / "whole", arms=held)["edges"]
     assert found.sha256 == whole.sha256

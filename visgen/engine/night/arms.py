@@ -105,14 +105,15 @@ def night_generators(
         folder = out / f"generator-{name}"
         objective = replace(config.objective, options={**config.objective.options, "edge_weight": own})
         asked = replace(config, objective=objective, out=str(folder))
+        before = folder / "config.yaml"
+        if before.is_file() and _trained(load_run(before)) != _trained(asked):
+            raise ConfigError(f"{folder} was trained by another configuration than is asked now; use another `out`.")
         done = folder / "finished.txt"  # a run that was cut short leaves a generator too
         if not done.is_file():
             summary = train_run(asked, resume=resume)
             if not summary.finished:
                 raise ConfigError(f"{folder} ended by {summary.reason} at step {summary.steps}; run the command again.")
             done.write_text(f"{summary.reason}, {summary.steps} steps\n", encoding="utf-8")
-        elif _trained(load_run(folder / "config.yaml")) != _trained(asked):
-            raise ConfigError(f"{folder} was trained by another configuration than is asked now; use another `out`.")
         found[name] = load_night(folder / "last")
     return found
 
