@@ -96,6 +96,6 @@ def test_camera_noise_has_the_deviation_that_is_drawn_for_each_picture() -> None
     assert float(sigma.mean()) == pytest.approx(0.06, abs=0.006)
     white = add_camera_noise(torch.ones(4, 3, 16, 16), (0.1, 0.1))
     assert float(white.max()) == 1 and float((white == 1).float().mean()) == pytest.approx(0.5, abs=0.05)
-    for wrong in ((0.2, 0.1), (-0.1, 0.1), (0.1,), (0.0, 1.5)):
+    for wrong in ((0.2, 0.1), (-0.1, 0.1), (0.1,), (0.0, 1.5), 0.1):
         with pytest.raises(ConfigError, match="two standard deviations in 0..1"):
             check_grain(wrong)

@@ -14,8 +14,9 @@ __all__ = ["add_camera_noise", "check_grain"]
 
 def check_grain(grain: Sequence[float]) -> None:
     """Raise ConfigError unless `grain` is a range of standard deviations on the scale 0..1."""
-    if len(grain) != 2 or not 0 <= grain[0] <= grain[1] <= 1:
-        raise ConfigError(f"grain is {list(grain)}; give two standard deviations in 0..1, the smaller first.")
+    given = list(grain) if isinstance(grain, Sequence) else grain
+    if not isinstance(given, list) or len(given) != 2 or not 0 <= given[0] <= given[1] <= 1:
+        raise ConfigError(f"grain is {given}; give two standard deviations in 0..1, the smaller first.")
 
 
 def add_camera_noise(images: Tensor, grain: Sequence[float], rng: torch.Generator | None = None) -> Tensor:
