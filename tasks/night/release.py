@@ -1,6 +1,6 @@
 """Make the file that ships from a trained generator: kernels with seven significant bits, and its entry for the index.
 
-python tasks/night/release.py runs/night-photos/last OUT --gamma 2 --record model_zoo/results/night_validity.json
+python tasks/night/release.py runs/night-tiny/last OUT --highlight 0.75 --record model_zoo/results/night_validity.json
 Copy OUT/visgen-night-tiny.* to model_zoo/weights and the entry that it prints into model_zoo/index.json.
 """
 
@@ -16,12 +16,14 @@ from visgen.gan.night import NIGHT_MODEL, load_night, save_night
 from visgen.metrics import read_record
 
 
-def release(generator: Path, out: Path, bits: int, gamma: float, record: Path | None) -> dict[str, object]:
+def release(
+    generator: Path, out: Path, bits: int, gamma: float, highlight: float, record: Path | None
+) -> dict[str, object]:
     """Write weights and configuration; give the index entry and how far the file packs."""
     night = load_night(generator)
     described = json.loads((generator / "config.json").read_text(encoding="utf-8"))["model"]
     facts = {**described["facts"], "significant_bits": bits}
-    save_night(out, night.translator, described["translator"], night.resolution, facts, bits, gamma)
+    save_night(out, night.translator, described["translator"], night.resolution, facts, bits, gamma, highlight)
     weights = (out / "generator.safetensors").rename(out / f"{NIGHT_MODEL}.safetensors")
     config = (out / "config.json").rename(out / f"{NIGHT_MODEL}.json")
     metrics: dict[str, object] = {}
@@ -49,12 +51,15 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--bits", type=int, default=7)
     parser.add_argument("--gamma", type=float, default=1.0, help="exposure: above 1 for darker nights")
+    parser.add_argument(
+        "--highlight", type=float, default=1.0, help="days are dimmed to this first: see NightGenerator"
+    )
     parser.add_argument("--record", type=Path, help="of validity.py, for the figures of the entry")
     options = parser.parse_args()
     try:
-        print(
-            json.dumps(release(options.generator, options.out, options.bits, options.gamma, options.record), indent=1)
-        )
+        exposure = (options.gamma, options.highlight)
+        made = release(options.generator, options.out, options.bits, *exposure, options.record)
+        print(json.dumps(made, indent=1))
     except VisgenError as error:
         parser.exit(2, f"error: {error}\n")
 

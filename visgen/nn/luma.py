@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["LUMA", "mean_luma"]
+__all__ = ["luma", "mean_luma"]
 
-LUMA = (0.2126, 0.7152, 0.0722)
-"""Weights of red, green and blue of ITU-R BT.709, applied to stored values."""
+_WEIGHTS = (0.2126, 0.7152, 0.0722)  # of red, green and blue in ITU-R BT.709, applied to stored values
+
+
+def luma(images: Tensor) -> Tensor:
+    """Give the luma (..., H, W) of images (..., 3, H, W) in [0, 1], 0..1."""
+    return (images * images.new_tensor(_WEIGHTS)[:, None, None]).sum(-3)
 
 
 def mean_luma(images: Tensor) -> Tensor:
     """Give the mean luma (...) of images (..., 3, H, W) in [0, 1], 0..1."""
-    return (images.mean((-2, -1)) * images.new_tensor(LUMA)).sum(-1)
+    return (images.mean((-2, -1)) * images.new_tensor(_WEIGHTS)).sum(-1)

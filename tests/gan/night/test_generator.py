@@ -92,12 +92,39 @@ def test_an_exposure_is_a_power_of_the_answer_whole_and_in_tiles(tmp_path: Path)
         NightGenerator(Dim(), gamma=0.0)
 
 
+def test_glare_is_dimmed_before_the_night_and_other_days_are_left_alone(tmp_path: Path) -> None:
+    night, plain = NightGenerator(Dim(), highlight=0.6), NightGenerator(Dim())
+    dim = 0.6 * torch.rand(1, 3, 70, 60, generator=torch.Generator().manual_seed(3))
+    glare = dim.clone()
+    glare[..., :14, :] = 1.0  # a fifth of the picture: its brightest tenth is white
+    assert torch.equal(night(dim), plain(dim))
+    assert torch.allclose(night(glare), 0.6 * plain(glare), atol=1e-6)
+    both = night(torch.cat([dim, glare]))  # each picture by its own light, and a tile by that of the whole
+    assert torch.equal(both, torch.cat([night(dim), night(glare)]))
+    assert torch.allclose(night(glare, tile=48, overlap=16), night(glare), atol=1e-6)
+    lamp = dim.clone()
+    lamp[..., :4, :] = 1.0  # less than a tenth
+    assert torch.equal(night(lamp), plain(lamp))
+
+
+def test_the_level_of_highlights_is_saved_and_names_the_night(tmp_path: Path) -> None:
+    saved = load_night(save_night(tmp_path / "night", translator(), OPTIONS, 64, highlight=0.75))
+    assert saved.highlight == 0.75
+    named = {saved.identity, saved.sha256, NightGenerator(Dim(), 64, saved.sha256, highlight=0.8).identity}
+    assert len(named) == 3
+    for level in (0.0, 1.1):
+        with pytest.raises(ConfigError, match="highlight is"):
+            NightGenerator(Dim(), highlight=level)
+
+
 def test_a_folder_of_the_first_format_is_still_read(tmp_path: Path) -> None:
     folder = save_night(tmp_path / "night", translator(), OPTIONS, 64)
     now, images = load_night(folder), torch.rand(1, 3, 20, 24)
     config = json.loads((folder / "config.json").read_text())
     flat = {**config["model"], "format": "visgen-night-1", "sha256": config["sha256"]}
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in flat.items() if k not in ("kind", "gamma")}))
+    (folder / "config.json").write_text(
+        json.dumps({k: v for k, v in flat.items() if k not in ("kind", "gamma", "highlight")})
+    )
     assert torch.equal(load_night(folder)(images), now(images))
 
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from ...errors import DataError
 from ...nn.blur import blur
+from ...nn.luma import luma
 from ...nn.offset_sample import sample_offset
 
 __all__ = ["EdgeTeacher", "SobelEdge", "canny", "log_luminance"]
 
-LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 DARK = 0.03  # about 8 grey levels: below it a camera's noise is larger than the picture
 
 
@@ -33,8 +33,7 @@ class EdgeTeacher(Protocol):
 
 def log_luminance(images: Tensor) -> Tensor:
     """Logarithm of the luminance (B, 1, H, W) of images (B, 3, H, W) in [0, 1], so that dimming is a shift."""
-    weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
-    return ((images * weights).sum(1, keepdim=True).clamp(min=0) + DARK).log()
+    return (luma(images).unsqueeze(1).clamp(min=0) + DARK).log()
 
 
 class SobelEdge(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, ConfigError, DataError, VisgenError
+from ...nn.luma import luma
 from ...nn.round_bits import round_bits
 from ...shipped import shipped_path
 from ..architecture.translator import TRANSLATORS
@@ -28,6 +30,7 @@ _FORMAT = "visgen-night-2"
 _FLAT_FORMAT = "visgen-night-1"  # the fields of "model" lie beside the hash
 _MULTIPLE = 4  # of the sides that a translator takes
 _LEAST = 16
+_HIGHLIGHTS_FROM = 0.9  # share of a picture's pixels that are darker than its highlights
 
 
 class NightGenerator(nn.Module):
@@ -41,22 +44,34 @@ class NightGenerator(nn.Module):
         resolution: Side of the training crops in pixels; pictures shown at about their scale come out best.
         sha256: Of the file that it was read from; names it in the meta of every sample. "" for one not saved yet.
         gamma: The answer is raised to this power, an exposure: above 1 makes its nights darker, lights least of all.
+        highlight: A day whose brightest tenth begins above this luma, in (0, 1], is first dimmed by a factor until it
+            begins there: glare is the camera's, and an overexposed sky would stay white by night. 1 dims none.
     """
 
-    def __init__(self, translator: nn.Module, resolution: int = 128, sha256: str = "", gamma: float = 1.0) -> None:
+    def __init__(
+        self,
+        translator: nn.Module,
+        resolution: int = 128,
+        sha256: str = "",
+        gamma: float = 1.0,
+        highlight: float = 1.0,
+    ) -> None:
         super().__init__()
         if not gamma > 0:
             raise ConfigError(f"gamma is {gamma}; it must be above 0, and 1 leaves the answer as it is.")
+        if not 0 < highlight <= 1:
+            raise ConfigError(f"highlight is {highlight}; it must be in (0, 1], and 1 leaves days as they are.")
         self.translator = translator
-        self.resolution, self.sha256, self.gamma = resolution, sha256, gamma
+        self.resolution, self.sha256, self.gamma, self.highlight = resolution, sha256, gamma, highlight
         self.eval()
 
     @property
     def identity(self) -> str:
-        """Hash of all that its nights depend on; that of the file where the exposure is plain, "" where unsaved."""
-        if not self.sha256 or self.gamma == 1:
+        """Hash of all that its nights depend on; that of the file where both exposures are plain, "" where unsaved."""
+        if not self.sha256 or (self.gamma == 1 and self.highlight == 1):
             return self.sha256
-        return hashlib.sha256(f"{self.sha256}/{self.gamma!r}".encode()).hexdigest()
+        metered = "" if self.highlight == 1 else f"/{self.highlight!r}"
+        return hashlib.sha256(f"{self.sha256}/{self.gamma!r}{metered}".encode()).hexdigest()
 
     def train(self, mode: bool = True) -> NightGenerator:
         """Stay in evaluation mode: an answer must not depend on the other pictures of a batch."""
@@ -82,6 +97,7 @@ class NightGenerator(nn.Module):
                 f"images hold values from {float(images.min()):.3g} to {float(images.max()):.3g}; they must lie in "
                 "[0, 1]."
             )
+        images = self._metered(images)
         if tile is None or max(images.shape[2:]) <= tile:
             return self._exposed(self._whole(images))
         if tile < 2 * overlap or tile % _MULTIPLE or overlap < 1:
@@ -89,6 +105,13 @@ class NightGenerator(nn.Module):
                 f"tile is {tile} and overlap {overlap}; use a multiple of 4, at least twice the overlap, and 1."
             )
         return self._exposed(self._tiled(images, tile, overlap))
+
+    def _metered(self, days: Tensor) -> Tensor:
+        if self.highlight == 1:
+            return days
+        bright = luma(days).flatten(1)
+        level = bright.kthvalue(math.ceil(_HIGHLIGHTS_FROM * bright.shape[1])).values
+        return days * (self.highlight / level.clamp(min=self.highlight))[:, None, None, None]
 
     def _exposed(self, night: Tensor) -> Tensor:
         return night if self.gamma == 1 else night.clamp(0, 1) ** self.gamma
@@ -133,6 +156,7 @@ def save_night(
     facts: Mapping[str, Any] | None = None,
     bits: int | None = None,
     gamma: float = 1.0,
+    highlight: float = 1.0,
 ) -> Path:
     """Write `config.json` and `generator.safetensors` into `folder` and give its path.
 
@@ -142,7 +166,7 @@ def save_night(
         resolution: Side of the training crops in pixels.
         facts: Plain values about the training, kept in the configuration.
         bits: Round kernels to so many significant bits, so that the file packs well; None keeps half precision's 11.
-        gamma: See NightGenerator.
+        gamma, highlight: See NightGenerator.
     Raises:
         ConfigError: Bits outside 1 to 11.
     """
@@ -157,8 +181,9 @@ def save_night(
         "translator": dict(options),
         "resolution": resolution,
         "facts": dict(facts or {}),
+        "gamma": gamma,
+        "highlight": highlight,
     }
-    model["gamma"] = gamma
     config = {"format": _FORMAT, "model": model, "sha256": _hash(path / "generator.tmp")}
     (path / "config.tmp").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     # the configuration holds the hash and comes last, so that a half-written pair is refused
@@ -194,7 +219,8 @@ def load_night(place: str | Path) -> NightGenerator:
         translator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"'{weights}' does not fit its config.json: {error}; save it again.") from error
-    return NightGenerator(translator, model["resolution"], config["sha256"], model.get("gamma", 1.0))
+    exposure = (model.get("gamma", 1.0), model.get("highlight", 1.0))
+    return NightGenerator(translator, model["resolution"], config["sha256"], *exposure)
 
 
 def _files(place: str | Path) -> tuple[Path, Path]:
