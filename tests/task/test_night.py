@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visgen.data import Batch
-from visgen.errors import ConfigError, DataError
+from visgen.errors import CheckpointError, ConfigError, DataError
 from visgen.gan.night import HEDNet, load_edges, load_night, save_edges
 from visgen.structures import SemanticMap
+from visgen.task import TASKS, build_model
 from visgen.task.night import NightConfig, NightObjective, build_night_objective
+from visgen.zoo import save_pretrained
 
 SMALL: dict[str, Any] = {
     "translator": {"name": "resnet", "channels": 4, "blocks": 1},
@@ -215,6 +217,62 @@ def test_a_second_discriminator_sees_pictures_through_a_network_that_never_chang
     assert {id(p) for p in judge.parameters()} <= {id(q) for q in made.phases[0].groups()[0]["params"]}
     with pytest.raises(ConfigError, match="feature_weight is -1"):
         NightConfig(variant="hedgan", feature_weight=-1)
+
+
+def saved_reader(folder: Path, classes: tuple[str, ...] = ("left", "right"), task: str = "segmentation") -> str:
+    """What a run with a semantic head leaves: a small model with fresh weights."""
+    torch.manual_seed(3)
+    head = {"task": task, "classes": list(classes), "options": {"width": 8}}
+    backbone = {"name": "timm", "model": "test_efficientnet", "pretrained": False}
+    return str(save_pretrained(build_model({"backbone": backbone, "heads": {task: head}}), folder))
+
+
+def test_a_fixed_reader_of_nights_is_asked_and_never_changes(tmp_path: Path) -> None:
+    folder = saved_reader(tmp_path / "reader")
+    made, shown = readable(label_weight=0.0, night_label_weight=3.0, night_reader=folder), labelled()
+    assert [p.name for p in made.phases] == ["d", "g"]
+    reader: Any = made.module["night_reader"]
+    before = copy.deepcopy(reader.state_dict())
+    made.module.train()
+    logs = of_each_phase(made, shown)["g"]
+    expected = 2 * float(logs["adversarial"]) + 5 * float(logs["edges"]) + 3 * float(logs["night labels"])
+    assert float(logs["loss"].detach()) == pytest.approx(expected, rel=1e-5)
+    assert all(torch.equal(reader.state_dict()[k], v) for k, v in before.items())  # statistics too
+    with torch.no_grad():
+        night = made.there.generator(2 * shown.images - 1)
+        logits = reader.model.eval()((night + 1) / 2, "segmentation")[0]
+        wanted = TASKS.get("segmentation").loss(logits, shown.targets["segmentation"], {"stride": 2})
+    assert float(logs["night labels"]) == pytest.approx(float(wanted), rel=1e-5)
+    trained = {id(p) for phase in made.phases for group in phase.groups() for p in group["params"]}
+    assert not trained & {id(p) for p in reader.parameters()}
+
+
+def test_a_reader_of_nights_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give both"):
+        NightConfig(variant="hedgan", night_label_weight=1.0)
+    with pytest.raises(CheckpointError, match="holds no model that can be read"):
+        readable(night_label_weight=1.0, night_reader=str(tmp_path / "nothing"))
+    other = saved_reader(tmp_path / "other", ("left", "up"))
+    with pytest.raises(ConfigError, match="knows left, up, and the maps have left, right"):
+        readable(night_label_weight=1.0, night_reader=other)
+    boxes = saved_reader(tmp_path / "boxes", task="detection")
+    with pytest.raises(ConfigError, match="has no head of task 'segmentation'"):
+        readable(night_label_weight=1.0, night_reader=boxes)
+
+
+def test_a_translator_starts_from_another_and_only_the_parts_named_learn(tmp_path: Path) -> None:
+    first = objective("hedgan", "sobel", edges="sobel")
+    folder = str(first.export(first.module, tmp_path / "night"))
+    made = objective("hedgan", "sobel", edges="sobel", start=folder, learns=("decoder",))
+    start = load_night(folder).translator.state_dict()
+    assert all(torch.equal(made.there.generator.state_dict()[k], v) for k, v in start.items())
+    step(made)
+    changed = {k.split(".")[0] for k, v in made.there.generator.state_dict().items() if not torch.equal(v, start[k])}
+    assert changed == {"decoder"} and len({k.split(".")[0] for k in start}) > 1
+    with pytest.raises(ConfigError, match=r"whose translator is not .*'channels': 8"):
+        objective("hedgan", "sobel", edges="sobel", start=folder, translator={**SMALL["translator"], "channels": 8})
+    with pytest.raises(ConfigError, match="learns names 'end', but the translator has the parts"):
+        objective("hedgan", "sobel", edges="sobel", learns=("end",))
 
 
 def test_labels_without_maps_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from ..data import Batch, Source
 from ..errors import ConfigError, DataError
 from ..gan import ADVERSARIAL, Adversaries, GanBatch
 from ..gan.adversaries import frozen
-from ..gan.architecture.camera import add_camera_noise, check_grain
+from ..gan.architecture.camera import add_camera_noise
 from ..gan.architecture.patch import PatchDiscriminator
 from ..gan.architecture.projected import ProjectedDiscriminator
 from ..gan.architecture.translator import TRANSLATORS
@@ -28,85 +28,21 @@ from ..gan.night import (
     distillation_loss,
     edge_consistency,
     load_edges,
+    load_night,
     patch_nce,
     save_edges,
     save_night,
 )
 from ..options import build_options
+from .night_config import NightConfig
+from .night_reader import NightReader
 from .objective import OBJECTIVES, ParameterGroup, Phase
 from .protocol import TASKS
 
 __all__ = ["NightConfig", "NightObjective"]
 
-VARIANTS = ("hedgan", "hedngan", "cyclegan", "cut")
 COARSEST = 16  # stride of the last map that the discriminator of features sees: a crop has few pixels beyond it
 LIGHT = (8, 16, 32)  # sides of the squares whose mean colours the discriminator of light sees
-
-
-@dataclass(frozen=True)
-class NightConfig:
-    """A day-to-night GAN.
-
-    Attributes:
-        variant: "hedgan": one translator, edges kept by a fixed detector. "hedngan": the detector that looks at night
-            learns to see there what its teacher sees by day. "cyclegan": there and back again. "cut": patches stay
-            recognisable among each other.
-        translator: {name: key in TRANSLATORS, its options}.
-        discriminator: Keywords of PatchDiscriminator.
-        edges: Folder of a trained detector, or "sobel" for the one without parameters, which cannot learn.
-        resolution: Side of the crops in pixels; goes into the saved generator.
-        adversarial_weight: On the least-squares loss of the translator. 2 undoes the half in it, which makes the other
-            weights those of the sources.
-        edge_weight: On the edge consistency (hedgan, hedngan); 0 is the control without it.
-        cycle_weight: On the way there and back (cyclegan).
-        nce_weight, identity_weight: On the patches of the picture and of a night translated to itself (cut); the two
-            terms are averaged.
-        nce_stages: Stages of the translator's encoder whose patches are compared.
-        nce_patches: Patches of each stage.
-        student_lr_scale: Factor on the learning rate of the student (hedngan).
-        grain: Range, on the scale 0..1, of the standard deviation of the noise that translations get before they are
-            judged, as a camera adds it. A discriminator then cannot tell by noise, which no translator draws, and edges
-            are still compared on what was drawn.
-        label_weight: On the labels: a reader learns to segment pictures and their translations by the semantic maps of
-            the pictures that have one, and the translator must stay readable. 0 for none.
-        reader: Keywords of UNet for the reader: channels, blocks, norm.
-        reader_lr_scale: Factor on its learning rate.
-        feature_weight: On a second discriminator, which sees pictures through a network that is fixed. 0 for none.
-        features: Keywords of the timm backbone that it sees them through: model, weights, mean, std, options.
-        light_weight: On a third discriminator, which sees the mean colours of squares of 8, 16 and 32 pixels alone: how
-            bright a night is, and where. The first one normalises brightness away. 0 for none.
-    """
-
-    variant: Literal["hedgan", "hedngan", "cyclegan", "cut"] = "hedngan"
-    translator: Mapping[str, Any] = field(default_factory=lambda: {"name": "resnet"})
-    discriminator: Mapping[str, Any] = field(default_factory=dict)
-    edges: str = "sobel"
-    resolution: int = 128
-    adversarial_weight: float = 2.0
-    edge_weight: float = 5.0
-    cycle_weight: float = 10.0
-    nce_weight: float = 1.0
-    identity_weight: float = 10.0
-    nce_stages: tuple[int, ...] = (0, 2, 4, 6)
-    nce_patches: int = 256
-    student_lr_scale: float = 0.1
-    grain: tuple[float, float] = (0.0, 0.0)
-    label_weight: float = 0.0
-    reader: Mapping[str, Any] = field(default_factory=lambda: {"channels": 16, "blocks": 1, "norm": "group"})
-    reader_lr_scale: float = 3.0
-    feature_weight: float = 0.0
-    features: Mapping[str, Any] = field(default_factory=dict)
-    light_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_grain(self.grain)
-        for name in ("label_weight", "feature_weight", "light_weight"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
-        if self.variant not in VARIANTS:
-            raise ConfigError(f"variant '{self.variant}' is unknown; use one of {', '.join(VARIANTS)}.")
-        if self.variant == "hedngan" and self.edges == "sobel":
-            raise ConfigError("variant 'hedngan' needs a detector that can learn; give the folder of one under edges.")
 
 
 class NightObjective:
@@ -134,6 +70,7 @@ class NightObjective:
         self.config = config
         self.pairs = dict(pairs or {})
         self.there = self._pair()
+        self._prepare(self.there.generator)
         self.module = nn.ModuleDict({"there": self.there})
         if config.variant == "cyclegan":
             self.back = self._pair()
@@ -156,12 +93,14 @@ class NightObjective:
                 nn.Sequential(nn.Linear(widths[s], 256), nn.ReLU(), nn.Linear(256, 256)) for s in config.nce_stages
             )
             self.module["patches"] = self.patches
+        if config.label_weight + config.night_label_weight > 0 and not classes:
+            raise ConfigError(
+                f"label_weight is {config.label_weight}, night_label_weight {config.night_label_weight}, and the "
+                "pictures have no semantic maps; let format unpaired-sources keep them with options: {labels: true}."
+            )
+        if config.night_label_weight > 0:
+            self.module["night_reader"] = NightReader(config.night_reader, classes)
         if config.label_weight > 0:
-            if not classes:
-                raise ConfigError(
-                    f"label_weight is {config.label_weight} and the pictures have no semantic maps; let format "
-                    "unpaired-sources keep them with options: {labels: true}."
-                )
             self.reader = UNet(len(classes), **dict(config.reader), halved=True)
             self.module["reader"] = self.reader
         self.beside: dict[str, _Beside] = {}  # discriminators of something else than pixels
@@ -198,7 +137,8 @@ class NightObjective:
         config = self.config
         facts: dict[str, Any] = {"variant": config.variant, "edge_weight": config.edge_weight, "pairs": self.pairs}
         facts["edges"] = config.edges if config.edges == "sobel" else "learned"
-        facts |= {k: getattr(config, k) for k in ("label_weight", "feature_weight", "light_weight")}
+        weights = ("label_weight", "night_label_weight", "feature_weight", "light_weight")
+        facts |= {k: getattr(config, k) for k in weights}
         facts["grain"] = list(config.grain)
         parts: Any = module
         if config.variant == "hedngan":
@@ -214,13 +154,31 @@ class NightObjective:
         judge = PatchDiscriminator(**dict(self.config.discriminator))
         return Adversaries(TRANSLATORS.get(name)(**options), judge, ADVERSARIAL.get("least_squares"))
 
+    def _prepare(self, translator: nn.Module) -> None:
+        """Fill a translator with what it starts from, and hold fast what does not learn."""
+        config, own = self.config, translator.state_dict()
+        if config.start:
+            found = load_night(config.start).translator.state_dict()
+            if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in found.items()}:
+                raise ConfigError(
+                    f"start is '{config.start}', whose translator is not {dict(config.translator)}; take over that of "
+                    "its configuration."
+                )
+            translator.load_state_dict(found)
+        for part in config.learns:
+            if not any(key.startswith(part) for key in own):
+                names = dict.fromkeys(key.split(".")[0] for key in own)
+                raise ConfigError(f"learns names '{part}', but the translator has the parts {', '.join(names)}.")
+        for key, parameter in translator.named_parameters():
+            parameter.requires_grad_(not config.learns or key.startswith(tuple(config.learns)))
+
     def _pairs(self) -> list[Adversaries]:
         return [self.there, self.back] if self.config.variant == "cyclegan" else [self.there]
 
     def _phases(self) -> list[Phase]:
         judges = [p for pair in self._pairs() for p in pair.discriminator.parameters()]
         judges += [p for other in self.beside.values() for p in other.judge.parameters()]
-        makers = [p for pair in self._pairs() for p in pair.generator.parameters()]
+        makers = [p for pair in self._pairs() for p in pair.generator.parameters() if p.requires_grad]
         if self.config.variant == "cut":
             makers += list(self.patches.parameters())
         found = [Phase("d", [_group(judges)], self._d_loss)]
@@ -256,16 +214,18 @@ class NightObjective:
         """A translation as a camera would have taken it."""
         return add_camera_noise(night, self.config.grain) if self.config.grain[1] > 0 else night
 
-    def _labels_loss(self, batch: Batch, *versions: Tensor) -> Tensor:
-        """Cross entropy of what the reader sees in versions of a batch's pictures; those without a map do not count."""
+    def _labels_loss(self, batch: Batch, *versions: Tensor, by: nn.Module | None = None) -> Tensor:
+        """Cross entropy of what a reader, the one that learns unless another is given, sees in versions of a batch's
+        pictures; those without a map do not count."""
         maps = batch.targets.get("segmentation", [])
         rows = [i for i, known in enumerate(maps) if known is not None]
         if not rows:
-            return 0 * self.reader.last.weight.sum()
-        shown = torch.cat([pictures[rows] for pictures in versions])
-        return TASKS.get("segmentation").loss(
-            self.reader(shown), [maps[i] for i in rows] * len(versions), {"stride": 2}
-        )
+            return 0 * (versions[0].sum() if by is not None else self.reader.last.weight.sum())
+        shown, known = torch.cat([pictures[rows] for pictures in versions]), [maps[i] for i in rows] * len(versions)
+        if by is not None:
+            seen: Tensor = by(shown, known)
+            return seen
+        return TASKS.get("segmentation").loss(self.reader(shown), known, {"stride": 2})
 
     def _translations(self, batch: Batch, pictures: list[Tensor], last: bool = False) -> list[Tensor]:
         """Each pair's translation of its pictures, made once for a batch and kept until the last phase took it."""
@@ -322,6 +282,9 @@ class NightObjective:
             with frozen(self.reader):
                 terms["labels"] = self._labels_loss(batch, seen[0].fake)
             total = total + self.config.label_weight * terms["labels"]
+        if self.config.night_label_weight > 0:
+            terms["night labels"] = self._labels_loss(batch, seen[0].fake, by=self.module["night_reader"])
+            total = total + self.config.night_label_weight * terms["night labels"]
         for name, other in self.beside.items():
             with frozen(other.judge):
                 terms[name] = other.judge.g_loss(other.view(seen[0].fake))
