@@ -3,7 +3,7 @@ import timm
 import torch
 
 from visgen.backbones import TimmBackbone
-from visgen.errors import ConfigError
+from visgen.errors import ConfigError, UnknownName
 
 
 @pytest.mark.parametrize("model", ["test_resnet", "test_vit", "test_convnext"])
@@ -33,6 +33,10 @@ def test_maps_are_those_of_the_model_on_its_own_statistics():
 def test_a_model_without_maps_and_an_unknown_option_are_refused():
     with pytest.raises(ConfigError, match="backbone timm has no option 'modle'; did you mean 'model'"):
         TimmBackbone(modle="test_resnet")
+    with pytest.raises(UnknownName, match="timm has no model 'resnet188'; did you mean 'resnet18'"):
+        TimmBackbone(model="resnet188")
+    with pytest.raises(ConfigError, match="does not take the options .*pad_type.*leave out what belongs to another"):
+        TimmBackbone(model="test_resnet", options={"pad_type": "same"})
 
 
 def test_a_fixed_network_stays_as_it_came_in_training_too():

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UnknownName, nearest
 from ..options import build_options
 from .conv_stem import load_timm_weights
 from .protocol import BACKBONES, STRIDES, Backbone, Features, crop_pyramid, pad_to_multiple
@@ -55,7 +55,15 @@ class TimmBackbone(Backbone):
         super().__init__()
         config = config or build_options(TimmBackboneConfig, options, "backbone timm")
         self.config = config
-        full = timm.create_model(config.model, pretrained=config.pretrained and load_weights, **config.options)
+        if ":" not in config.model and not timm.is_model(config.model):  # with a colon: a hub's name or a path
+            raise UnknownName(f"timm has no model '{config.model}'{nearest(config.model, timm.list_models())}")
+        try:
+            full = timm.create_model(config.model, pretrained=config.pretrained and load_weights, **config.options)
+        except TypeError as error:
+            raise ConfigError(
+                f"timm model '{config.model}' does not take the options {dict(config.options)}: {error}; leave out "
+                "what belongs to another model."
+            ) from error
         if config.weights and load_weights:
             load_timm_weights(full, config.weights)
         extra = {"dynamic_img_size": True} if hasattr(full, "patch_embed") and hasattr(full, "pos_embed") else {}
