@@ -2,6 +2,7 @@
 
     python tasks/multitask/heads.py MODEL detection.coco=RUN+RUN depth=RUN --out FOLDER
     python tasks/multitask/heads.py MODEL depth=RUN --routes depth=detection segmentation.camvid=detection --out FOLDER
+    python tasks/multitask/heads.py MODEL --weigh detection.coco=segmentation.coco --out FOLDER
 
 The backbones must be equal, to the last bit of the precision in which MODEL was saved. Prints what was put in.
 """
@@ -51,8 +52,9 @@ def mean_head(model: MultiTaskModel, head: str, runs: list[str]) -> dict[str, Te
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="shipped name, folder or Hub id")
-    parser.add_argument("heads", nargs="+", metavar="HEAD=RUN[+RUN...]", help="a head and the models that trained it")
+    parser.add_argument("heads", nargs="*", metavar="HEAD=RUN[+RUN...]", help="a head and the models that trained it")
     parser.add_argument("--routes", nargs="+", default=[], metavar="HEAD=ROUTER", help="routers that heads then take")
+    parser.add_argument("--weigh", nargs="+", default=[], metavar="HEAD=HEAD", help="heads whose maps weigh boxes then")
     parser.add_argument("--out", required=True, help="folder of the new model")
     parser.add_argument("--bits", type=int, help="significant bits that the matrices of these heads keep")
     parser.add_argument("--dtype", default="float16", help="of the matrices on disk")
@@ -67,6 +69,9 @@ def main() -> None:
         for item in options.routes:
             head, _, router = item.partition("=")
             model.set_route(head, router)
+        for item in options.weigh:
+            head, _, other = item.partition("=")
+            model.set_weigher(head, other)
         save_pretrained(model, options.out, dtype=options.dtype)
         print(json.dumps({"heads": options.heads, "tensors": len(state), "out": options.out}))
     except VisgenError as error:

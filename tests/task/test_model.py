@@ -199,3 +199,22 @@ def test_heads_that_would_share_a_name_when_saved_are_refused():
     with pytest.raises(ConfigError, match="rename one of them"):
         model.add_head("depth.a__b", replace(model.specs["depth.a.b"]))
     assert list(model.specs) == ["depth.a.b"] and list(model.heads) == ["depth__a__b"]
+
+
+def test_a_head_may_take_the_router_of_another_task() -> None:
+    heads = {
+        "detection": {"task": "detection", "classes": ["cat"], "options": {"width": 8}},
+        "segmentation": {"task": "segmentation", "classes": ["cat"], "options": {"width": 8}, "route": "detection"},
+    }
+    backbone = {
+        "name": "vit_moe",
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "num_experts": 4,
+        "top_k": 2,
+        "attention_experts": 4,
+    }
+    model = build_model({"backbone": backbone, "heads": heads})
+    assert tuple(model.backbone.tasks) == ("detection",)  # type: ignore[arg-type]
+    assert model.route("segmentation") == "detection"

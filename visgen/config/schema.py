@@ -35,6 +35,7 @@ class HeadConfig:
         options: Keywords of the registered head.
         on: Head that this one stands on, for tasks that read another head; empty takes the default one.
         route: Router of its own that its features pass through; empty takes the one that heads of its task share.
+        weighed_by: Head whose map its answers are weighed by, a semantic one for boxes; empty for none.
     """
 
     task: str = ""
@@ -43,6 +44,7 @@ class HeadConfig:
     options: dict[str, Any] = field(default_factory=dict)
     on: str = ""
     route: str = ""
+    weighed_by: str = ""
 
 
 @dataclass(frozen=True)

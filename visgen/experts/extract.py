@@ -278,11 +278,11 @@ def _state(
 
 
 def _with_below(model: MultiTaskModel, heads: Sequence[str]) -> list[str]:
-    """Head names in the model's order, with those that they stand on."""
+    """Head names in the model's order, with those that they stand on or are weighed by."""
     wanted = {model.resolve(name) for name in heads}
     if not wanted:
         raise ConfigError("no head is named; name one or more to cut out.")
-    wanted |= {below for name in wanted if (below := model.below(name)) is not None}
+    wanted = set(model.with_needed(wanted))
     return [name for name in model.specs if name in wanted]
 
 

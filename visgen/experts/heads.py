@@ -18,14 +18,13 @@ def with_heads(
 
     Args:
         model: Stays as it is.
-        heads: Head names; heads that they stand on come along. None keeps all.
+        heads: Head names; heads that they stand on or are weighed by come along. None keeps all.
         sides: (max_side, min_side), the bounds of the longer side in pixels at which the new model answers; None
             leaves them.
     """
     config: dict[str, Any] = model.config()
     if heads is not None:
-        below = [model.below(name) for name in heads]
-        names = list(dict.fromkeys([*(name for name in below if name is not None), *heads]))
+        names = model.with_needed(heads)
         banks = getattr(model.backbone, "banks", {})
         if banks:
             model = extract_experts(model, names, {k: range(b.router.num_experts) for k, b in banks.items()})

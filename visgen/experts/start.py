@@ -114,10 +114,10 @@ def heads_untouched(model: MultiTaskModel, heads: Sequence[str]) -> list[str]:
     with torch.enable_grad():
         state = model.backbone.prefix(probe)
         for name in heads:
-            features = model.backbone.suffix(state, model.route(name))
-            read = [features.token, *features.pyramid.values(), *model.head(name).parameters()]
-            below = model.below(name)
-            read += [] if below is None else list(model.head(below).parameters())
+            read: list[Tensor] = []
+            for part in model.with_needed([name]):
+                features = model.backbone.suffix(state, model.route(part))
+                read += [features.token, *features.pyramid.values(), *model.head(part).parameters()]
             if not any(tensor.requires_grad for tensor in read):
                 found.append(name)
     return found

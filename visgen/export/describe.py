@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,11 +10,12 @@ from torch import nn
 
 from ..structures.working_size import MIN_SIDE
 from ..task import MultiTaskModel
+from ..task.box_weighing import AROUND, INSIDE, LEAST, MARGIN
 from ..task.detection import CANDIDATES, LEAST_SCORE, MOST, OVERLAP
 from .dense import bank_size, routed_parts, selectable
 from .graph import OUTPUTS, HeadGraph
 
-__all__ = ["FORMAT", "SIDES", "describe"]
+__all__ = ["FORMAT", "SIDES", "describe", "output_names"]
 
 FORMAT = 1
 SIDES = (33, 4096)  # least and most of height and width for a graph of any size
@@ -47,6 +49,20 @@ _DECODE: dict[str, list[str]] = {
     "depth": [_RESIZE, "exp: metres"],
     "ood": ["compare with `threshold`: above it the picture counts as out-of-distribution"],
 }
+
+# Boxes that a map weighs, before they are brought to the photograph.
+_WEIGH = [
+    "for each box kept whose class the map of `weighed_by` has: softmax of the map over its classes; inside = mean of "
+    "the class over the cells that the box covers (pixels / stride of the map, to the nearest cell, at least one); "
+    f"around = mean over the cells that come in when the box grows by {MARGIN} of its sides on every side; where none "
+    "do, around = inside",
+    f"multiply the odds of the score by (inside + {LEAST})^{INSIDE} / (around + {LEAST})^{AROUND}; sort, best first",
+]
+
+
+def output_names(meta: Mapping[str, Any]) -> list[str]:
+    """Names of a graph's outputs in their order, as its metadata has them."""
+    return [meta["output"]["name"], *([meta["weighed_by"]["output"]] if "weighed_by" in meta else [])]
 
 
 def describe(
@@ -100,6 +116,16 @@ def describe(
             },
         },
     }
+    weigher = model.weigher(head)
+    if weigher is not None:
+        found["weighed_by"] = {
+            "head": weigher,
+            "output": "map",
+            "classes": list(model.specs[weigher].classes),
+            "shape": _OUTPUT["segmentation"][0],
+            "meaning": _OUTPUT["segmentation"][1],
+        }
+        found["decode"] = [*_DECODE[spec.task][:-1], *_WEIGH, _DECODE[spec.task][-1]]
     if spec.task == "ood":
         module: Any = model.head(head)
         found["threshold"] = float(module.threshold) if bool(module.is_calibrated) else None

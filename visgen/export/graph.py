@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,6 +28,8 @@ OUTPUTS = {
 class HeadGraph(nn.Module):
     """Images (B, 3, H, W) in [0, 1] to what one head gives, through the experts of its task.
 
+    Where another head weighs its answers, the graph gives what both say: one tensor for each, the head's own first.
+
     Args:
         model: A model in evaluation mode; its parts are used as they are.
         head: Head name.
@@ -40,11 +41,14 @@ class HeadGraph(nn.Module):
         self.head = model.head(head)
         below = model.below(head)
         self.below = None if below is None else model.head(below)
+        weigher = model.weigher(head)
+        self.weigher = None if weigher is None else model.head(weigher)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = self.backbone(images, self.route)
         queries = None if self.below is None else self.below(features)
-        return self.head(features, queries)
+        own = self.head(features, queries)
+        return (own,) if self.weigher is None else (own, self.weigher(features))
 
 
 class _SamePadding(nn.Module):
@@ -72,6 +76,12 @@ def check_exportable(model: MultiTaskModel, head: str) -> None:
             f"head '{head}' is of task '{task}', which cannot be exported: between its detector and its relations lie "
             "suppression and a choice of boxes whose number differs from picture to picture; export the detection "
             f"head '{model.below(head) or 'below it'}', or run it with visgen.pipeline."
+        )
+    weigher = model.weigher(head)
+    if weigher is not None and model.route(weigher) != model.route(head):
+        raise ConfigError(
+            f"head '{head}' is weighed by '{weigher}', whose features pass the router '{model.route(weigher)}' and not "
+            f"'{model.route(head)}', so that one graph would need two passes; take `weighed_by` out of its spec."
         )
     if task == "ood" and not bool(model.head(head).score.fitted):  # type: ignore[union-attr, arg-type]
         raise ConfigError(f"head '{head}' was never fitted, so it has no score; run visgen fit first.")
@@ -106,9 +116,3 @@ def _drop_other_tasks(backbone: Any, route: str) -> None:
     if embedding is not None:
         for name in [name for name in embedding if name != route]:
             del embedding[name]
-
-
-def outputs_of(graph: nn.Module, images: Tensor) -> Tensor:
-    """Run a graph without gradients."""
-    with torch.no_grad():
-        return graph(images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ __all__ = ["TOLERANCE", "check_parity", "difference", "require_reach"]
 TOLERANCE = 1e-3  # of |a - b| / (1 + |b|)
 CLEARANCE = 3  # an expert counts as checked when leaving it out changes the output by this many times the difference
 
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 def difference(found: Any, wanted: Any) -> float:
@@ -55,7 +55,7 @@ def check_parity(
     Args:
         graph: The sparse graph, which is the reference.
         probes: From `find_probes`, on this graph.
-        run: The exported graph: float32 arrays (B, 3, H, W) to its output.
+        run: The exported graph: float32 arrays (B, 3, H, W) to its outputs.
         other_sizes: More (H, W) to compare at, for a graph that takes any.
     Returns:
         What was compared, the largest difference, and the least change that leaving out one expert would have made.
@@ -64,13 +64,14 @@ def check_parity(
             on the probes that its loss would hide in rounding.
     """
     require_reach(probes)
-    wanted = [_output(graph, image) for image in probes.images]
-    gaps = [difference(run(i.numpy()), w) for i, w in zip(probes.images, wanted, strict=True)]
+    wanted = [_outputs(graph, image) for image in probes.images]
+    gaps = [_gap(run(i.numpy()), w) for i, w in zip(probes.images, wanted, strict=True)]
     batch = torch.cat([probes.images[0], probes.images[-1]])
-    gaps.append(difference(run(batch.numpy()), np.concatenate([wanted[0], wanted[-1]])))
+    both = [np.concatenate(pair) for pair in zip(wanted[0], wanted[-1], strict=True)]
+    gaps.append(_gap(run(batch.numpy()), both))
     for size in other_sizes or ():
         more = find_probes(graph, size)
-        gaps += [difference(run(image.numpy()), _output(graph, image)) for image in more.images[:2]]
+        gaps += [_gap(run(image.numpy()), _outputs(graph, image)) for image in more.images[:2]]
     worst = max(gaps)
     if not worst <= TOLERANCE:
         raise ConfigError(
@@ -95,18 +96,22 @@ def check_parity(
     }
 
 
-def _output(graph: HeadGraph, images: Tensor) -> np.ndarray:
+def _outputs(graph: HeadGraph, images: Tensor) -> list[np.ndarray]:
     with torch.no_grad():
-        return graph(images).numpy()
+        return [output.numpy() for output in graph(images)]
 
 
-def _effects(graph: HeadGraph, probes: Probes, wanted: list[np.ndarray]) -> dict[str, float]:
+def _gap(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    return max(difference(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def _effects(graph: HeadGraph, probes: Probes, wanted: list[list[np.ndarray]]) -> dict[str, float]:
     """Expert -> how much its own probe picture changes when what it puts out is 0."""
     effects = {}
     for name, part in routed_parts(graph):
         for expert, at in probes.reached[name].items():
             with _silenced(part, expert):
-                effects[f"{name} expert {expert}"] = difference(_output(graph, probes.images[at]), wanted[at])
+                effects[f"{name} expert {expert}"] = _gap(_outputs(graph, probes.images[at]), wanted[at])
     return effects
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import operator
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,11 @@ def record_graph(graph: HeadGraph, size: tuple[int, int] | None) -> torch.export
 
 
 def write_onnx(
-    program: torch.export.ExportedProgram, path: Path, output: str, meta: Mapping[str, Any], is_any_size: bool
+    program: torch.export.ExportedProgram,
+    path: Path,
+    outputs: Sequence[str],
+    meta: Mapping[str, Any],
+    is_any_size: bool,
 ) -> None:
     """Write a recorded graph as an ONNX file with its metadata inside."""
     need_onnx()
@@ -82,7 +86,7 @@ def write_onnx(
             dynamo=True,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_shapes={"images": axes},
             custom_translation_table={operator.floordiv: _floor_division()},
             verbose=False,

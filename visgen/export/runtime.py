@@ -75,8 +75,12 @@ class ExportedModel:
         return self._fit(image[None])[0] if self.size else resize_for_work(image, *self.bounds)
 
     def run(self, images: Tensor) -> Tensor:
-        """Give the graph's output for prepared images (B, 3, H, W)."""
-        return torch.from_numpy(self._run(np.ascontiguousarray(images.numpy(), dtype=np.float32)))
+        """Give what the head says about prepared images (B, 3, H, W)."""
+        return self._outputs(images)[0]
+
+    def _outputs(self, images: Tensor) -> list[Tensor]:
+        """What the head says, and the one that weighs its answers where there is one."""
+        return [torch.from_numpy(o) for o in self._run(np.ascontiguousarray(images.numpy(), dtype=np.float32))]
 
     def __call__(self, picture: Any) -> Result:
         """Answer about one picture, in its own pixels."""
@@ -102,11 +106,13 @@ class ExportedModel:
         shown = [(int(images.shape[-2]), int(images.shape[-1]))] * len(images)
         images = self._fit(images)
         inside = (int(images.shape[-2]), int(images.shape[-1]))
-        logits = self.run(images)
+        logits, *others = self._outputs(images)
         task, spec = TASKS.get(self.meta["task"]), self.specs[self.name]
-        stride = round(inside[0] / logits.shape[-2]) if logits.ndim == 4 else 1
-        options = task.decode_options(self.head(self.name))
-        values = task.decode(logits, spec.classes, [inside] * len(images), list(sizes or shown), stride, **options)
+        options, valid = task.decode_options(self.head(self.name)), [inside] * len(images)
+        values = task.decode(logits, spec.classes, valid, list(sizes or shown), _stride(inside, logits), **options)
+        for weighing in others:
+            classes = self.meta["weighed_by"]["classes"]
+            values = task.weigh(values, weighing, classes, valid, _stride(inside, weighing))
         return {self.name: values}
 
     def resolve(self, name: str) -> str:
@@ -138,6 +144,10 @@ class ExportedModel:
         return resized.clamp(0, 1)
 
 
+def _stride(size: tuple[int, int], logits: Tensor) -> int:
+    return round(size[0] / logits.shape[-2]) if logits.ndim == 4 else 1
+
+
 def _file(path: Path) -> Path:
     if path.is_dir():
         found = [path / name for name in ("model.onnx", "model.pt2") if (path / name).is_file()]
@@ -159,9 +169,9 @@ def _open_onnx(path: Path, threads: int) -> tuple[Any, str | None]:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises kinds of its own
         raise CheckpointError(f"'{path}' cannot be read by onnxruntime: {error}") from error
-    (output,) = [o.name for o in session.get_outputs()]
+    outputs = [o.name for o in session.get_outputs()]
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    return lambda images: session.run([output], {"images": images})[0], text
+    return lambda images: session.run(outputs, {"images": images}), text
 
 
 def _open_torch(path: Path) -> tuple[Any, str | None]:
@@ -172,8 +182,8 @@ def _open_torch(path: Path) -> tuple[Any, str | None]:
     except Exception as error:  # a torn archive raises many kinds
         raise CheckpointError(f"'{path}' cannot be read by torch.export: {error}") from error
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
-            return module(torch.from_numpy(images)).numpy()
+            return [output.numpy() for output in module(torch.from_numpy(images))]
 
     return run, extra[METADATA_KEY] or None

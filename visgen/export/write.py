@@ -15,8 +15,8 @@ from torch import Tensor
 from ..errors import ConfigError, UnknownName, VisgenError, nearest
 from ..shipped import shipped_path
 from ..structures import load_image
-from .describe import SIDES, describe
-from .graph import OUTPUTS, build_graph, check_exportable
+from .describe import SIDES, describe, output_names
+from .graph import build_graph, check_exportable
 from .parity import check_parity, require_reach
 from .probe import find_probes
 from .record import need_onnx, record_graph, write_onnx, write_torch_export
@@ -98,7 +98,7 @@ def export_model(
 
         def write(meta: dict[str, Any]) -> None:
             if format == "onnx":
-                write_onnx(program, file, OUTPUTS[meta["task"]], meta, size is None)
+                write_onnx(program, file, output_names(meta), meta, size is None)
             else:
                 write_torch_export(program, file, meta)
 

@@ -1,12 +1,13 @@
 """Tasks: target, head, loss, decoding and metric of each in one file, and the model that joins them."""
 
+from .build import ModelConfig, build_model
 from .classification import ClassificationTask
 from .compositional import CompositionalObjective
 from .depth import DepthTask
 from .detection import DetectionTask
 from .edges import EdgesObjective
 from .generation import GanObjective
-from .model import ModelConfig, MultiTaskModel, build_model
+from .model import MultiTaskModel
 from .multitask import MultiTaskObjective, count_classes
 from .night import NightObjective
 from .objective import OBJECTIVES, Objective, ParameterGroup, Phase

@@ -46,11 +46,21 @@ class BatchRun:
         else:
             queries = None
         head = model.head(name)
-        logits = self.logits[name] = head(self.features[route], queries)
-        is_map = isinstance(logits, Tensor) and logits.ndim == 4
-        stride = round(self.full[0] / logits.shape[-2]) if is_map else 1
+        logits, stride = self._see(name, queries)
         answers = task.decode(logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head))
+        weigher = model.weigher(name)
+        if weigher is not None:
+            logits, stride = self._see(weigher)
+            answers = task.weigh(answers, logits, model.specs[weigher].classes, self.valid, stride)
         self.answers[name] = task.explain(
             answers, head, self.features[route], queries, None if below is None else model.specs[below]
         )
         return self.answers[name]
+
+    def _see(self, name: str, queries: Any = None) -> tuple[Any, int]:
+        """Give what a head says, and the pixels of the batch per cell where that is a map."""
+        if name not in self.logits:
+            self.logits[name] = self.model.head(name)(self.features[self.model.route(name)], queries)
+        logits = self.logits[name]
+        is_map = isinstance(logits, Tensor) and logits.ndim == 4
+        return logits, round(self.full[0] / logits.shape[-2]) if is_map else 1

@@ -15,6 +15,7 @@ from ..metrics import DetectionMetric
 from ..metrics.strata import DetectionStrata
 from ..options import build_options
 from ..structures import Boxes
+from .box_weighing import weigh_boxes
 from .protocol import TASKS, Task
 
 __all__ = ["DetectionLossOptions", "DetectionTask"]
@@ -35,10 +36,14 @@ class DetectionLossOptions:
 
 
 class DetectionTask(Task):
-    """Targets and answers are Boxes; answers carry scores, best first, at most 100 of them."""
+    """Targets and answers are Boxes; answers carry scores, best first, at most 100 of them.
+
+    A head may be weighed by the map of a semantic head: see `weigh_boxes`.
+    """
 
     key = "detection"
     head = "detection"
+    weighed_by = "segmentation"
 
     def class_counts(self, targets: Sequence[Boxes], classes: Sequence[str]) -> Tensor:
         labels = [target.labels for target in targets]
@@ -68,6 +73,19 @@ class DetectionTask(Task):
         return [
             _decode_one(one, tuple(classes), inside, size)
             for one, inside, size in zip(logits, valid, sizes, strict=True)
+        ]
+
+    def weigh(
+        self,
+        answers: Sequence[Boxes],
+        logits: Tensor,
+        classes: Sequence[str],
+        valid: Sequence[tuple[int, int]],
+        stride: int,
+    ) -> list[Boxes]:
+        return [
+            weigh_boxes(boxes, one, classes, inside, stride)
+            for boxes, one, inside in zip(answers, logits, valid, strict=True)
         ]
 
     def metric(self, classes: Sequence[str], **options: Any) -> DetectionMetric:

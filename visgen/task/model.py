@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..backbones import BACKBONES, Backbone
+from ..backbones import Backbone
 from ..errors import ConfigError, DataError, UnknownName, nearest
 from ..heads import HEADS
-from ..options import build_options
 from .batch_run import BatchRun
 from .protocol import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec
 
-__all__ = ["ModelConfig", "MultiTaskModel", "build_model"]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything needed to build a MultiTaskModel.
-
-    Attributes:
-        backbone: {"name": registry key, other keys: options of the backbone}.
-        heads: Head name -> HeadSpec or its fields. A head is called by its task, or "<task>.<label set>".
-        default_heads: Task -> head that answers when only the task is asked; the first head of the task if absent.
-        max_side: Longer side in pixels to which larger photographs are shrunk when the model is used.
-        min_side: Longer side to which smaller ones are enlarged; 0 for never. A network trained on random crops
-            does best on somewhat larger pictures than it saw (Touvron et al. 2019, arXiv:1906.06423).
-    """
-
-    backbone: Mapping[str, Any]
-    heads: Mapping[str, Any]
-    default_heads: Mapping[str, str] = field(default_factory=dict)
-    max_side: int = 320
-    min_side: int = 0
+__all__ = ["MultiTaskModel"]
 
 
 class MultiTaskModel(nn.Module):
@@ -77,6 +56,8 @@ class MultiTaskModel(nn.Module):
         self.heads = nn.ModuleDict()
         for name, spec in self.specs.items():
             self._build_head(name, spec)
+        for name in self.specs:
+            self.weigher(name)
 
     def _build_head(self, name: str, spec: HeadSpec) -> None:
         if name.split(".")[0] != spec.task:
@@ -135,6 +116,7 @@ class MultiTaskModel(nn.Module):
         try:
             self._build_head(name, spec)
             self.route(name)
+            self.weigher(name)
         except ConfigError:
             del self.specs[name]
             self.heads.pop(_module_name(name)) if _module_name(name) in self.heads else None
@@ -152,15 +134,28 @@ class MultiTaskModel(nn.Module):
             ConfigError: The backbone lacks the router. The model is then unchanged.
         """
         name = self.resolve(name)
-        before = self.specs[name]
-        self.specs[name] = replace(before, route=router)
+        self._change(name, replace(self.specs[name], route=router))
+
+    def set_weigher(self, name: str, other: str | None) -> None:
+        """Let the answers of a head be weighed by another head's map; None for answers of that head alone.
+
+        Raises:
+            UnknownName: The model has no head `name`.
+            ConfigError: The model has no head `other`, or not one that can weigh. The model is then unchanged.
+        """
+        name = self.resolve(name)
+        self._change(name, replace(self.specs[name], weighed_by=other))
+
+    def _change(self, name: str, spec: HeadSpec) -> None:
+        before, self.specs[name] = self.specs[name], spec
         try:
             self.route(name)
+            self.weigher(name)
         except ConfigError:
             self.specs[name] = before
             raise
         if self._config:
-            self._config["heads"] = {**self._config["heads"], name: asdict(self.specs[name])}
+            self._config["heads"] = {**self._config["heads"], name: asdict(spec)}
 
     def resolve(self, name: str) -> str:
         """Give the head that a task key or head name means; raises UnknownName with the nearest name."""
@@ -198,6 +193,26 @@ class MultiTaskModel(nn.Module):
                 f"{', '.join(have) or 'none of that task'}; add one, or name it under `on`."
             )
         return found
+
+    def weigher(self, name: str) -> str | None:
+        """Give the head that weighs the answers of the head `name`; None for answers of that head alone.
+
+        Raises:
+            ConfigError: The head that it names is not in the model or of another task, or its task knows no weighing.
+        """
+        spec = self.specs[name]
+        if spec.weighed_by is None:
+            return None
+        able = TASKS.get(spec.task).weighed_by
+        if able is None:
+            raise ConfigError(f"head '{name}' is weighed by '{spec.weighed_by}', but nothing weighs '{spec.task}'.")
+        if spec.weighed_by not in self.specs or self.specs[spec.weighed_by].task != able:
+            have = [head for head, other in self.specs.items() if other.task == able]
+            raise ConfigError(
+                f"head '{name}' is weighed by '{spec.weighed_by}', which is no head of task '{able}' in this model; it "
+                f"has {', '.join(have) or 'none'}. Name one under `weighed_by`, or leave it out."
+            )
+        return spec.weighed_by
 
     def route(self, name: str) -> str:
         """Give the router whose experts the features of head `name` pass through: its task's, or its own.
@@ -266,7 +281,7 @@ class MultiTaskModel(nn.Module):
             self.eval()
         try:
             riders = self._riders(names) if verdicts else {}
-            wanted = self._with_those_below([*names, *riders.values()], given or {})
+            wanted = self.with_needed([*names, *riders.values()], given or ())
             features = self.features(images, wanted)
             run = BatchRun(self, features, full, valid, sizes, given or {})
             answers = {name: run.answer(name) for name in dict.fromkeys(names)}
@@ -302,66 +317,14 @@ class MultiTaskModel(nn.Module):
                 found.setdefault(str(self.below(name)), name)
         return found
 
-    def _with_those_below(self, names: Sequence[str], given: Mapping[str, Any]) -> list[str]:
-        """The heads `names` and those that they stand on, where no target takes their place."""
-        below = [self.below(name) for name in names if name not in given]
-        return [*names, *(name for name in below if name is not None)]
+    def with_needed(self, names: Iterable[str], given: Collection[str] = ()) -> list[str]:
+        """Give heads and those that they stand on or are weighed by, where no target takes their place."""
+        found = list(dict.fromkeys(names))
+        for name in found:  # it grows on the way
+            others = () if name in given else (self.below(name), self.weigher(name))
+            found += [other for other in others if other is not None and other not in found]
+        return found
 
 
 def _module_name(head: str) -> str:
     return head.replace(".", "__")  # a dot would nest the state dict
-
-
-def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = True) -> MultiTaskModel:
-    """Build a model from its configuration.
-
-    Args:
-        config: A ModelConfig or its fields.
-        load_weights: Read the stem weights that the configuration names; false when a checkpoint follows.
-    Raises:
-        ConfigError, UnknownName: A key, registry name or value that does not fit.
-    """
-    if not isinstance(config, ModelConfig):
-        config = build_options(ModelConfig, config, "model")
-    specs = {
-        name: spec if isinstance(spec, HeadSpec) else build_options(HeadSpec, spec, f"head '{name}'")
-        for name, spec in config.heads.items()
-    }
-    if not specs:
-        raise ConfigError("the model has no heads; name at least one under `heads`.")
-    for name, spec in specs.items():
-        TASKS.get(spec.task)
-        if spec.task not in ("depth", "ood", "retrieval") and not spec.classes:
-            raise ConfigError(f"head '{name}' has no classes; list them, or let a data source of the run supply them.")
-    options = dict(config.backbone)
-    key = options.pop("name", None)
-    if key is None:
-        raise ConfigError(f"the backbone has no name; use one of {', '.join(BACKBONES.names())}.")
-    present = {s.task for s in specs.values() if not TASKS.get(s.task).rides and s.route is None}
-    own = tuple(dict.fromkeys(s.route for s in specs.values() if s.route is not None))
-    backbone = BACKBONES.get(key)
-    if key.startswith("vit_moe"):
-        options.setdefault("tasks", (*(k for k in (*TASK_KEYS, *FURTHER_TASK_KEYS) if k in present), *own))
-    given = options
-    if key == "diffusion_features":  # the one backbone that another wing's model goes into
-        from .instruct import with_diffusion
-
-        given, options = with_diffusion(options)
-    built = backbone(load_weights=load_weights, **given)
-    plain = {
-        "backbone": _without_weights({"name": key, **options}),
-        "heads": {name: asdict(spec) for name, spec in specs.items()},
-        "default_heads": dict(config.default_heads),
-        "max_side": config.max_side,
-        "min_side": config.min_side,
-    }
-    return MultiTaskModel(built, specs, config.default_heads, config.max_side, config.min_side, plain)
-
-
-def _without_weights(value: Any) -> Any:
-    """Copy plain options, dropping paths of weights: a saved model carries its own."""
-    if isinstance(value, Mapping):
-        return {
-            k: None if k == "weights" else False if k == "pretrained" else _without_weights(v) for k, v in value.items()
-        }
-    return [_without_weights(v) for v in value] if isinstance(value, (list, tuple)) else value

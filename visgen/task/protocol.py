@@ -41,6 +41,8 @@ class HeadSpec:
         on: Head that this one stands on, where its task asks for one (`Task.stands_on`); null takes the default head
             of that task.
         route: Router that its features pass through, where that is one of its own and not the task's; no dots.
+        weighed_by: Head whose map its answers are weighed by, where its task knows how (`Task.weighed_by`); null for
+            answers of the head alone. Names are the same for both where they mean the same class.
     """
 
     task: str
@@ -50,6 +52,7 @@ class HeadSpec:
     loss: Mapping[str, Any] = field(default_factory=dict)
     on: str | None = None
     route: str | None = None
+    weighed_by: str | None = None
 
 
 class Task:
@@ -60,6 +63,7 @@ class Task:
         head: Registry key of the head class that the task takes by default.
         stands_on: Task whose head this task's heads read beside the picture: scene graphs stand on the boxes of a
             detection head, OOD scores on the logits of a classification head.
+        weighed_by: Task whose maps may weigh the answers of this one's heads: semantic maps the scores of boxes.
         rides: True when the head reads the features of the head below it, so that the task has no pass of its own.
         counts_experts: The head is told how many experts the backbone has, as the option `experts`.
         is_trained: False when its heads have no loss and are fitted after training.
@@ -71,6 +75,7 @@ class Task:
     head: ClassVar[str]
     stands_on: ClassVar[str | None] = None
     may_stand_on: ClassVar[tuple[str, ...]] = ()
+    weighed_by: ClassVar[str | None] = None
     rides: ClassVar[bool] = False
     counts_experts: ClassVar[bool] = False
     is_trained: ClassVar[bool] = True
@@ -199,6 +204,24 @@ class Task:
             below: The head that it stands on.
         """
         return list(answers)
+
+    def weigh(
+        self,
+        answers: Sequence[Any],
+        logits: Tensor,
+        classes: Sequence[str],
+        valid: Sequence[tuple[int, int]],
+        stride: int,
+    ) -> list[Any]:
+        """Give the answers of `decode` after a look at what another head gave for the same pictures.
+
+        Args:
+            answers: One typed value per image.
+            logits: (B, C, h, w) of the head that weighs them.
+            classes: Its C class names.
+            valid, stride: As in `decode`, of those logits.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has answers that no other head weighs.")
 
     def evidence(self, logits: Any, valid: Sequence[tuple[int, int]]) -> Tensor:
         """Give one row of class logits (B, K) per image from what the head below gave, for heads that are fitted."""

@@ -222,7 +222,11 @@ def _model(model: Mapping[str, Any], weights: str | Path) -> dict[str, Any]:
     backbone = dict(model["backbone"])
     heads = {}
     for name, head in model["heads"].items():
-        kept = {key: head[key] for key in ("task", "head", "classes", "options", "on", "route") if head.get(key)}
+        kept = {
+            key: head[key]
+            for key in ("task", "head", "classes", "options", "on", "route", "weighed_by")
+            if head.get(key)
+        }
         heads[name] = {"task": name.partition(".")[0], **kept}
     return {
         "backbone": backbone.pop("name"),
