@@ -229,9 +229,9 @@ def saved_reader(folder: Path, classes: tuple[str, ...] = ("left", "right"), tas
 
 def test_a_fixed_reader_of_nights_is_asked_and_never_changes(tmp_path: Path) -> None:
     folder = saved_reader(tmp_path / "reader")
-    made, shown = readable(label_weight=0.0, night_label_weight=3.0, night_reader=folder), labelled()
+    made, shown = readable(label_weight=0.0, night_label_weight=3.0, night_readers=(folder,)), labelled()
     assert [p.name for p in made.phases] == ["d", "g"]
-    reader: Any = made.module["night_reader"]
+    (reader,) = made.module["night_readers"]  # type: ignore[misc]
     before = copy.deepcopy(reader.state_dict())
     made.module.train()
     logs = of_each_phase(made, shown)["g"]
@@ -250,14 +250,14 @@ def test_a_fixed_reader_of_nights_is_asked_and_never_changes(tmp_path: Path) -> 
 def test_a_reader_of_nights_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give both"):
         NightConfig(variant="hedgan", night_label_weight=1.0)
-    with pytest.raises(CheckpointError, match="holds no model that can be read"):
-        readable(night_label_weight=1.0, night_reader=str(tmp_path / "nothing"))
+    with pytest.raises(CheckpointError, match="which holds no model"):
+        readable(night_label_weight=1.0, night_readers=(str(tmp_path / "nothing"),))
     other = saved_reader(tmp_path / "other", ("left", "up"))
     with pytest.raises(ConfigError, match="knows left, up, and the maps have left, right"):
-        readable(night_label_weight=1.0, night_reader=other)
+        readable(night_label_weight=1.0, night_readers=(other,))
     boxes = saved_reader(tmp_path / "boxes", task="detection")
     with pytest.raises(ConfigError, match="has no head of task 'segmentation'"):
-        readable(night_label_weight=1.0, night_reader=boxes)
+        readable(night_label_weight=1.0, night_readers=(boxes,))
 
 
 def test_a_translator_starts_from_another_and_only_the_parts_named_learn(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ class NightObjective:
                 "pictures have no semantic maps; let format unpaired-sources keep them with options: {labels: true}."
             )
         if config.night_label_weight > 0:
-            self.module["night_reader"] = NightReader(config.night_reader, classes)
+            readers = [NightReader(folder, classes) for folder in config.night_readers]
+            self.module["night_readers"] = nn.ModuleList(readers)
         if config.label_weight > 0:
             self.reader = UNet(len(classes), **dict(config.reader), halved=True)
             self.module["reader"] = self.reader
@@ -283,7 +284,9 @@ class NightObjective:
                 terms["labels"] = self._labels_loss(batch, seen[0].fake)
             total = total + self.config.label_weight * terms["labels"]
         if self.config.night_label_weight > 0:
-            terms["night labels"] = self._labels_loss(batch, seen[0].fake, by=self.module["night_reader"])
+            readers: Any = self.module["night_readers"]
+            read = [self._labels_loss(batch, seen[0].fake, by=reader) for reader in readers]
+            terms["night labels"] = torch.stack(read).mean()
             total = total + self.config.night_label_weight * terms["night labels"]
         for name, other in self.beside.items():
             with frozen(other.judge):

@@ -46,9 +46,10 @@ class NightConfig:
             the pictures that have one, and the translator must stay readable. 0 for none.
         reader: Keywords of UNet for the reader: channels, blocks, norm.
         reader_lr_scale: Factor on its learning rate.
-        night_label_weight: On the labels too, as a fixed reader sees them that was taught on labelled nights and never
-            on translations: what helps it makes nights readable as nights are. 0 for none.
-        night_reader: Folder of that reader: what a run with a semantic head leaves.
+        night_label_weight: On the labels too, as fixed readers see them that were taught on labelled nights and never
+            on translations: what helps them makes nights readable as nights are. 0 for none.
+        night_readers: Folders of these readers, each what a run with a semantic head leaves. Their mean counts; two of
+            different make agree on less that only one of them would see.
         feature_weight: On a second discriminator, which sees pictures through a network that is fixed. 0 for none.
         features: Keywords of the timm backbone that it sees them through: model, weights, mean, std, options.
         light_weight: On a third discriminator, which sees the mean colours of squares of 8, 16 and 32 pixels alone: how
@@ -75,7 +76,7 @@ class NightConfig:
     reader: Mapping[str, Any] = field(default_factory=lambda: {"channels": 16, "blocks": 1, "norm": "group"})
     reader_lr_scale: float = 3.0
     night_label_weight: float = 0.0
-    night_reader: str = ""
+    night_readers: tuple[str, ...] = ()
     feature_weight: float = 0.0
     features: Mapping[str, Any] = field(default_factory=dict)
     light_weight: float = 0.0
@@ -85,10 +86,10 @@ class NightConfig:
         for name in ("label_weight", "night_label_weight", "feature_weight", "light_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
-        if (self.night_label_weight > 0) != bool(self.night_reader):
+        if (self.night_label_weight > 0) != bool(self.night_readers):
             raise ConfigError(
-                f"night_label_weight is {self.night_label_weight} and night_reader '{self.night_reader}'; give both, "
-                "or 0 and none."
+                f"night_label_weight is {self.night_label_weight} and night_readers {list(self.night_readers)}; give "
+                "both, or 0 and none."
             )
         if self.variant not in VARIANTS:
             raise ConfigError(f"variant '{self.variant}' is unknown; use one of {', '.join(VARIANTS)}.")

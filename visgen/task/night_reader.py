@@ -38,16 +38,16 @@ class NightReader(nn.Module):
             model.load_state_dict(load_file(place / "model.safetensors"))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, VisgenError) as error:
             raise CheckpointError(
-                f"night_reader is '{folder}', which holds no model that can be read ({type(error).__name__}: {error}); "
-                "give the folder `last` of a run with a semantic head."
+                f"night_readers has '{folder}', which holds no model ({type(error).__name__}: {error}); give "
+                "the folder `last` of a run with a semantic head."
             ) from error
         if "segmentation" not in model.default_heads:
-            raise ConfigError(f"night_reader '{folder}' has no head of task 'segmentation'; give a model that has one.")
+            raise ConfigError(f"reader '{folder}' has no head of task 'segmentation'; give a model that has one.")
         self.head = model.default_heads["segmentation"]
         known = tuple(model.specs[self.head].classes)
         if known != tuple(classes):
             raise ConfigError(
-                f"night_reader '{folder}' knows {', '.join(known)}, and the maps have {', '.join(classes) or 'none'}; "
+                f"reader '{folder}' knows {', '.join(known)}, and the maps have {', '.join(classes) or 'none'}; "
                 "teach one on maps of the same classes in the same order."
             )
         self.model = model.requires_grad_(False)
