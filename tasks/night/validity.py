@@ -83,6 +83,7 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if options.record:
         extra = [f"--{k} {getattr(options, k)}" for k in ("segmenter", "detector") if getattr(options, k)]
+        extra += [f"--scenes {options.scenes}"] if options.scenes != parser.get_default("scenes") else []
         extra += ["--size {} {}".format(*options.size)] if options.size else []
         write_record(
             options.record,

@@ -37,4 +37,4 @@ def test_every_part_is_measured_and_recorded(
     assert found["edges"]["photographs val"]["aligned"] == 1.0
     assert found["realism"]["train"]["pictures"] == 8 and found["visibility"]["boxes"] > 0
     written = read_record(record)
-    assert written["metrics"] == found and "--data-root DATA" in written["command"]
+    assert written["metrics"] == found and written["command"].endswith("--data-root DATA --scenes 2")
