@@ -109,9 +109,10 @@ class NightGenerator(nn.Module):
     def _metered(self, days: Tensor) -> Tensor:
         if self.highlight == 1:
             return days
-        bright = luma(days).flatten(1)
-        level = bright.kthvalue(math.ceil(_HIGHLIGHTS_FROM * bright.shape[1])).values
-        return days * (self.highlight / level.clamp(min=self.highlight))[:, None, None, None]
+        bright = luma(days.to(torch.float32)).flatten(1)
+        count = bright.shape[1] - math.ceil(_HIGHLIGHTS_FROM * bright.shape[1]) + 1
+        level = bright.topk(count).values[:, -1]  # not kthvalue, which has no deterministic form on accelerators
+        return days * (self.highlight / level.clamp(min=self.highlight)).to(days.dtype)[:, None, None, None]
 
     def _exposed(self, night: Tensor) -> Tensor:
         return night if self.gamma == 1 else night.clamp(0, 1) ** self.gamma
