@@ -8,7 +8,7 @@ import torch
 
 from visgen.errors import ConfigError
 from visgen.export.dense import routed_parts
-from visgen.export.graph import HeadGraph, build_graph
+from visgen.export.graph import HeadGraph, build_graph, each_output
 from visgen.export.parity import check_parity, difference
 from visgen.export.probe import Probes, find_probes
 from visgen.task import MultiTaskModel
@@ -25,7 +25,7 @@ def checked(model: MultiTaskModel) -> tuple[HeadGraph, Probes]:
 def runner(graph: torch.nn.Module):
     def run(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return [output.numpy() for output in graph(torch.from_numpy(images))]
+            return [output.numpy() for output in each_output(graph(torch.from_numpy(images)))]
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from ..nn.routing import Router
 from ..task import MultiTaskModel
 from .dense import make_dense
 
-__all__ = ["OUTPUTS", "HeadGraph", "build_graph", "check_exportable"]
+__all__ = ["OUTPUTS", "HeadGraph", "build_graph", "check_exportable", "each_output"]
 
 # Task -> the name of the graph's output.
 OUTPUTS = {
@@ -28,7 +29,7 @@ OUTPUTS = {
 class HeadGraph(nn.Module):
     """Images (B, 3, H, W) in [0, 1] to what one head gives, through the experts of its task.
 
-    Where another head weighs its answers, the graph gives what both say: one tensor for each, the head's own first.
+    Where another head weighs its answers, the graph gives what both say: a pair, the head's own first.
 
     Args:
         model: A model in evaluation mode; its parts are used as they are.
@@ -44,11 +45,11 @@ class HeadGraph(nn.Module):
         weigher = model.weigher(head)
         self.weigher = None if weigher is None else model.head(weigher)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         features = self.backbone(images, self.route)
         queries = None if self.below is None else self.below(features)
-        own = self.head(features, queries)
-        return (own,) if self.weigher is None else (own, self.weigher(features))
+        own: Tensor = self.head(features, queries)
+        return own if self.weigher is None else (own, self.weigher(features))
 
 
 class _SamePadding(nn.Module):
@@ -116,3 +117,8 @@ def _drop_other_tasks(backbone: Any, route: str) -> None:
     if embedding is not None:
         for name in [name for name in embedding if name != route]:
             del embedding[name]
+
+
+def each_output(found: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """The outputs of a graph in their order, however many it has."""
+    return [found] if isinstance(found, Tensor) else list(found)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..nn.routing import Routing
 from .dense import routed_parts
-from .graph import HeadGraph
+from .graph import HeadGraph, each_output
 from .probe import Probes, find_probes
 
 __all__ = ["TOLERANCE", "check_parity", "difference", "require_reach"]
@@ -98,7 +98,7 @@ def check_parity(
 
 def _outputs(graph: HeadGraph, images: Tensor) -> list[np.ndarray]:
     with torch.no_grad():
-        return [output.numpy() for output in graph(images)]
+        return [output.numpy() for output in each_output(graph(images))]
 
 
 def _gap(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:

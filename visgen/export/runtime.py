@@ -18,6 +18,7 @@ from ..structures import Result, load_image
 from ..structures.working_size import resize_for_work
 from ..task import TASKS, HeadSpec
 from .describe import FORMAT
+from .graph import each_output
 from .record import METADATA_KEY, need_onnx, quiet
 
 __all__ = ["ExportedModel"]
@@ -184,6 +185,6 @@ def _open_torch(path: Path) -> tuple[Any, str | None]:
 
     def run(images: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
-            return [output.numpy() for output in module(torch.from_numpy(images))]
+            return [output.numpy() for output in each_output(module(torch.from_numpy(images)))]
 
     return run, extra[METADATA_KEY] or None
