@@ -206,15 +206,6 @@ def test_a_head_may_take_the_router_of_another_task() -> None:
         "detection": {"task": "detection", "classes": ["cat"], "options": {"width": 8}},
         "segmentation": {"task": "segmentation", "classes": ["cat"], "options": {"width": 8}, "route": "detection"},
     }
-    backbone = {
-        "name": "vit_moe",
-        "width": 32,
-        "depth": 2,
-        "heads": 2,
-        "num_experts": 4,
-        "top_k": 2,
-        "attention_experts": 4,
-    }
-    model = build_model({"backbone": backbone, "heads": heads})
+    model = build_model({"backbone": CONFIG["backbone"], "heads": heads})
     assert tuple(model.backbone.tasks) == ("detection",)  # type: ignore[arg-type]
     assert model.route("segmentation") == "detection"

@@ -160,8 +160,8 @@ def test_the_reader_comes_to_read_both_the_pictures_and_their_nights() -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
     with torch.no_grad():
-        wrong = float(made._labels_loss(labelled(torch.ones(32, 32).long()), 2 * shown.images - 1))
-        right = float(made._labels_loss(shown, 2 * shown.images - 1))
+        wrong = float(made._labels_loss(labelled(torch.ones(32, 32).long()), made.reader, 2 * shown.images - 1))
+        right = float(made._labels_loss(shown, made.reader, 2 * shown.images - 1))
     assert right < 0.3 < wrong
 
 
@@ -170,7 +170,9 @@ def test_pictures_without_a_map_are_translated_and_not_read() -> None:
     half.targets["segmentation"] = [None, half.targets["segmentation"][1]]
     pictures = 2 * half.images - 1
     alone = Batch(half.images[1:], {"segmentation": half.targets["segmentation"][1:]}, {}, [], "pictures")
-    assert torch.equal(made._labels_loss(half, pictures), made._labels_loss(alone, pictures[1:]))
+    assert torch.equal(
+        made._labels_loss(half, made.reader, pictures), made._labels_loss(alone, made.reader, pictures[1:])
+    )
     for phase in made.phases:  # a part without maps, beside one that has some
         made.before_step(0)
         logs = phase.loss(batch())
@@ -245,6 +247,8 @@ def test_a_fixed_reader_of_nights_is_asked_and_never_changes(tmp_path: Path) -> 
     assert float(logs["night labels"]) == pytest.approx(float(wanted), rel=1e-5)
     trained = {id(p) for phase in made.phases for group in phase.groups() for p in group["params"]}
     assert not trained & {id(p) for p in reader.parameters()}
+    bare = of_each_phase(made, batch())["g"]  # a part without maps, beside one that has some
+    assert float(bare["night labels"]) == 0 and float(bare["loss"].detach()) > 0
 
 
 def test_a_reader_of_nights_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -339,9 +339,8 @@ def _model_mapping(config: RunConfig, sources: Mapping[str, Source]) -> dict[str
         given = config.model.heads.get(head)
         spec: dict[str, Any] = {"task": head.split(".", 1)[0], "classes": classes.get(head, ())}
         if given is not None:
-            spec["options"] = dict(given.options)
-            named = {key: getattr(given, key) for key in ("task", "head", "classes", "on", "route", "weighed_by")}
-            spec.update({key: value for key, value in named.items() if value})
+            named = {key: value for key, value in vars(given).items() if value}
+            spec |= {**named, "options": dict(given.options)}
         heads[head] = spec
     for head, part in origin.items():
         if head not in heads:

@@ -60,7 +60,8 @@ class NightObjective:
         ConfigError: Options that do not fit each other, or labels are to be kept and there are none.
     Source: Mohwald et al. 2023, arXiv:2309.16351 (hedgan, hedngan); Zhu et al. 2017, arXiv:1703.10593 (cyclegan, here
     without replay pool); Park et al. 2020, arXiv:2007.15651 (cut); Hoffman et al. 2018, arXiv:1711.03213, for labels
-    that must stay readable; here the reader learns along, since one taught by day alone reads nights badly. Sauer et
+    that must stay readable; here the reader learns along, since one taught by day alone reads nights badly, or was
+    taught on labelled nights and stays as it is. Sauer et
     al. 2021, arXiv:2111.01007, for the discriminator that sees features.
     """
 
@@ -215,18 +216,14 @@ class NightObjective:
         """A translation as a camera would have taken it."""
         return add_camera_noise(night, self.config.grain) if self.config.grain[1] > 0 else night
 
-    def _labels_loss(self, batch: Batch, *versions: Tensor, by: nn.Module | None = None) -> Tensor:
-        """Cross entropy of what a reader, the one that learns unless another is given, sees in versions of a batch's
-        pictures; those without a map do not count."""
+    def _labels_loss(self, batch: Batch, reader: Any, *versions: Tensor) -> Tensor:
+        """Cross entropy of what a reader sees in versions of a batch's pictures; those without a map do not count."""
         maps = batch.targets.get("segmentation", [])
         rows = [i for i, known in enumerate(maps) if known is not None]
-        if not rows:
-            return 0 * (versions[0].sum() if by is not None else self.reader.last.weight.sum())
-        shown, known = torch.cat([pictures[rows] for pictures in versions]), [maps[i] for i in rows] * len(versions)
-        if by is not None:
-            seen: Tensor = by(shown, known)
-            return seen
-        return TASKS.get("segmentation").loss(self.reader(shown), known, {"stride": 2})
+        if not rows:  # zero, with a gradient for what learns in this phase
+            return 0 * (versions[0] if versions[0].requires_grad else reader.last.weight).sum()
+        shown = torch.cat([pictures[rows] for pictures in versions])
+        return TASKS.get("segmentation").loss(reader(shown), [maps[i] for i in rows] * len(versions), {"stride": 2})
 
     def _translations(self, batch: Batch, pictures: list[Tensor], last: bool = False) -> list[Tensor]:
         """Each pair's translation of its pictures, made once for a batch and kept until the last phase took it."""
@@ -265,7 +262,7 @@ class NightObjective:
     def _r_loss(self, batch: Batch) -> dict[str, Tensor]:
         first, _ = self._domains(batch)
         night = self._shown(self._translations(batch, [first])[0].detach())
-        return {"loss": self._labels_loss(batch, first, night)}
+        return {"loss": self._labels_loss(batch, self.reader, first, night)}
 
     def _g_loss(self, batch: Batch) -> dict[str, Tensor]:
         seen, drawn = self._batches("g", batch)
@@ -281,11 +278,11 @@ class NightObjective:
             total = total + self.config.edge_weight * terms["edges"]
         if self.config.label_weight > 0:
             with frozen(self.reader):
-                terms["labels"] = self._labels_loss(batch, seen[0].fake)
+                terms["labels"] = self._labels_loss(batch, self.reader, seen[0].fake)
             total = total + self.config.label_weight * terms["labels"]
         if self.config.night_label_weight > 0:
             readers: Any = self.module["night_readers"]
-            read = [self._labels_loss(batch, seen[0].fake, by=reader) for reader in readers]
+            read = [self._labels_loss(batch, reader, seen[0].fake) for reader in readers]
             terms["night labels"] = torch.stack(read).mean()
             total = total + self.config.night_label_weight * terms["night labels"]
         for name, other in self.beside.items():

@@ -1,4 +1,4 @@
-"""A segmenter that was taught on labelled nights, as a judge of whether made ones can be read."""
+"""A segmenter that was taught on labelled nights, to tell whether made ones can be read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, VisgenError
-from ..structures import SemanticMap
 from .build import build_model
-from .protocol import TASKS
 
 __all__ = ["NightReader"]
 
 
 class NightReader(nn.Module):
-    """The cross entropy of a trained model's semantic head on pictures with known maps; the model stays as it is.
+    """Logits of a trained model's semantic head for pictures in [-1, 1]; the model stays as it is.
 
     Args:
         folder: What a run with a semantic head leaves (`last`): `config.json` and `model.safetensors`.
@@ -32,7 +30,7 @@ class NightReader(nn.Module):
     def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
         super().__init__()
         place = Path(folder)
-        try:
+        try:  # by hand, since `load_model` of visgen.zoo lies above this layer
             config = json.loads((place / "config.json").read_text(encoding="utf-8"))["model"]
             model = build_model(config, load_weights=False)
             model.load_state_dict(load_file(place / "model.safetensors"))
@@ -58,8 +56,7 @@ class NightReader(nn.Module):
         super().train(False)
         return self
 
-    def forward(self, pictures: Tensor, maps: Sequence[SemanticMap]) -> Tensor:
-        """Mean cross entropy, a scalar, on pictures (B, 3, H, W) in [-1, 1] with one map each."""
-        logits, _ = self.model((pictures + 1) / 2, self.head)
-        loss: Tensor = TASKS.get("segmentation").loss(logits, maps, {"stride": 2})
-        return loss
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Logits (B, classes, h, w) for pictures (B, 3, H, W) in [-1, 1]."""
+        logits: Tensor = self.model((pictures + 1) / 2, self.head)[0]
+        return logits

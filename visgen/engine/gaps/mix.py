@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ...config import PartConfig, RunConfig, from_mapping, to_mapping
+from ...config import HeadConfig, PartConfig, RunConfig, from_mapping, to_mapping
 from ...data.source import split_spec
 from ...errors import ConfigError
 from ..parts import open_part
@@ -222,11 +222,7 @@ def _model(model: Mapping[str, Any], weights: str | Path) -> dict[str, Any]:
     backbone = dict(model["backbone"])
     heads = {}
     for name, head in model["heads"].items():
-        kept = {
-            key: head[key]
-            for key in ("task", "head", "classes", "options", "on", "route", "weighed_by")
-            if head.get(key)
-        }
+        kept = {field.name: head[field.name] for field in fields(HeadConfig) if head.get(field.name)}
         heads[name] = {"task": name.partition(".")[0], **kept}
     return {
         "backbone": backbone.pop("name"),
