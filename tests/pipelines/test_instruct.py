@@ -14,7 +14,7 @@ from visgen.diffusion.answers import answer_requests, merge_answers
 from visgen.errors import ConfigError, UnknownName
 from visgen.language import TaskRequest
 from visgen.pipelines.both import agreement
-from visgen.pipelines.instruct import read_for
+from visgen.diffusion.reading import read_for
 from visgen.structures import Boxes, Classification, DepthMap, Result, SemanticMap
 
 from .conftest import photograph

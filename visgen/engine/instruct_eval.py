@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -14,7 +15,8 @@ from ..diffusion import InstructDiffusion, Query, QueryConfig, Sampling, Wording
 from ..diffusion.answers import codec_settings
 from ..diffusion.codec import codec_for
 from ..diffusion.measure import WAYS, Asked, answer_pictures, read_answers, score_answer
-from ..errors import DataError
+from ..diffusion.reading import read_for
+from ..errors import DataError, UnknownName
 from ..language import TaskRequest
 from ..language.phrases import canonical
 from ..metrics import paired_bootstrap
@@ -221,13 +223,36 @@ def phrasing_scores(
     seed: int = 0,
     splits: Sequence[str] = ("plain", "train", "frames", "synonyms"),
 ) -> dict[str, float]:
-    """Give the mean score of the same questions in each split of phrases, and what held-out ones keep of seen ones."""
+    """Give the mean score of the same questions in each split of phrases, and what held-out ones keep of seen ones.
+
+    Returns:
+        For each split its mean score when the network reads the sentences themselves; "<split> understood", the share
+        of sentences that the parser takes for the question; "<split> parsed", the mean score in use, where the
+        network reads what the parser made of a sentence: a refusal or another question scores 0. "<split> kept" and
+        "<split> parsed kept" are held-out phrasings over seen ones ("train").
+    """
     found = {}
+    plain = [v["score"] for v in rescore(model, ask(model, source, queries, limit=limit, seed=seed), "model")]
     for split in splits:
         rows = ask(model, source, queries, limit=limit, seed=seed, split=split)
+        right = [_is_understood(model, row) for row in rows]
         found[split] = _means(rescore(model, rows, "model"))["score"]
-    kept = {f"{split} kept": found[split] / found["train"] for split in ("frames", "synonyms") if split in found}
-    return {**found, **kept}
+        found[f"{split} understood"] = sum(right) / len(right)
+        found[f"{split} parsed"] = sum(s for s, is_right in zip(plain, right, strict=True) if is_right) / len(right)
+    for split in ("frames", "synonyms"):
+        for way in (split, f"{split} parsed"):
+            if way in found:
+                found[f"{way} kept"] = found[way] / found[way.replace(split, "train")]
+    return found
+
+
+def _is_understood(model: InstructDiffusion, row: Asked) -> bool:
+    """Whether the parser takes the sentence of a question for that question and no other."""
+    try:
+        read = read_for(model, row.text)
+    except UnknownName:
+        return False
+    return [replace(request, raw="") for request in read] == [replace(row.query.request, raw="")]
 
 
 def measure_town(model: InstructDiffusion, scenes: int, sampling: Sampling) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..diffusion.answers import Answer, answer_requests
+from ..diffusion.reading import read_for
 from ..errors import ConfigError, UnknownName, VisgenError, nearest
-from ..language import TASKS, OpenWorld, TaskRequest, explain, parse
+from ..language import TASKS, TaskRequest, explain
 from ..structures import Result, load_image, picture_of
 from .inputs import Inputs, Item, chain_inputs, open_inputs
 from .run import OnError, RunOptions, limit_value
@@ -20,7 +21,7 @@ from .run import OnError, RunOptions, limit_value
 if TYPE_CHECKING:
     from ..diffusion import InstructDiffusion
 
-__all__ = ["InstructPipeline", "InstructPlan", "read_for"]
+__all__ = ["InstructPipeline", "InstructPlan"]
 
 WHOLE = {"depth": "how far is everything", "ood": "is anything unusual"}
 
@@ -50,28 +51,6 @@ class InstructPlan:
         """Give the plan as a JSON-able dictionary."""
         typed = list(self.instruction) if isinstance(self.instruction, tuple) else self.instruction
         return {"instruction": typed, "requests": [request.to_dict() for request in self.requests]}
-
-
-def read_for(model: InstructDiffusion, instruction: str | Sequence[str]) -> tuple[TaskRequest, ...]:
-    """Read an instruction for an instruction model.
-
-    A model that lists the classes it was taught is asked for those only; one that lists none (Stable Diffusion with
-    its large text encoder) may be asked for any noun.
-
-    Raises:
-        ConfigError: It is neither a text nor a list of texts.
-        UnknownName: It is not understood.
-    """
-    sentences = [instruction] if isinstance(instruction, str) else list(instruction)
-    if not sentences or not all(isinstance(text, str) for text in sentences):
-        raise ConfigError(f"the instruction is {instruction!r}; it must be a text, or a list of sentences.")
-    taught = model.config.classes
-    every = tuple(dict.fromkeys(name for names in taught.values() for name in names))
-    vocabulary = {task: taught.get(task, ()) for task in TASKS}
-    predicates = tuple(model.config.codec.get("predicates", ())) or None
-    world = OpenWorld(every, predicates, any_noun=not every)
-    found = [request for text in sentences for request in parse(text, vocabulary, predicates, world)]
-    return tuple(dict.fromkeys(found))
 
 
 class InstructPipeline:
