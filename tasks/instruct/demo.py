@@ -16,8 +16,8 @@ import visgen
 from visgen.data import build_source
 from visgen.diffusion import Sampling, build_tiny
 from visgen.diffusion.contact import contact_sheet
-from visgen.language.phrases import canonical
 from visgen.diffusion.reading import read_for
+from visgen.language.phrases import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = ("segment the road", "segment the car", "find the person", "how far is everything", "is there a car")

@@ -11,10 +11,10 @@ import torch
 import visgen
 from visgen.diffusion import InstructDiffusion, TinyConfig, build_tiny
 from visgen.diffusion.answers import answer_requests, merge_answers
+from visgen.diffusion.reading import read_for
 from visgen.errors import ConfigError, UnknownName
 from visgen.language import TaskRequest
 from visgen.pipelines.both import agreement
-from visgen.diffusion.reading import read_for
 from visgen.structures import Boxes, Classification, DepthMap, Result, SemanticMap
 
 from .conftest import photograph
