@@ -15,6 +15,7 @@ from PIL import Image
 
 from visgen.data import build_source
 from visgen.engine.fit import collect_features
+from visgen.metrics import read_record
 from visgen.nn.discriminant import linear_discriminant
 from visgen.task import build_model
 from visgen.zoo import load_model, save_pretrained
@@ -94,6 +95,17 @@ def test_a_second_run_keeps_the_statistics_of_vectors(
     one, two = (load_model(str(tmp_path / name)).head("ood").state_dict() for name in ("one", "two"))
     assert all(torch.equal(one[key], two[key]) for key in one if key.endswith((".means", ".axes", ".floor")))
     assert not torch.equal(one["threshold"], two["threshold"])
+
+
+def test_trials_are_a_record_and_no_share_is_the_head_alone(
+    data: Path, folder: Path, tmp_path: Path, run: Callable[..., str]
+) -> None:
+    record = tmp_path / "trials.json"
+    said = json.loads(run(folder, "--data", f"imagefolder:{data}", "--trials", record, "--temperature", "1"))
+    metrics = read_record(record)["metrics"]
+    assert metrics["as it was"] == said["before"]
+    assert all(metrics[f"shrink {shrink}"]["share 0"] == said["before"] for shrink in ("0.02", "0.7"))
+    assert metrics["shrink 0.1"]["share 0.08"] != metrics["shrink 0.7"]["share 0.08"]
 
 
 def test_heads_of_other_tasks_and_bad_numbers_are_refused(
