@@ -46,6 +46,12 @@ def test_run_lengths_come_back(values: np.ndarray) -> None:
             {"size": [2, 3], "counts": mask_to_rle(torch.ones(9, 9, dtype=torch.bool))["counts"]},
             "do not decode to 2 x 3",
         ),
+        (
+            {"size": [9, 9], "counts": mask_to_rle(torch.ones(2, 3, dtype=torch.bool))["counts"]},
+            "do not decode to 9 x 9 pixels: their runs sum to 6",
+        ),
+        ({"size": [9, 9], "counts": mask_to_rle(torch.ones(9, 9, dtype=torch.bool))["counts"][:-1]}, "were cut off"),
+        ({"size": [2, 3], "counts": "06 "}, "hold the character ' '"),
     ],
 )
 def test_broken_runs_are_refused(rle: dict, message: str) -> None:

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from visgen.backbones import BACKBONES
-from visgen.data import Sample, triplet_counts
+from visgen.data import Batch, Sample, triplet_counts
 from visgen.engine import evaluate
 from visgen.errors import ConfigError, DataError
 from visgen.heads import GraphLogits, GraphQueries
 from visgen.heads.figure import figure_targets
 from visgen.heads.scene_graph import all_pairs
 from visgen.structures import Boxes, Masks, SceneGraph
-from visgen.task import TASKS, HeadSpec, MultiTaskModel
+from visgen.task import TASKS, HeadSpec, MultiTaskModel, MultiTaskObjective
 
 CLASSES = ("cat", "mat", "tree")
 PREDICATES = ("on", "under", "left of")
@@ -148,6 +148,17 @@ def test_training_pairs_keep_every_relation_where_there_are_too_many():
     assert len(pairs) == 1024
     found = {tuple(p) for p in pairs.tolist()}
     assert len(found) == 1024 and all((s, o) in found for s, o, _ in triplets)
+
+
+def test_the_geometry_of_training_does_not_count_the_padding(monkeypatch):
+    monkeypatch.setattr(type(TASK), "labelled", 1.0)
+    objective, losses = MultiTaskObjective(small_model(pixels=False).eval()), []
+    height, width = SIZE
+    for right, below in ((0, 0), (width, height // 2)):  # the head sees nothing but where the boxes lie
+        images = torch.nn.functional.pad(photographs()[:1], (0, right, 0, below))
+        given = Batch(images, {"scene_graph": graphs()[:1]}, {"scene_graph": "scene_graph.cats"}, [{"size": SIZE}], "s")
+        losses.append(objective.loss(given)["loss"])
+    torch.testing.assert_close(*losses)
 
 
 def test_images_without_a_graph_are_asked_nothing_and_cost_nothing():

@@ -87,7 +87,7 @@ class Probe:
         for _ in range(self.steps):
             batch = [pictures[i] for i in torch.randint(len(pictures), (self.batch_size,)).tolist()]
             beside = {key: [one.targets.get(key) for one in batch] for key in {k for one in batch for k in one.targets}}
-            queries = task.training_queries(beside[task.key], beside)
+            queries = task.training_queries(beside[task.key], beside, [one.inside for one in batch])
             with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
                 logits = head(_stack(batch), queries)
             loss = task.loss(logits, beside[task.key], self.loss, self.weights)

@@ -38,20 +38,37 @@ def rle_to_mask(rle: Mapping[str, Any]) -> Tensor:
     size = dict_entry("an RLE mask", rle, "size")
     counts = dict_entry("an RLE mask", rle, "counts")
     height, width = (int(n) for n in size)
-    if isinstance(counts, (list, tuple)):
-        if sum(counts) != height * width or min(counts, default=0) < 0:
-            raise DataError(
-                f"RLE runs sum to {sum(counts)}; they must fill {height} x {width} = {height * width} pixels."
-            )
-        packed = coco_mask.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width)
-    else:
-        text = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
-        packed = {"size": [height, width], "counts": text}
-    try:
-        values = coco_mask.decode(packed)
-    except ValueError as error:
-        raise DataError(f"RLE counts do not decode to {height} x {width} pixels: {error}.") from error
+    is_list = isinstance(counts, (list, tuple))
+    runs = list(counts) if is_list else _runs_of(counts)
+    # pycocotools leaves what too short runs do not reach as the memory was
+    if sum(runs) != height * width or min(runs, default=0) < 0:
+        what = "runs" if is_list else f"counts do not decode to {height} x {width} pixels: their runs"
+        raise DataError(f"RLE {what} sum to {sum(runs)}; they must fill {height} x {width} = {height * width} pixels.")
+    values = coco_mask.decode(coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width))
     return torch.from_numpy(np.ascontiguousarray(values)).bool()
+
+
+def _runs_of(text: str | bytes) -> list[int]:
+    """Read COCO's compressed runs: five bits a character, low ones first, from the third on less the run before last.
+
+    Raises:
+        DataError: A character that is none of theirs, or a number that does not end.
+    """
+    runs: list[int] = []
+    value = place = 0
+    for code in text.encode("utf-8") if isinstance(text, str) else bytes(text):
+        bits = code - 48
+        if not 0 <= bits < 64:
+            raise DataError(f"RLE counts hold the character {chr(code)!r}; compressed runs use '0' to 'o'.")
+        value |= (bits & 31) << place
+        place += 5
+        if not bits & 32:
+            value -= (1 << place) if bits & 16 else 0
+            runs.append(value + runs[-2] if len(runs) > 2 else value)
+            value = place = 0
+    if place:
+        raise DataError("RLE counts end inside a number; they were cut off.")
+    return runs
 
 
 def mask_bbox(mask: Tensor) -> list[float]:

@@ -103,7 +103,8 @@ class MultiTaskObjective:
             features = self.model.backbone.suffix(state, self.model.route(head))
             if features.extras.get("routing"):
                 statistics.append(features.extras["routing"])
-            queries = TASKS.get(task).training_queries(targets, batch.targets)
+            sizes = [meta.get("size") for meta in batch.meta]  # none in a batch that was made by hand
+            queries = TASKS.get(task).training_queries(targets, batch.targets, sizes if all(sizes) else None)
             logits, _ = self.model(batch.images, head, features, queries)
             if queries is None and len(labelled) < len(targets):
                 logits, targets = logits[labelled], [targets[i] for i in labelled]

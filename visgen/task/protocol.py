@@ -162,12 +162,18 @@ class Task:
         """Constructor options of the head that follow from the head below it."""
         return {}
 
-    def training_queries(self, targets: Sequence[Any], beside: Mapping[str, Sequence[Any]] | None = None) -> Any:
+    def training_queries(
+        self,
+        targets: Sequence[Any],
+        beside: Mapping[str, Sequence[Any]] | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Any:
         """What the head is given beside the features in training; None for nothing.
 
         Args:
             targets: One typed value per image, None where it has none.
             beside: All targets of the batch by key, where the task learns from others too ("masks").
+            sizes: (H, W) of each image inside the batch, as `valid` of `queries`; None where none is padded.
         """
         return None
 

@@ -87,7 +87,10 @@ class SceneGraphTask(Task):
         head.learn_counts(table)
 
     def training_queries(
-        self, targets: Sequence[SceneGraph | None], beside: Mapping[str, Sequence[Any]] | None = None
+        self,
+        targets: Sequence[SceneGraph | None],
+        beside: Mapping[str, Sequence[Any]] | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
     ) -> GraphQueries:
         xyxy, labels, pairs = [], [], []
         for target in targets:
@@ -96,7 +99,8 @@ class SceneGraphTask(Task):
             labels.append(target.boxes.labels if given else None)  # type: ignore[union-attr]
             pairs.append(torch.zeros(0, 2, dtype=torch.int64) if target is None else training_pairs(target))
         masks = (beside or {}).get("masks") or [None] * len(targets)
-        return GraphQueries(xyxy, labels, pairs, masks=[_own_masks(*pair) for pair in zip(targets, masks, strict=True)])
+        own = [_own_masks(*pair) for pair in zip(targets, masks, strict=True)]
+        return GraphQueries(xyxy, labels, pairs, sizes=sizes, masks=own)
 
     def loss(
         self, logits: GraphLogits, targets: Sequence[Any], options: Mapping[str, Any], weights: Tensor | None = None

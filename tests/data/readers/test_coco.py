@@ -103,11 +103,32 @@ def test_a_broken_mask_names_its_annotation(coco_set):
     spec = edit(coco_set, lambda d: d["annotations"][3].update(segmentation=small))
     with pytest.raises(DataError, match="annotation 4 has a mask of 4 x 4 pixels on an image of 48 x 40"):
         build_source(spec)[3]
+    huge = {"size": [10**6, 10**6], "counts": [10**12]}  # refused before anything so large is made
+    spec = edit(coco_set, lambda d: d["annotations"][3].update(segmentation=huge))
+    with pytest.raises(DataError, match="annotation 4 has a mask of 1000000 x 1000000 pixels"):
+        build_source(spec)[3]
+    spec = edit(coco_set, lambda d: d["annotations"][3].update(segmentation={"size": [40, 48], "counts": [100, 5]}))
+    with pytest.raises(DataError, match=r"annotation 4 has .*RLE runs sum to 105; they must fill 40 x 48"):
+        build_source(spec)[3]
     spec = edit(coco_set, lambda d: d["annotations"][3].update(segmentation={"size": [40, 48]}))
     with pytest.raises(
         DataError, match=r"annotation 4 has a segmentation that cannot be decoded: KeyError\('counts'\)"
     ):
         build_source(spec)[3]
+
+
+def test_a_picture_of_another_height_is_named_where_no_width_is_listed(coco_set):
+    def change(data):
+        data["images"][0]["height"] += 1
+        del data["images"][0]["width"]
+
+    with pytest.raises(DataError, match=r"image 11 is listed as \? x 41 pixels but .* has 48 x 40"):
+        build_source(edit(coco_set, change))[0]
+
+
+def test_an_image_needs_a_number_as_id(coco_set):
+    with pytest.raises(DataError, match="lists an image without a whole number as id: ValueError"):
+        build_source(edit(coco_set, lambda data: data["images"][0].update(id="first")))
 
 
 def test_json_of_another_kind_is_refused(tmp_path, coco_set):

@@ -74,3 +74,11 @@ def test_mistakes_are_named(table, tmp_path):
     (table / "classes.json").unlink()
     with pytest.raises(DataError, match=r"classes\.txt is missing"):
         read(table, tmp_path)
+
+
+def test_rows_of_two_parts_are_told_apart(table, tmp_path):
+    for shard in table.glob("train-*.parquet"):
+        (table / shard.name.replace("train", "val")).write_bytes(shard.read_bytes())
+    parts = [build_source(f"parquet:{table}", part, cache=str(tmp_path / "cache")) for part in ("train", "val")]
+    train, val = ({part[i].meta["path"] for i in range(4)} for part in parts)
+    assert len(train) == len(val) == 4 and not train & val

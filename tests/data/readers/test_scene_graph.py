@@ -205,6 +205,16 @@ def test_an_image_of_which_a_box_has_no_mask_has_none(graph_set, coco_masks, cha
     assert source.left_out["images without masks"] == 2
 
 
+def test_an_image_without_boxes_has_no_mask_either(graph_set, coco_masks):
+    data = json.loads(coco_masks.read_text())
+    data["images"].append({"id": 12, "file_name": "b.png", "height": 40, "width": 48})
+    coco_masks.write_text(json.dumps(data))
+    spec = edit(graph_set, lambda graphs: graphs["images"][1].update(id=12))
+    source = build_source(spec, masks=str(coco_masks), targets=["detection"])
+    targets = source[1].targets
+    assert len(targets["detection"]) == 0 and targets["masks"].masks.shape == (0, 40, 48)
+
+
 def test_into_takes_over_a_wider_label_set(graph_set, coco_masks):
     source = build_source(f"scene-graph:{graph_set}", into=str(coco_masks))
     assert source.classes["detection"] == ("person", "zebra", "horse", "hat")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from visgen.errors import DataError
-from visgen.metrics import ClassificationMetric, DepthMetric, SceneGraphMetric, SegmentationMetric
+from visgen.metrics import ClassificationMetric, DepthMetric, DetectionMetric, SceneGraphMetric, SegmentationMetric
 from visgen.metrics.strata import (
     ClassificationStrata,
     DepthStrata,
@@ -92,6 +92,18 @@ def test_sizes_and_classes_of_boxes() -> None:
     partly.update([answer], [open_ended], torch.tensor([0.5]))
     whole = partly.strata()[0]
     assert whole.metric == "recall50" and value(whole) == 0.75  # a surplus box may be right
+
+
+@pytest.mark.parametrize(("true", "found"), [(10, 7), (20, 19), (50, 47), (10, 6)])
+def test_precision_of_boxes_is_that_of_coco_at_recalls_of_its_grid(true: int, found: int) -> None:
+    corners = 20.0 * torch.arange(true)[:, None] + torch.zeros(true, 2)
+    xyxy, labels, size = torch.cat([corners, corners + 10], 1), torch.zeros(true, dtype=torch.int64), (1000, 1000)
+    target = Boxes(xyxy, labels, size, ("car",))
+    answer = Boxes(xyxy[:found], labels[:found], size, ("car",), scores=torch.linspace(0.9, 0.5, found))
+    collector, metric = DetectionStrata(("car",)), DetectionMetric(("car",))
+    collector.update([answer], [target], torch.tensor([0.5]))
+    metric.update([answer], [target])
+    assert value(by_key(collector)["all/all"]) == pytest.approx(metric.compute()["AP50"], abs=1e-9)
 
 
 def test_ranges_of_depth() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError, DataError, nearest
-from ...structures import Boxes, Masks, SemanticMap
+from ...structures import Boxes, Masks, SemanticMap, rle_to_mask
 from ..sample import Sample
 from ..source import READERS, MissingSplit
 from .files import check_names, read_classes, read_pixels
@@ -86,7 +86,10 @@ class Coco:
         self._index(data, labels)
 
     def _index(self, data: Mapping[str, Any], labels: Mapping[int, int | None]) -> None:
-        records = {int(image["id"]): dict(image) for image in data["images"]}
+        try:
+            records = {int(image["id"]): dict(image) for image in data["images"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.file} lists an image without a whole number as id: {error!r}; give one.") from error
         rows: dict[int, list[dict[str, Any]]] = {image: [] for image in records}
         for row in data["annotations"]:
             where = f"{self.file}: annotation {row.get('id')}"
@@ -128,8 +131,9 @@ class Coco:
         pixels = read_pixels(file)
         size = (int(pixels.shape[1]), int(pixels.shape[2]))
         if size != (record.get("height", size[0]), record.get("width", size[1])):
+            listed = f"{record.get('width', '?')} x {record.get('height', '?')}"
             raise DataError(
-                f"{self.file}: image {record['id']} is listed as {record['width']} x {record['height']} pixels but "
+                f"{self.file}: image {record['id']} is listed as {listed} pixels but "
                 f"{file} has {size[1]} x {size[0]}; annotate and store the same picture."
             )
         targets: dict[str, Any] = {}
@@ -189,20 +193,17 @@ def _decode(segmentation: Any, size: tuple[int, int], where: str) -> Tensor:
     try:
         if isinstance(segmentation, list):
             packed = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-        elif isinstance(segmentation["counts"], list):
-            packed = coco_mask.frPyObjects(segmentation, height, width)
-        else:
-            packed = segmentation
-        mask = coco_mask.decode(packed)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+            return torch.from_numpy(np.ascontiguousarray(coco_mask.decode(packed))).bool()
+        own, counts = tuple(int(n) for n in segmentation["size"]), segmentation["counts"]
+        if own == size:
+            return rle_to_mask({"size": own, "counts": counts})
+    except (KeyError, TypeError, ValueError, IndexError, DataError) as error:
         raise DataError(
             f"{where} has a segmentation that cannot be decoded: {error!r}; polygons or RLE are read."
         ) from error
-    if mask.shape != size:
-        raise DataError(
-            f"{where} has a mask of {mask.shape[1]} x {mask.shape[0]} pixels on an image of {width} x {height}."
-        )
-    return torch.from_numpy(np.ascontiguousarray(mask)).bool()
+    raise DataError(
+        f"{where} has a mask of {' x '.join(map(str, own[::-1]))} pixels on an image of {width} x {height}."
+    )
 
 
 def _label_set(

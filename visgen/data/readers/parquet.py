@@ -84,7 +84,7 @@ class ParquetImages:
 
     def __getitem__(self, index: int) -> Sample:
         row = self.table[int(index)]
-        where = f"{self.files[0].parent.name} row {index}"
+        where = f"{self.files[0]} row {index}"
         picture = row[self.columns["image"]]
         data = picture.get("bytes") if isinstance(picture, dict) else picture
         if not isinstance(data, bytes):

@@ -98,7 +98,8 @@ class SceneGraphJson(GraphImages):
             return sample
         place, match = self._matches[record.id]
         found = self._coco.targets_of(place)[1].select(match)
-        boxes = sample.targets.get("detection") or sample.targets["scene_graph"].boxes
+        boxes = sample.targets.get("detection")  # which may hold no box
+        boxes = sample.targets["scene_graph"].boxes if boxes is None else boxes
         masks = Masks(found.masks, boxes.labels, boxes.classes)
         return sample.replace(targets={"detection": boxes, "masks": masks, **sample.targets})
 
