@@ -42,6 +42,29 @@ def test_an_invented_box_lowers_the_score():
     assert score_answer(query, two)["score"] == pytest.approx(2 / 3)
 
 
+def test_crowds_are_neither_missed_nor_invented_boxes():
+    xyxy = torch.tensor([[0.0, 0, 4, 4], [10, 10, 20, 20]])
+    true = Boxes(xyxy, torch.tensor([0, 0]), (20, 20), ("cat",), is_crowd=torch.tensor([False, True]))
+    query = Query(TaskRequest("detection", ("cat",)), true)
+    found = torch.tensor([[0.0, 0, 4, 4], [12, 12, 15, 15], [8, 10, 12, 20], [7, 10, 12, 20]])
+    scores = []
+    for places in ([0], [0, 1], [0, 2], [0, 3], []):  # alone; inside; half inside; two fifths inside; none
+        answer = Boxes(found[places], torch.zeros(len(places), dtype=torch.int64), (20, 20), ("cat",),
+                       torch.full((len(places),), 0.5))  # fmt: skip
+        scores.append(score_answer(query, answer)["score"])
+    assert scores == pytest.approx([1.0, 1.0, 1.0, 2 / 3, 0.0])
+    only = Query(query.request, true.select(torch.tensor([1])))
+    assert score_answer(only, answer)["score"] == 1.0
+
+
+def test_surplus_boxes_of_a_class_that_is_partly_boxed_may_be_right():
+    xyxy, labels = torch.tensor([[0.0, 0, 4, 4], [10, 10, 20, 20]]), torch.tensor([0, 0])
+    answer = Boxes(xyxy, labels, (20, 20), ("cat",), torch.tensor([0.9, 0.8]))
+    for complete, score in ((("cat",), 2 / 3), ((), 1.0)):
+        true = Boxes(xyxy[:1], labels[:1], (20, 20), ("cat",), complete=complete)
+        assert score_answer(Query(TaskRequest("detection", ("cat",)), true), answer)["score"] == pytest.approx(score)
+
+
 def test_a_known_offset_of_depth_is_measured_as_it_is():
     query = Query(TaskRequest("depth"), DepthMap(torch.tensor([[1.0, 2.0, 0.0]])))
     assert score_answer(query, DepthMap(torch.tensor([[1.1, 2.1, 9.0]])))["AbsRel"] == pytest.approx(0.075)

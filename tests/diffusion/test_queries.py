@@ -12,7 +12,7 @@ from visgen.diffusion import CanvasPictures, QueryConfig, canvas_image, draw_que
 from visgen.diffusion.codec import CodecSettings, codec_for
 from visgen.diffusion.queries import town_oddities
 from visgen.errors import ConfigError
-from visgen.structures import ClassLabel, OODLabel
+from visgen.structures import Boxes, ClassLabel, OODLabel
 
 SETTINGS = CodecSettings(0.4, 65.0, ("left of", "right of", "in front of", "behind", "on", "under", "wearing"))
 TASKS = "classification,detection,segmentation,depth,scene_graph"
@@ -63,6 +63,16 @@ def test_a_fifth_of_the_questions_is_about_absent_classes_and_half_of_these_abou
 def test_the_same_random_asks_the_same(town):
     assert [q.request for _, q in asked(town)] == [q.request for _, q in asked(town)]
     assert [q.request for _, q in asked(town)] != [q.request for _, q in asked(town, seed=9)]
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_crowds_and_classes_boxed_in_part_are_not_asked_for_as_absent(task):
+    names = ("ant", "bee", "cow", "dog")
+    boxes = Boxes(torch.tensor([[0.0, 0, 9, 9], [20, 20, 39, 39]]), torch.tensor([0, 1]), (40, 40), names,
+                  is_crowd=torch.tensor([False, True]), complete=("ant", "bee", "cow"))  # fmt: skip
+    sample = Sample(torch.zeros(3, 40, 40), {"detection": boxes})
+    rows = [query for _, query in asked([sample], QueryConfig({task: 60.0}, absent=0.5))]
+    assert {(q.request.classes, q.is_there) for q in rows} == {(("ant",), True), (("cow",), False)}
 
 
 def test_a_label_gives_yes_no_and_panel_questions():

@@ -138,6 +138,26 @@ def test_torch_export_of_one_size(model: MultiTaskModel, photo: Path, tmp_path: 
     torch.testing.assert_close(opened(str(photo)).classification.probabilities, wanted[0].softmax(0))
 
 
+def test_torch_export_of_any_size_takes_strips_too(model: MultiTaskModel, tmp_path: Path) -> None:
+    given = torch.rand(2, 3, 40, 50, generator=torch.Generator().manual_seed(1))  # of another size than the samples
+    found = export_model(model, "segmentation", tmp_path / "out", format="torch_export", probes=given)
+    opened = ExportedModel(found.file)
+    strip = np.random.default_rng(0).integers(0, 256, (300, 40, 3), dtype=np.uint8)
+    assert opened.prepare(strip).shape == (3, 96, 33)
+    assert opened(strip).segmentation.size == (300, 40)
+    small = torch.rand(1, 3, 64, 32, generator=torch.Generator().manual_seed(2))  # as an evaluation resizes
+    assert opened.predict(small, sizes=[(64, 32)])["segmentation"][0].size == (64, 32)
+
+
+def test_onnx_takes_a_side_of_32(model: MultiTaskModel, exported: Any) -> None:
+    opened = ExportedModel(exported.file)
+    strip = np.random.default_rng(0).integers(0, 256, (300, 40, 3), dtype=np.uint8)
+    images = opened.prepare(strip)[None]
+    assert images.shape == (1, 3, 96, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(opened.run(images), model(images, "segmentation")[0], rtol=1e-3, atol=1e-3)
+
+
 def test_what_cannot_be_exported_is_said(model: MultiTaskModel, tmp_path: Path) -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(name, reason="the extra [export] is not installed")

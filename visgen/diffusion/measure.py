@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data import Sample
 from ..errors import DataError
 from ..structures import IGNORE, Boxes, ClassLabel, DepthMap, Masks, OODLabel, SemanticMap
-from ..structures.boxes import pairwise_iou
+from ..structures.boxes import box_area, pairwise_iou
 from .answers import codec_settings
 from .codec import codec_for
 from .config import FAST, Sampling
@@ -121,7 +121,8 @@ def score_answer(query: Query, value: Any) -> dict[str, float]:
 
     Segmentation: IoU over the labelled pixels, several classes averaged; of an absent class "area", the share of pixels
     that were painted all the same, and the score is 1 - area. Detection: F1 of boxes that overlap by half, 1 where
-    nothing is and nothing was found. Depth: "AbsRel" on known pixels, and the score is max(0, 1 - AbsRel).
+    nothing is and nothing was found; surplus boxes half inside a crowd, or of a class that the target does not box
+    completely, do not count. Depth: "AbsRel" on known pixels, and the score is max(0, 1 - AbsRel).
     Classification: 1 when right, a tie is wrong. Scene graphs: 1 when the predicate is right and both boxes overlap by
     half; of an absent pair, 1 when nothing was drawn. OOD: the value under "shade".
     """
@@ -158,21 +159,36 @@ def _mask(target: Any, name: str) -> Tensor:
 def _detection(query: Query, value: Boxes) -> dict[str, float]:
     target: Boxes = query.value
     name = query.request.classes[0]
-    true = target.xyxy[target.labels == target.classes.index(name)]
-    pairs = _pairs(true, value.xyxy)
-    total = len(true) + len(value)
+    mine = target.labels == target.classes.index(name)
+    crowd = torch.zeros_like(mine) if target.is_crowd is None else mine & target.is_crowd
+    true = target.xyxy[mine & ~crowd]
+    surplus = _surplus(true, value.xyxy)
+    pairs = len(value) - int(surplus.sum())
+    surplus &= ~_inside(value.xyxy, target.xyxy[crowd])
+    wrong = int(surplus.sum()) if target.complete is None or name in target.complete else 0
+    total = len(true) + pairs + wrong
     return {"score": 1.0 if total == 0 else 2 * pairs / total, "boxes": float(len(value))}
 
 
-def _pairs(one: Tensor, two: Tensor) -> int:
-    if not (len(one) and len(two)):
-        return 0
-    overlap, count = pairwise_iou(one, two).clone(), 0
+def _surplus(true: Tensor, found: Tensor) -> Tensor:
+    """Which of the boxes found (n,) have no true box of their own, paired by falling overlap."""
+    surplus = torch.ones(len(found), dtype=torch.bool)
+    if not (len(true) and len(found)):
+        return surplus
+    overlap = pairwise_iou(true, found).clone()
     while float(overlap.max()) >= SAME_BOX:
         row, column = divmod(int(overlap.argmax()), overlap.shape[1])
         overlap[row], overlap[:, column] = -1.0, -1.0
-        count += 1
-    return count
+        surplus[column] = False
+    return surplus
+
+
+def _inside(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Which boxes (n,) lie in one of the regions by half of their own area, as COCO lets crowds excuse boxes."""
+    low = torch.maximum(boxes[:, None, :2], regions[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], regions[None, :, 2:])
+    shares = (high - low).clamp(min=0).prod(2) / box_area(boxes).clamp(min=1e-6)[:, None]
+    return (shares >= SAME_BOX).any(1)
 
 
 def _depth(query: Query, value: DepthMap) -> dict[str, float]:

@@ -117,8 +117,12 @@ def town_oddities(sample: Sample) -> Masks | None:
 
 
 def _present(value: Any, config: QueryConfig) -> tuple[list[str], list[str]]:
-    """The classes that can be asked for as present, and those that are truly absent."""
+    """The classes that can be asked for as present, and those that are truly absent.
+
+    A class of which only a crowd is boxed is neither, nor is one without a box that the set does not box completely.
+    """
     shares: dict[str, float] = dict.fromkeys(value.classes, 0.0)
+    unsure: set[str] = set()
     area = value.size[0] * value.size[1]
     if isinstance(value, SemanticMap):
         for _, name, share in value.shares():
@@ -127,12 +131,16 @@ def _present(value: Any, config: QueryConfig) -> tuple[list[str], list[str]]:
         for label, mask in zip(value.labels.tolist(), value.masks, strict=True):
             shares[value.classes[label]] += float(mask.float().mean())
     else:
-        for label, (x1, y1, x2, y2) in zip(value.labels.tolist(), value.xyxy.tolist(), strict=True):
-            shares[value.classes[label]] += max(0.0, x2 - x1) * max(0.0, y2 - y1) / area
+        crowd = [False] * len(value) if value.is_crowd is None else value.is_crowd.tolist()
+        unsure |= {value.classes[k] for k, many in zip(value.labels.tolist(), crowd, strict=True) if many}
+        unsure |= set() if value.complete is None else set(value.classes) - set(value.complete)
+        for label, (x1, y1, x2, y2), many in zip(value.labels.tolist(), value.xyxy.tolist(), crowd, strict=True):
+            if not many:
+                shares[value.classes[label]] += max(0.0, x2 - x1) * max(0.0, y2 - y1) / area
     named = [name for name in value.classes if name not in config.avoid and name not in ("background", "null")]
     return (
         [name for name in named if shares[name] >= config.least],
-        [name for name in named if shares[name] == 0.0],
+        [name for name in named if shares[name] == 0.0 and name not in unsure],
     )
 
 

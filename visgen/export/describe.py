@@ -18,7 +18,7 @@ from .graph import OUTPUTS, HeadGraph
 __all__ = ["FORMAT", "SIDES", "describe", "output_names"]
 
 FORMAT = 1
-SIDES = (33, 4096)  # least and most of height and width for a graph of any size
+SIDES = (33, 4096)  # least and most of height and width that a graph of any size is recorded for
 
 _OUTPUT = {
     "classification": ("(batch, classes)", "class scores before softmax"),
@@ -66,7 +66,12 @@ def output_names(meta: Mapping[str, Any]) -> list[str]:
 
 
 def describe(
-    model: MultiTaskModel, head: str, graph: HeadGraph, size: tuple[int, int] | None, experts: str
+    model: MultiTaskModel,
+    head: str,
+    graph: HeadGraph,
+    size: tuple[int, int] | None,
+    experts: str,
+    least: int = MIN_SIDE,
 ) -> dict[str, Any]:
     """Give the metadata of one exported head, plain values that JSON can hold.
 
@@ -76,6 +81,7 @@ def describe(
         graph: Its graph.
         size: (H, W) of a graph of one size, or None for any.
         experts: The form of the experts in the graph, "dense" or "sparse".
+        least: Least height and width that a graph of any size takes.
     """
     from .. import __version__
 
@@ -94,10 +100,10 @@ def describe(
             "color": "RGB",
             "range": [0.0, 1.0],
             "batch": "any",
-            "height": list(SIDES) if size is None else size[0],
-            "width": list(SIDES) if size is None else size[1],
+            "height": [least, SIDES[1]] if size is None else size[0],
+            "width": [least, SIDES[1]] if size is None else size[1],
         },
-        "prepare": _prepare(model, size),
+        "prepare": _prepare(model, size, least),
         "inside": {
             "pad": {"multiple": 32, "mode": "edge", "sides": "right and bottom"},
             "normalise": _statistics(graph),
@@ -133,7 +139,7 @@ def describe(
     return found
 
 
-def _prepare(model: MultiTaskModel, size: tuple[int, int] | None) -> list[dict[str, Any]]:
+def _prepare(model: MultiTaskModel, size: tuple[int, int] | None, least: int) -> list[dict[str, Any]]:
     """The steps from a picture file to the input, in order."""
     steps: list[dict[str, Any]] = [
         {"step": "decode", "color": "RGB", "upright": "turn by the EXIF orientation", "transparent": "lay on white"},
@@ -146,7 +152,7 @@ def _prepare(model: MultiTaskModel, size: tuple[int, int] | None) -> list[dict[s
                 "step": "resize",
                 "longer_side_at_most": model.max_side,
                 "longer_side_at_least": model.min_side or None,
-                "side_at_least": MIN_SIDE,
+                "side_at_least": least,
                 "rounding": "each side times the factor, half to even; no step where the size stays",
                 **filter_,
             }

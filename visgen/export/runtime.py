@@ -67,13 +67,21 @@ class ExportedModel:
     @property
     def bounds(self) -> tuple[int | None, int | None]:
         """The most and the least longer side at which it answers, as the pipeline resizes; None for none."""
-        resize = next(step for step in self.meta["prepare"] if step["step"] == "resize")
-        return resize.get("longer_side_at_most"), resize.get("longer_side_at_least")
+        return self._resize.get("longer_side_at_most"), self._resize.get("longer_side_at_least")
+
+    @property
+    def _resize(self) -> Mapping[str, Any]:
+        return next(step for step in self.meta["prepare"] if step["step"] == "resize")
+
+    @property
+    def _least(self) -> int:
+        """The least height and width that a graph of any size takes."""
+        return int(self._resize["side_at_least"])
 
     def prepare(self, picture: Any) -> Tensor:
         """Give the input (3, h, w) for anything that `visgen.load_image` reads."""
         image = load_image(picture)
-        return self._fit(image[None])[0] if self.size else resize_for_work(image, *self.bounds)
+        return self._fit(image[None])[0] if self.size else resize_for_work(image, *self.bounds, self._least)
 
     def run(self, images: Tensor) -> Tensor:
         """Give what the head says about prepared images (B, 3, H, W)."""
@@ -139,9 +147,11 @@ class ExportedModel:
         return None
 
     def _fit(self, images: Tensor) -> Tensor:
-        if self.size is None or tuple(images.shape[-2:]) == self.size:
+        height, width = images.shape[-2:]
+        size = self.size or (max(self._least, height), max(self._least, width))
+        if (height, width) == size:
             return images
-        resized = F.interpolate(images, size=self.size, mode="bilinear", antialias=True, align_corners=False)
+        resized = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         return resized.clamp(0, 1)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import ConfigError, UnknownName, VisgenError, nearest
 from ..shipped import shipped_path
 from ..structures import load_image
+from ..structures.working_size import MIN_SIDE
 from .describe import SIDES, describe, output_names
 from .graph import build_graph, check_exportable
 from .parity import check_parity, require_reach
@@ -68,7 +69,7 @@ def export_model(
         out: Folder, created when absent; gets `model.onnx` or `model.pt2`, `export.json` and `README.md`.
         format: "onnx" or "torch_export".
         size: (H, W) of the pictures, both 32 or more; None for any size.
-        probes: More pictures (N, 3, H, W) in [0, 1] for the comparison, of `size` when that is given.
+        probes: More pictures (N, 3, H, W) in [0, 1] for the comparison, which are brought to the size of the others.
         seed: Of the random probe pictures.
     Raises:
         ConfigError: The head has no graph, an expert was not reached, or file and model differ.
@@ -86,7 +87,8 @@ def export_model(
     found = find_probes(reference, size or PROBE_SIZE, _photographs(size or PROBE_SIZE, probes), seed)
     require_reach(found)
     graph = build_graph(model, name)
-    meta = describe(model, name, reference, size, "dense")
+    least = SIDES[0] if format == "torch_export" else MIN_SIDE  # torch guards what it recorded, onnx takes less as well
+    meta = describe(model, name, reference, size, "dense", least)
     program = record_graph(graph, size)
     folder = Path(out)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -117,16 +119,15 @@ def export_model(
 
 
 def _photographs(size: tuple[int, int], more: Tensor | None) -> Tensor | None:
-    """The shipped photographs at `size`, after those that the caller gave."""
-    given = [] if more is None else list(more.split(1))
+    """The shipped photographs after those that the caller gave, all at `size`."""
+    found = [] if more is None else list(more.split(1))
     try:
         paths = sorted(shipped_path("data/samples").glob("*.jpg"))
     except VisgenError:  # a package without its samples: random pictures are left
         paths = []
-    for path in paths:
-        image = load_image(path)[None]
-        given.append(torch.nn.functional.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 1))
-    return torch.cat(given) if given else None
+    found += [load_image(path)[None] for path in paths]
+    fitted = [torch.nn.functional.interpolate(image, size=size, mode="bilinear", antialias=True) for image in found]
+    return torch.cat(fitted).clamp(0, 1) if fitted else None
 
 
 def _readme(meta: dict[str, Any], file: str) -> str:
