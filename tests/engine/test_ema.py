@@ -20,6 +20,16 @@ def test_values_by_hand() -> None:
     assert average.updates == 3 and not average.module.training and not average.module.weight.requires_grad
 
 
+def test_a_tensor_under_two_names_moves_once() -> None:
+    net = nn.ModuleList([nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)])
+    net[1].weight = net[0].weight
+    nn.init.zeros_(net[0].weight)
+    average = MovingAverage(net, 0.9, warmup=False)
+    nn.init.ones_(net[0].weight)
+    average.update(net)
+    assert [part.weight.item() for part in average.module] == pytest.approx([0.1, 0.1])
+
+
 def test_the_warm_up_forgets_the_first_weights_soon() -> None:
     net = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(net.weight)

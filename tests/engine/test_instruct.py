@@ -51,7 +51,8 @@ def test_three_stages_give_a_model_and_a_resumed_run_is_the_same(run, tmp_path):
 
     assert last.config.classes["segmentation"] and last.config.codec["far"] == 65.0
     with pytest.raises(ConfigError, match="already holds the checkpoints"):
-        train_denoiser(run)
+        train_denoiser(replace(run, seed=run.seed + 1))
+    assert load_instruct_run(Path(run.out) / "denoiser" / "config.yaml").seed == run.seed  # the refused one left it
     other = replace(run, denoiser=replace(run.denoiser, train=replace(run.denoiser.train, steps=6)))
     assert train_denoiser(other, resume=True).steps == 6
     resumed = InstructDiffusion.from_pretrained(Path(run.out) / "denoiser" / "last")

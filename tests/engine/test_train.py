@@ -255,6 +255,12 @@ def test_a_metric_that_no_evaluation_gives_is_named(tmp_path: Path, toy: ModuleT
         toy.make_trainer(tmp_path, best_metric="val/mIoU").fit()
 
 
+def test_a_time_limit_that_ends_with_the_last_step_stops_nothing(tmp_path: Path, toy: ModuleType) -> None:
+    summary = toy.make_trainer(tmp_path, steps=1, time_limit=1e-9, evaluators=values(0.5)).fit()
+    assert summary.reason == "all steps" and summary.finished
+    assert summary.metrics == {"val/m": 0.5}
+
+
 def test_the_time_limit_saves_and_can_be_resumed(tmp_path: Path, toy: ModuleType) -> None:
     summary = toy.make_trainer(tmp_path, time_limit=1e-9).fit()
     assert summary.reason == "time limit" and not summary.finished and summary.steps == 1

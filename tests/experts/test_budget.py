@@ -156,6 +156,13 @@ def test_it_composes_with_adding_and_extracting(tiny_model, images):
     assert torch.equal(answer(tiny_model, images), before)
 
 
+def test_a_number_of_experts_is_an_upper_bound_whatever_came_before(tiny_model, images):
+    set_budget(tiny_model, "depth", k=1)
+    once = answer(tiny_model, images)
+    set_budget(tiny_model, "depth", k=8)
+    assert torch.equal(answer(tiny_model, images), once)
+
+
 @pytest.mark.parametrize(
     ("spend", "error", "message"),
     [

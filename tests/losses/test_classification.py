@@ -68,6 +68,14 @@ def test_empty_batch_is_zero_with_a_gradient():
     assert loss.item() == 0.0 and logits.grad.shape == (0, 3)
 
 
+def test_autocast_changes_nothing():
+    logits, target = draw()
+    options = {"class_weights": torch.linspace(0.3, 1.7, logits.shape[1]), "label_smoothing": 0.1}
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = classification_loss(logits, target, **options)
+    assert inside == classification_loss(logits, target, **options)
+
+
 def test_half_precision_logits_are_reduced_in_float32():
     logits, target = draw()
     assert classification_loss(logits.bfloat16(), target).dtype == torch.float32

@@ -85,6 +85,14 @@ def test_dice_and_lovasz_equal_naive_loops(seed):
     assert math.isclose(float(lovasz_softmax_loss(logits, target)), naive_lovasz(logits, target), rel_tol=1e-5)
 
 
+def test_autocast_changes_nothing():
+    logits, target = draw(1)
+    for loss in (segmentation_cross_entropy, dice_loss, lovasz_softmax_loss):
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = loss(logits, target)
+        assert inside == loss(logits, target), loss
+
+
 def test_lovasz_at_hard_decisions_is_one_minus_mean_iou():
     target = torch.tensor([[[0, 0, 1], [1, 1, 255]]])
     decided = torch.tensor([[[0, 1, 1], [1, 0, 0]]])

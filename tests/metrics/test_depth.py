@@ -137,6 +137,12 @@ def test_alignment_undoes_exactly_what_it_names(align, kind, change):
     assert metres["AbsRel"] > 0.05  # without alignment it is an error
 
 
+def test_the_scale_of_even_numbers_is_that_of_numpy():
+    prediction, target = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0])
+    scale = np.median(target.numpy()) / np.median(prediction.numpy())
+    assert align_depth(prediction, target, "scale").tolist() == pytest.approx([scale * 1.0, scale * 3.0])
+
+
 def test_least_squares_agrees_with_numpy():
     rng = np.random.default_rng(0)
     t = rng.uniform(1, 9, 200)

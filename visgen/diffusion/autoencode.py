@@ -90,7 +90,7 @@ def standardise_latents(vae: Any, batches: Iterable[Tensor]) -> tuple[Tensor, Te
         raise ConfigError("the VAE has no quant_conv and post_quant_conv; build it with both to standardise latents.")
     total, square, count = 0.0, 0.0, 0
     for pictures in batches:
-        latents = vae.encode(pictures).latent_dist.mode().double()
+        latents = vae.encode(pictures.to(vae.quant_conv.weight)).latent_dist.mode().double()
         total = total + latents.sum(dim=(0, 2, 3))
         square = square + latents.square().sum(dim=(0, 2, 3))
         count += latents.shape[0] * latents.shape[2] * latents.shape[3]

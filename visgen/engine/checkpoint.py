@@ -18,12 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 
 __all__ = [
     "Checkpoint",
     "clean_temporary",
     "list_checkpoints",
+    "refuse_used",
     "load_checkpoint",
     "load_newest",
     "optimiser_scalars",
@@ -103,6 +104,19 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
         flat[name] = tensor.clone(memory_format=torch.contiguous_format) if shared else tensor.contiguous()
     save_file(flat, path, metadata=metadata)
     _sync(path)
+
+
+def refuse_used(out: Path, resume: bool) -> None:
+    """Refuse a folder that holds a run, unless that run goes on; nothing in it was changed then.
+
+    Raises:
+        ConfigError: It holds checkpoints.
+    """
+    if not resume and list_checkpoints(out / "checkpoints"):
+        raise ConfigError(
+            f"'{out}' already holds the checkpoints of a run; resume it (--resume) or choose another folder "
+            "(--set out=...)."
+        )
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -36,7 +36,11 @@ class MovingAverage:
         if self.warmup:
             decay = min(decay, (1 + self.updates) / (10 + self.updates))
         ours, theirs = self.module.state_dict(), module.state_dict()
+        seen: set[int] = set()
         for name, average in ours.items():
+            if average.numel() and average.data_ptr() in seen:
+                continue  # a tensor under two names moves once
+            seen.add(average.data_ptr())
             if average.is_floating_point():
                 average.lerp_(theirs[name].to(average.dtype), 1 - decay)
             else:

@@ -8,7 +8,10 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["StopRequest"]
+__all__ = ["TIME_LIMIT", "StopRequest"]
+
+
+TIME_LIMIT = "time limit"
 
 
 class StopRequest:
@@ -30,7 +33,7 @@ class StopRequest:
         """Why the run should stop ("SIGTERM", "SIGINT", "time limit"), or None."""
         if self._signal is not None:
             return self._signal
-        return "time limit" if self._deadline is not None and time.monotonic() >= self._deadline else None
+        return TIME_LIMIT if self._deadline is not None and time.monotonic() >= self._deadline else None
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if self._signal == "SIGINT" and number == signal.SIGINT:

@@ -22,7 +22,7 @@ from ..losses import class_weight_vector
 from ..losses.routing import RoutingLossConfig
 from ..options import build_options
 from ..task import TASKS, MultiTaskModel, MultiTaskObjective, Objective, build_model
-from .checkpoint import list_checkpoints, load_newest
+from .checkpoint import load_newest, refuse_used
 from .distributed import Workers
 from .evaluate import evaluate, evenly_spaced
 from .fit import HeadFitter, run_fitters
@@ -243,11 +243,7 @@ def train_run(
         )
     workers = Workers(config.train.device)
     out = Path(config.out)
-    if not resume and list_checkpoints(out / "checkpoints"):
-        raise ConfigError(
-            f"'{out}' already holds the checkpoints of a run; resume it (--resume) or choose another folder "
-            "(--set out=...)."
-        )
+    refuse_used(out, resume)
     counted = _FULL_COUNT if limit is None else _DRY_RUN_COUNTED
     built = build_run(config, workers, counted, build, objective_class)
     if workers.is_main:

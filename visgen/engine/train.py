@@ -24,13 +24,14 @@ from .checkpoint import (
     load_newest,
     optimiser_scalars,
     optimiser_tensors,
+    refuse_used,
     restore_optimiser,
     save_checkpoint,
     save_tensors,
 )
 from .distributed import Workers
 from .ema import MovingAverage
-from .interrupt import StopRequest
+from .interrupt import TIME_LIMIT, StopRequest
 from .log import CsvLog, Progress, TensorBoardLog
 from .optim import learning_rate_factor
 from .prefetch import BatchStream, prefetch
@@ -181,6 +182,8 @@ class Trainer:
                 if self._due(self.config.eval_every):
                     self._evaluate(progress)
                 reason = self._stop_reason(stop) or self._early_stop()
+                if done == steps and reason == TIME_LIMIT:
+                    reason = None  # nothing is left to stop
                 if self._due(self.config.save_every) and reason is None and done < steps:
                     saved_at = self._save(final=False) or saved_at
                 since = time.perf_counter()
@@ -267,12 +270,8 @@ class Trainer:
                     f"removed half-written checkpoints of an earlier process: {', '.join(stale)}", stacklevel=4
                 )
         self.workers.barrier()
+        refuse_used(self.out, resume)
         if not resume:
-            if list_checkpoints(self.checkpoints):
-                raise ConfigError(
-                    f"'{self.checkpoints}' already holds the checkpoints of a run; resume it (--resume) or choose "
-                    "another folder (--set out=...)."
-                )
             return
         checkpoint = load_newest(self.checkpoints)
         steps = self.workers.gather(None if checkpoint is None else checkpoint.step)

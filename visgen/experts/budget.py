@@ -223,7 +223,8 @@ def _spend(
     tau: float | Mapping[str, float] | None,
 ) -> Route:
     """The route with k and tau of a layer filled in."""
-    want = k.get(layer) if isinstance(k, Mapping) else None if k is None else min(k, bank.router.top_k)
+    most = min(bank.router.top_k, route.top_k or bank.router.top_k)
+    want = k.get(layer) if isinstance(k, Mapping) else None if k is None else min(k, most)
     if want is not None:
         if not 1 <= want <= bank.router.top_k:
             raise ConfigError(

@@ -46,7 +46,7 @@ def classification_loss(
     log_p = F.log_softmax(logits.float(), dim=1)
     weights = torch.ones(classes, device=logits.device) if class_weights is None else class_weights.to(log_p)
     smoothed = (1.0 - label_smoothing) * soft + label_smoothing / classes
-    weight = soft @ weights  # (B,)
+    weight = (soft * weights).sum(1)  # (B,), no matrix product: autocast would round it
     row = -(smoothed * weights * log_p).sum(1)
     row = torch.where(weight > 0, row, torch.zeros_like(row))  # smoothing must not revive an image of weight 0
     return row.sum() / weight.sum().clamp_min(torch.finfo(torch.float32).tiny)

@@ -132,7 +132,7 @@ def lovasz_softmax_loss(logits: Tensor, target: Tensor) -> Tensor:
     for k in present:
         inside = (y == k).float()
         error, order = (inside - p[:, k]).abs().sort(descending=True)
-        losses.append(error @ _jaccard_steps(inside[order]))
+        losses.append((error * _jaccard_steps(inside[order])).sum())  # no product that autocast would round
     return torch.stack(losses).mean()
 
 

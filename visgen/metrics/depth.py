@@ -190,8 +190,8 @@ def align_depth(
         Metres (N,) in min_depth..max_depth.
     """
     if align == "scale":
-        middle = prediction.median()
-        prediction = prediction * (target.median() / middle) if float(middle) > 0 else prediction
+        middle = _median(prediction)
+        prediction = prediction * (_median(target) / middle) if float(middle) > 0 else prediction
     elif align == "scale_shift":
         prediction = _line(prediction, target)
     elif align == "disparity":
@@ -202,6 +202,12 @@ def align_depth(
     elif align != "none":
         raise DataError(f"align is '{align}'; use one of {', '.join(ALIGNMENTS)}.")
     return prediction.clamp(min=min_depth, max=max_depth)
+
+
+def _median(values: Tensor) -> Tensor:
+    """The median, of an even number the mean of the two in the middle, as numpy takes it."""
+    ordered = values.sort().values
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _line(x: Tensor, y: Tensor) -> Tensor:

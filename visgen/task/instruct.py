@@ -87,7 +87,9 @@ class DenoisingObjective:
         self.phases = (Phase("denoise", lambda: [{"params": list(self.module.parameters())}], self.loss),)
 
     def before_step(self, step: int) -> None:
-        """Text states of the last step are stale."""
+        """Text states of the last step are stale, and what is not trained goes where the denoiser was brought."""
+        if self.model.alphas_cumprod.device != self.model.device:
+            self.model.to(self.model.device)
         self.model.forget_texts()
 
     def after_step(self, step: int) -> None:

@@ -82,6 +82,11 @@ def test_maps_hold_one_number_per_pixel(tmp_path):
         read_ids(tmp_path / "absent.png")
 
 
+def test_the_mark_of_some_editors_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
+    assert read_classes(tmp_path / "train.txt") == ("cat", "dog") == tuple(read_list(tmp_path / "train.txt", "set"))
+
+
 def test_lists_and_class_files(tmp_path):
     (tmp_path / "train.txt").write_text("# stems\na\n\n b \n")
     (tmp_path / "classes.txt").write_text("cat\ndog\n\n")

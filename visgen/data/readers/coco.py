@@ -279,7 +279,7 @@ def _find_images(base: Path, split: str, given: str) -> Path:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError) as error:
         raise DataError(f"{file} cannot be read as json: {error}.") from error
     for key in ("images", "annotations", "categories"):

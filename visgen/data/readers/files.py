@@ -105,7 +105,7 @@ def read_list(path: Path, what: str) -> list[str]:
         raise MissingSplit(
             f"{what} has no split '{path.stem}' ({path} is missing); splits there: {', '.join(there) or 'none'}."
         )
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -118,7 +118,7 @@ def read_classes(path: Path, given: Sequence[str] | None = None) -> tuple[str, .
     if given is None:
         if not path.is_file():
             raise DataError(f"{path} is missing; it must list the class names, one per line (line number = id).")
-        given = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        given = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     return check_names(given, str(path))
 
 

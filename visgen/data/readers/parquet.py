@@ -155,7 +155,7 @@ def _class_names(feature: Any, base: Path, given: Sequence[str] | None) -> tuple
     if not file.is_file():
         return read_classes(base / "classes.txt")
     try:
-        items = json.loads(file.read_text(encoding="utf-8"))
+        items = json.loads(file.read_text(encoding="utf-8-sig"))
         if all(isinstance(item, str) for item in items):
             return check_names(items, str(file))
         rows = sorted(items, key=lambda item: int(item["id"]))

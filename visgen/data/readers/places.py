@@ -80,7 +80,7 @@ class Places:
     def _table(self) -> dict[str, dict[str, list[str]]]:
         path = self.base / "pairs.json"
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))["places"]
+            found = json.loads(path.read_text(encoding="utf-8-sig"))["places"]
             return {
                 str(place): {str(time): [str(f) for f in files] for time, files in times.items()}
                 for place, times in found.items()

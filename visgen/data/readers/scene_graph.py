@@ -183,7 +183,7 @@ def _find_json(path: Path, split: str) -> Path:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError) as error:
         raise DataError(f"{file} cannot be read as json: {error}.") from error
     for key in ("objects", "predicates", "images"):
@@ -195,7 +195,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 def _label_set(file: Path, classes: tuple[str, ...], own: Path) -> tuple[str, ...]:
     """The category names of a COCO json; every class of this set must be one of them."""
     try:
-        categories = json.loads(file.read_text(encoding="utf-8"))["categories"]
+        categories = json.loads(file.read_text(encoding="utf-8-sig"))["categories"]
         names = check_names([c["name"] for c in sorted(categories, key=lambda c: c["id"])], f"categories of {file}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"into is '{file}', which gives no categories ({error}); name a COCO json.") from error

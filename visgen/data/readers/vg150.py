@@ -145,7 +145,7 @@ def _read_h5(file: Path) -> dict[str, np.ndarray]:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError) as error:
         raise DataError(f"{file} cannot be read as json: {error}; fetch it as data/vg150/card.md says.") from error
 

@@ -101,7 +101,7 @@ def _number(row: Mapping[str, Any], key: str, count: int, where: str) -> int:
 
 def _read_json(file: Path, kind: type) -> Any:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError) as error:
         raise DataError(f"{file} cannot be read as json: {error}.") from error
     if not isinstance(data, kind):
