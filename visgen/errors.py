@@ -45,7 +45,10 @@ class MissingDependency(VisgenError, ImportError):
     """An optional package is absent; the message names the extra that installs it."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Give "; did you mean 'x'?" for the closest known name, or "" when none is close."""
+def nearest(name: str, known: Iterable[str], otherwise: str = ".") -> str:
+    """Give "; did you mean 'x'?" for the closest known name, or `otherwise` when none is close.
+
+    Either ends the clause before it: a sentence may follow, and a full stop need not.
+    """
     close = get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f"; did you mean '{close[0]}'?" if close else otherwise

@@ -100,6 +100,21 @@ def test_a_record_holds_a_command_that_repeats_it(
     assert visgen_json(*words[1:])["metrics"] == report["metrics"]
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--metric", "foo=1"), "the metric of task 'depth' cannot be made with {'foo': 1}"),
+        (("--max-side", "0"), "max_side 0"),
+    ],
+)
+def test_options_that_cannot_be_are_named(
+    visgen: Callable[..., Any], model_folder: Path, datasets: Path, words: tuple[str, ...], says: str
+) -> None:
+    data = ("--data", f"depth:{datasets / 'garden'}")
+    done = visgen("evaluate", "--model", model_folder, "--task", "depth", *data, *words)
+    assert done.exit_code == 2 and says in done.stderr.replace("\n", " ")
+
+
 def test_the_table_shows_figures_and_protocol(visgen: Callable[..., Any], model_folder: Path, datasets: Path) -> None:
     result = visgen("evaluate", "--task", "depth", "--data", f"depth:{datasets / 'garden'}", "--model", model_folder)
     assert result.exit_code == 0

@@ -108,6 +108,18 @@ def test_sizes_and_classes_that_differ():
     )
 
 
+def test_label_sets_that_differ_between_splits_are_an_error():
+    parts = {"train": Given([Sample(picture(0))], {"detection": ("a", "b", "c")}),
+             "val": Given([Sample(picture(1))], {"detection": ("a", "d")}),
+             "test": Given([Sample(picture(2))], {"detection": ("a", "d")})}  # fmt: skip
+    report = check_sources(parts)
+    wrong = {(f.split): f.examples for f in report.findings if f.kind == "classes differ between splits"}
+    lacks = "detection: {0} lacks b, c; train lacks d"
+    assert wrong == {f"train, {part}": (lacks.format(part),) for part in ("val", "test")} and not report.ok
+    report = check_sources({"train": parts["val"], "val": Given([Sample(picture(3))], {"detection": ("d", "a")})})
+    assert [f.examples for f in report.findings if f.level == "error"] == [("detection: the order differs",)]
+
+
 def test_leaks_between_splits_and_twins_within_one():
     noise = 3 * torch.randn(3, 40, 48, generator=torch.Generator().manual_seed(0))
     nearly = (picture(3).float() + noise).clamp(0, 255).byte()

@@ -238,3 +238,12 @@ def test_two_heads_of_one_source_may_be_named_apart(tmp_path: Path, data: Path) 
     model = build_run(own).model
     assert model.backbone.tasks == ("classification", "two")
     assert [model.route(name) for name in model.specs] == ["classification", "two"]
+
+
+def test_a_val_part_of_other_classes_is_refused_before_the_first_step(tmp_path: Path, data: Path) -> None:
+    file = write(tmp_path, data__val__light__options={"classes": ["bright", "dark", "dim"]})
+    with pytest.raises(ConfigError, match="the model has 2 classes and the data 3"):
+        train_from_config(file, data_root=data)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match="the metric of task 'segmentation' cannot be made with {'foo': 1}"):
+        train_from_config(write(tmp_path, data__val__halves__metric={"foo": 1}), data_root=data)

@@ -16,7 +16,7 @@ from visgen.config import OptimConfig, TrainConfig
 from visgen.engine import Diverged, Trainer, load_checkpoint, load_newest
 from visgen.engine.checkpoint import list_checkpoints
 from visgen.engine.log import read_csv
-from visgen.errors import CheckpointError, ConfigError
+from visgen.errors import CheckpointError, ConfigError, DataError
 from visgen.task.objective import Phase
 
 
@@ -253,6 +253,18 @@ def test_early_stop_after_evaluations_without_progress(tmp_path: Path, toy: Modu
 def test_a_metric_that_no_evaluation_gives_is_named(tmp_path: Path, toy: ModuleType) -> None:
     with pytest.raises(ConfigError, match="best_metric is 'val/mIoU' but the evaluation gave val/top1"):
         toy.make_trainer(tmp_path, best_metric="val/mIoU").fit()
+
+
+def test_an_evaluation_that_fails_loses_no_step(tmp_path: Path, toy: ModuleType) -> None:
+    def broken(module: object, limit: int | None = None) -> dict[str, float]:
+        raise DataError("picture 7 cannot be read")
+
+    with pytest.raises(DataError, match="picture 7"):
+        toy.make_trainer(tmp_path, steps=5, evaluators={"val": broken}).fit()
+    again = toy.make_trainer(tmp_path, steps=5, evaluators=values(0.5))
+    summary = again.fit(resume=True)
+    assert summary.finished and summary.steps == 5 and summary.metrics == {"val/m": 0.5}
+    assert len(read_csv(tmp_path / "log.csv")) > 0
 
 
 def test_a_time_limit_that_ends_with_the_last_step_stops_nothing(tmp_path: Path, toy: ModuleType) -> None:

@@ -50,6 +50,15 @@ def test_names_are_asked_of_the_tasks_named() -> None:
     assert [r.raw for r in read_instruction(["cars", "box"], VOCABULARY)] == ["cars; box"]
 
 
+def test_a_class_of_any_name_can_be_asked_for_by_it() -> None:
+    odd = {"detection": ("my.class", "a/b", "the cup", "İstanbul", "count"), "depth": ()}
+    for name in odd["detection"]:
+        assert bare(read_instruction([name.upper() if name.isascii() else name], odd)) == [
+            TaskRequest("detection", (name,))
+        ]
+    assert read_instruction(["a/b", "the cup"], odd)[0].classes == ("a/b", "the cup")
+
+
 def test_sentences_of_a_list_stand_on_their_own() -> None:
     found = read_instruction(["segment the road", "find the car", "people", "segment the road"], VOCABULARY)
     assert [(r.task, r.classes) for r in found] == [

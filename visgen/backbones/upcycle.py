@@ -68,7 +68,7 @@ def upcycle(
         grouped router rows).
     """
     if mode not in MODES:
-        raise ConfigError(f"mode '{mode}' is unknown{nearest(mode, MODES) or ';'} use copy or slice.")
+        raise ConfigError(f"mode '{mode}' is unknown{nearest(mode, MODES, ';')} use copy or slice.")
     if layout not in LAYOUTS:
         raise ConfigError(f"layout is '{layout}': only MLPs can be upcycled; use odd_mlp or all_mlp.")
     module: Any = vit if isinstance(vit, nn.Module) else None

@@ -105,7 +105,7 @@ class ViTMoEConfig:
         ):
             value = getattr(self, name)
             if value not in known:
-                raise ConfigError(f"{name} '{value}' is unknown{nearest(value, known) or ';'} use {', '.join(known)}.")
+                raise ConfigError(f"{name} '{value}' is unknown{nearest(value, known, ';')} use {', '.join(known)}.")
         if not 0 <= self.prefix_depth <= self.depth:
             raise ConfigError(f"prefix_depth is {self.prefix_depth} but depth is {self.depth}; use 0..{self.depth}.")
         if self.head_dim is None and self.width % self.heads:
@@ -162,5 +162,5 @@ SIZES: dict[str, dict[str, Any]] = {
 def named_size(size: str) -> dict[str, Any]:
     """The fields that make up the named size "tiny", "small" or "base"."""
     if size not in SIZES:
-        raise UnknownName(f"ViTMoE size '{size}' is unknown{nearest(size, SIZES) or ';'} use {', '.join(SIZES)}.")
+        raise UnknownName(f"ViTMoE size '{size}' is unknown{nearest(size, SIZES, ';')} use {', '.join(SIZES)}.")
     return SIZES[size]

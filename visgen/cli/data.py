@@ -112,6 +112,8 @@ def make(
         from ..data.town import write_dataset
 
         form, _ = split_spec(data)
+        if pictures is not None:
+            raise ConfigError(f"--from is for night:GENERATOR, but the data is '{data}'; leave it out.")
         if form != "town":
             raise ConfigError(
                 f"data '{data}' has the format '{form}'; write town:PRESET for scenes or night:GENERATOR for nights."

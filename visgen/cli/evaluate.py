@@ -62,14 +62,15 @@ def evaluate(
         if head is not None and head.partition(".")[0] != task.partition(".")[0]:
             raise ConfigError(f"--head is '{head}' but --task is '{task}'; a head's name starts with its task.")
         loaded = load_model(model or DEFAULT_MODEL, device)
+        longest = loaded.max_side if max_side is None else max_side  # `measure` refuses 0
         source = build_source(data, split, **read_pairs(option or [], "--option"))
         report = measure(
             loaded,
             source,
             head or task,
             batch_size=batch_size,
-            max_side=max_side or loaded.max_side,
-            min_side=min(loaded.min_side, max_side or loaded.max_side) or None,
+            max_side=longest,
+            min_side=min(loaded.min_side, longest) or None,
             limit=limit,
             device=device,
             dtype=dtype,

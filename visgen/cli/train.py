@@ -16,7 +16,7 @@ __all__ = ["train"]
 
 @user_errors
 def train(
-    config: Annotated[str, typer.Argument(help="Run file, or the name of a shipped one such as tiny/smoke.yaml.")],
+    config: Annotated[str, typer.Argument(help="Run file, or the name of a shipped one such as multitask/joint.yaml.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change a value of the file; may repeat.")
     ] = None,

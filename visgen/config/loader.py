@@ -109,7 +109,7 @@ def from_mapping(cls: type[C], data: Mapping[str, Any], where: str = "") -> C:
     for key, value in data.items():
         if key not in fields:
             raise ConfigError(
-                f"unknown key '{_join(where, key)}'{nearest(str(key), fields) or '.'} "
+                f"unknown key '{_join(where, key)}'{nearest(str(key), fields)} "
                 f"Allowed in {where or 'the file'}: {_keys(cls)}."
             )
         filled[key] = _convert(hints[key], value, _join(where, key))
@@ -219,7 +219,7 @@ def _substitute(value: Any, variables: Mapping[str, str | Path | None], where: s
         name = match.group(1)
         if name not in variables:
             raise ConfigError(
-                f"{where} is '{value}'; '${{{name}}}' is no variable{nearest(name, variables) or '.'} "
+                f"{where} is '{value}'; '${{{name}}}' is no variable{nearest(name, variables)} "
                 f"Known: {', '.join(variables) or 'none'}."
             )
         if variables[name] is None:
@@ -251,8 +251,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in inner:
             raise ConfigError(
-                f"{where} is {value!r}{nearest(str(value), inner) or '.'} It must be one of "
-                f"{', '.join(map(repr, inner))}."
+                f"{where} is {value!r}{nearest(str(value), inner)} It must be one of {', '.join(map(repr, inner))}."
             )
         return value
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):

@@ -142,9 +142,24 @@ def check_sources(sources: Mapping[str, Source], name: str = "", limit: int | No
     splits = list(hashes)
     for i, first in enumerate(splits):
         for second in splits[i + 1 :]:
+            report.findings.extend(_other_classes(first, sources[first], second, sources[second]))
             report.findings.extend(_leaks(first, hashes[first], second, hashes[second]))
     report.findings.sort(key=lambda f: f.level != "error")
     return report
+
+
+def _other_classes(first: str, one: Source, second: str, two: Source) -> list[Finding]:
+    """Label sets that differ between two splits, which no head can be trained on and measured on."""
+    found = []
+    for task in sorted(one.classes.keys() & two.classes.keys()):
+        a, b = one.classes[task], two.classes[task]
+        if tuple(a) == tuple(b):
+            continue
+        lacks = {second: set(a) - set(b), first: set(b) - set(a)}
+        said = [f"{split} lacks {', '.join(sorted(names))}" for split, names in lacks.items() if names]
+        example = f"{task}: {'; '.join(said) or 'the order differs'}"
+        found.append(Finding("error", "classes differ between splits", f"{first}, {second}", 1, (example,)))
+    return found
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DataError
-from .readers.files import IMAGE_SUFFIXES, read_pixels, require_folder
+from .readers.files import IMAGE_SUFFIXES, pictures_below, read_pixels, require_folder
 from .sample import Sample
 
 __all__ = ["PictureFolder"]
@@ -22,8 +22,7 @@ class PictureFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.folder = require_folder(path, "a folder of pictures")
-        files = (p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        self.files = sorted(p.relative_to(self.folder).as_posix() for p in files)
+        self.files = [p.relative_to(self.folder).as_posix() for p in pictures_below(self.folder)]
         if not self.files:
             raise DataError(f"folder {self.folder} holds no picture; pictures end in {', '.join(IMAGE_SUFFIXES)}.")
         self.name = self.folder.name

@@ -118,19 +118,12 @@ def evaluate(
         raise ConfigError(f"batch_size {batch_size}, limit {limit}, max_side {max_side}: each must be 1 or more.")
     if dtype not in _PRECISIONS:
         raise ConfigError(f"dtype is '{dtype}'; use one of {', '.join(_PRECISIONS)}.")
-    head = choose_head(model, source, head)
+    head, measured = check_evaluation(model, source, head, metric)
     spec = model.specs[head]
-    check_classes(head, spec.classes, source, spec.task)
+    task = TASKS.get(spec.task)
     target_device = choose_device(device) if isinstance(device, str) else device
     if isinstance(model, nn.Module):
         model.to(target_device)
-    task = TASKS.get(spec.task)
-    options = dict(metric or {})
-    protocols = _protocols(task, options)
-    measured = {
-        p: task.metric(spec.classes, **{**settled_options(model, head, p), **options, **({"protocol": p} if p else {})})
-        for p in protocols
-    }
     indices = evenly_spaced(len(source), limit)
     precision = _PRECISIONS[dtype]
     used = 0
@@ -286,6 +279,29 @@ def choose_head(model: Predictor, source: Source, head: str | None) -> str:
             f"{', '.join(model.specs)}; {len(shared)} are shared, so name the head to measure."
         )
     return shared[0]
+
+
+def check_evaluation(
+    model: Predictor, source: Source, head: str | None = None, metric: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Give the head that a source measures, and its fresh metrics by protocol.
+
+    Raises:
+        ConfigError: No head fits, the label sets differ, or the task's metric has no such option or value.
+    """
+    head = choose_head(model, source, head)
+    spec = model.specs[head]
+    check_classes(head, spec.classes, source, spec.task)
+    task, options = TASKS.get(spec.task), dict(metric or {})
+    protocols = _protocols(task, options)
+    measured = {}
+    for p in protocols:
+        settled = {**settled_options(model, head, p), **options, **({"protocol": p} if p else {})}
+        try:
+            measured[p] = task.metric(spec.classes, **settled)
+        except TypeError as error:
+            raise ConfigError(f"the metric of task '{spec.task}' cannot be made with {options}: {error}.") from error
+    return head, measured
 
 
 def check_classes(head: str, classes: tuple[str, ...], source: Source, task: str) -> None:

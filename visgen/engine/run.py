@@ -24,7 +24,7 @@ from ..options import build_options
 from ..task import TASKS, MultiTaskModel, MultiTaskObjective, Objective, build_model
 from .checkpoint import load_newest, refuse_used
 from .distributed import Workers
-from .evaluate import evaluate, evenly_spaced
+from .evaluate import check_evaluation, evaluate, evenly_spaced
 from .fit import HeadFitter, run_fitters
 from .named import build_objective
 from .optim import train_only
@@ -63,6 +63,10 @@ class ModelEvaluator:
     part: PartConfig
     device: torch.device
     workers: int = 0
+
+    def check(self, model: MultiTaskModel) -> None:
+        """Raise what an evaluation would raise before its first sample: before the first step it costs nothing."""
+        check_evaluation(model, self.source, self.part.head or None, self.part.metric)
 
     def __call__(self, module: nn.Module, limit: int | None = None) -> dict[str, float]:
         """Give the metrics of the head; `limit` cuts the number of samples."""
@@ -136,6 +140,8 @@ def build_run(
         )
         for name, part in config.data.val.items()
     }
+    for evaluator in evaluators.values():
+        evaluator.check(model)
     measured = {name: evaluator.source for name, evaluator in evaluators.items()}
     # a model that goes on from a trained one keeps what was fitted to other data
     fitters = run_fitters(model, sources, measured, workers.device, config.train.workers) if build is None else ()

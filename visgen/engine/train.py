@@ -232,7 +232,16 @@ class Trainer:
         return row
 
     def _evaluate(self, progress: Progress) -> None:
-        """Measure on rank 0, keep the best weights, and tell all ranks."""
+        """Measure on rank 0, keep the best weights, and tell all ranks; a failure costs no step that was taken."""
+        before = self.state.evaluated_at
+        try:
+            self._measure(progress)
+        except Exception:
+            self.state.evaluated_at = before  # a resumed run measures again
+            self._save(final=False)
+            raise
+
+    def _measure(self, progress: Progress) -> None:
         self.state.evaluated_at = self.state.step
         if not self.evaluators:
             return

@@ -89,7 +89,7 @@ def add_task(
     """
     for name, value, known in (("init", init, INITS), ("router_init", router_init, ROUTER_INITS)):
         if value not in known:
-            raise ConfigError(f"{name} '{value}' is unknown{nearest(value, known) or ';'} use {', '.join(known)}.")
+            raise ConfigError(f"{name} '{value}' is unknown{nearest(value, known, ';')} use {', '.join(known)}.")
     if new_experts < 0:
         raise ConfigError(f"new_experts is {new_experts}; use 0 or more.")
     if head in model.specs:

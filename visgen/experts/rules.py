@@ -125,7 +125,7 @@ def rival_experts(model: Any, chosen: Mapping[str, Sequence[int]], rule: str, se
     if rule == "magnitude":
         return magnitude_experts(model, sizes)
     if rule != "load":
-        raise ConfigError(f"rule '{rule}' is unknown{nearest(rule, RULES) or ';'} use {', '.join(RULES)}.")
+        raise ConfigError(f"rule '{rule}' is unknown{nearest(rule, RULES, ';')} use {', '.join(RULES)}.")
     return {name: list(experts) for name, experts in chosen.items()}
 
 

@@ -57,7 +57,7 @@ def parse_selection(text: str) -> Selection:
         return Selection("only", experts=tuple(sorted({int(word) for word in words.split(",") if word.strip()})))
     kind, colon, number = words.partition(":")
     if kind not in KINDS or kind == "only":
-        raise ConfigError(f"experts '{words}' is not known{nearest(kind, KINDS) or ';'} use one of {_forms()}.")
+        raise ConfigError(f"experts '{words}' is not known{nearest(kind, KINDS, ';')} use one of {_forms()}.")
     if kind not in (*_COUNTED, "lora"):
         if colon:
             raise ConfigError(f"experts '{words}' has a number, but '{kind}' takes none; write {kind}.")

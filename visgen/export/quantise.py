@@ -89,7 +89,7 @@ def quantise(
     """
     need_onnx()
     if method not in METHODS:
-        raise UnknownName(f"int8 method '{method}' is unknown{nearest(method, METHODS) or ';'} use static or dynamic.")
+        raise UnknownName(f"int8 method '{method}' is unknown{nearest(method, METHODS, ';')} use static or dynamic.")
     if exported.file.suffix != ".onnx":
         raise ConfigError(f"'{exported.file}' is no ONNX file; int8 needs format onnx.")
     if not 0 <= tolerance < 1 or calibration < 1:

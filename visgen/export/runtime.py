@@ -128,7 +128,7 @@ class ExportedModel:
         """Give the head that a task key or head name means; there is one."""
         if name not in (self.name, self.meta["task"]):
             raise UnknownName(
-                f"'{name}' is not in '{self.path}'{nearest(name, [self.name]) or ';'} it holds the head '{self.name}'."
+                f"'{name}' is not in '{self.path}'{nearest(name, [self.name], ';')} it holds the head '{self.name}'."
             )
         return self.name
 

@@ -76,7 +76,7 @@ def export_model(
         MissingDependency: The extra [export] is not installed.
     """
     if format not in FORMATS:
-        raise UnknownName(f"format '{format}' is unknown{nearest(format, FORMATS) or ';'} use {' or '.join(FORMATS)}.")
+        raise UnknownName(f"format '{format}' is unknown{nearest(format, FORMATS, ';')} use {' or '.join(FORMATS)}.")
     if size is not None and not 32 <= min(size) <= max(size) <= SIDES[1]:
         raise ConfigError(f"size is {size[0]}x{size[1]}; both sides must be 32..{SIDES[1]} pixels.")
     if format == "onnx":

@@ -43,6 +43,11 @@ def read_instruction(
     names = class_names(tuple((task, tuple(classes)) for task, classes in vocabulary.items()))
     asked = list(tasks) or [next((task for task in PLACES if task in vocabulary), "")]
     for position, item in enumerate(items):
+        exact = _exactly(item, vocabulary, asked)
+        if exact:  # whatever it looks like: "a/b" and "the cup" are no sentences where classes are called so
+            for task, own in exact.items():
+                named[task] = tuple(dict.fromkeys((*named.get(task, ()), own)))
+            continue
         words = normalise(item)
         while len(words) > 1 and (words[0],) in SET["DET"]:
             words = words[1:]
@@ -65,6 +70,12 @@ def read_instruction(
             named[task] = tuple(dict.fromkeys((*named.get(task, ()), name)))
     raw = "; ".join(items)
     return [*(TaskRequest(task, classes, raw=raw) for task, classes in named.items()), *sentences]
+
+
+def _exactly(item: str, vocabulary: Mapping[str, Sequence[str]], tasks: Sequence[str]) -> dict[str, str]:
+    """Task to its class that is called just so, but for capitals."""
+    wanted = item.strip().casefold()
+    return {task: name for task in tasks for name in vocabulary.get(task, ()) if name.casefold() == wanted}
 
 
 def _items(instruction: Any) -> list[str]:

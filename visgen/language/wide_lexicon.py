@@ -255,7 +255,7 @@ GLUE = (
     "anyone anybody someone somebody everyone is are am be been being was were do did does has have had having "
     "could would will shall should may might can must ought to of for from as so up off out into and or if then "
     "just only exactly precisely roughly approximately really very actually maybe perhaps possibly simply "
-    "carefully clearly fully entirely completely kindly please thanks thank_you cheers now today later first "
+    "carefully clearly fully entirely completely kindly please thanks thank_you cheers now today later "
     "finally also too again ever even still already yet well okay ok right sure alright anywhere somewhere "
     "everywhere which what any some whether while because since when want wants wanted need needs needed like love "
     "loved wish hope get gets got give gives given hand pass bring fetch send deliver produce create generate "

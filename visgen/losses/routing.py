@@ -224,7 +224,7 @@ class RoutingLossConfig:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ConfigError(f"mode '{self.mode}' is unknown{nearest(self.mode, MODES) or ';'} use running or pooled.")
+            raise ConfigError(f"mode '{self.mode}' is unknown{nearest(self.mode, MODES, ';')} use running or pooled.")
 
 
 class RoutingLoss(nn.Module):

@@ -41,7 +41,7 @@ def choose_backend(x: Tensor, *weights: Tensor) -> str:
     if wanted:
         if wanted not in BACKENDS:
             raise ConfigError(
-                f"{ENVIRONMENT} is '{wanted}'{nearest(wanted, BACKENDS) or ';'} use one of {', '.join(BACKENDS)}, or "
+                f"{ENVIRONMENT} is '{wanted}'{nearest(wanted, BACKENDS, ';')} use one of {', '.join(BACKENDS)}, or "
                 "unset it to let visgen choose."
             )
         if reason := _refusal(wanted, x, weights):

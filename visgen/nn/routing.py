@@ -118,9 +118,7 @@ def check_gates(num_experts: int, k: int, gate_norm: str) -> None:
             f"k is {k} but this layer has {num_experts} experts; use 1..{num_experts} or raise num_experts."
         )
     if gate_norm not in GATE_NORMS:
-        raise ConfigError(
-            f"gate_norm '{gate_norm}' is unknown{nearest(gate_norm, GATE_NORMS) or ';'} use topk or none."
-        )
+        raise ConfigError(f"gate_norm '{gate_norm}' is unknown{nearest(gate_norm, GATE_NORMS, ';')} use topk or none.")
     if k == 1 and num_experts > 1 and gate_norm == "topk":
         raise ConfigError(
             "gate_norm is 'topk' with k = 1: one renormalised gate is always 1 and its router would never learn; "
@@ -174,7 +172,7 @@ def select_tasks(task: str | Tensor | None, tasks: Sequence[str], batch: int, de
         task = tasks[0]
     if isinstance(task, str):
         if task not in tasks:
-            raise UnknownName(f"task '{task}' is not routed by this model{nearest(task, tasks) or ';'} known: {known}.")
+            raise UnknownName(f"task '{task}' is not routed by this model{nearest(task, tasks, ';')} known: {known}.")
         return TaskRows((task,), torch.tensor([tasks.index(task)], device=device))
     if task.dtype != torch.int64 or task.shape != (batch,):
         raise ConfigError(
@@ -239,7 +237,7 @@ class Router(nn.Module):
         super().__init__()
         check_gates(max(num_experts, top_k if routes else 0), top_k, gate_norm)
         if noise not in NOISES:
-            raise ConfigError(f"noise '{noise}' is unknown{nearest(noise, NOISES) or ';'} use {', '.join(NOISES)}.")
+            raise ConfigError(f"noise '{noise}' is unknown{nearest(noise, NOISES, ';')} use {', '.join(NOISES)}.")
         self.num_experts, self.top_k, self.gate_norm, self.noise = num_experts, top_k, gate_norm, noise
         self.noise_std = 1 / num_experts if noise_std is None else noise_std
         self.width, self.hidden = width, hidden

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ImageError
+from ..structures.image import IMAGE_SUFFIXES
 from .url import fetch_bytes
 from .video import VIDEO_SUFFIXES, frame_count, read_frames
 
 __all__ = ["IMAGE_SUFFIXES", "Inputs", "Item", "chain_inputs", "open_inputs"]
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"}
-)
 
 
 @dataclass(frozen=True)

@@ -228,8 +228,8 @@ class Pipeline:
         tasks = set(plan.tasks)
         if type(batch_size) is not int or batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be a whole number from 1 on.")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ConfigError(f"threshold is {threshold}; it is a probability, from 0 to 1.")
+        if threshold is not None and not (isinstance(threshold, (int, float)) and 0 <= threshold <= 1):
+            raise ConfigError(f"threshold is {threshold!r}; it is a probability, from 0 to 1.")
         if threshold is not None and not tasks & {"detection", "segmentation", "scene_graph"}:
             raise ConfigError(
                 f"threshold is {threshold:g} but none of the tasks asked ({', '.join(sorted(tasks))}) uses it; "

@@ -15,8 +15,13 @@ from torch import Tensor
 
 from ..errors import ImageError, nearest
 
-__all__ = ["MAX_PIXELS", "load_image", "picture_of"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "load_image", "picture_of"]
 
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp"),
+    *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"),
+)
+"""Names of files that are taken for pictures when a folder is read."""
 MAX_PIXELS = 64_000_000  # an 8000 x 8000 photograph; as float32 RGB it takes 768 MB
 
 # What is decoded from files and bytes. Formats that run a program (EPS, PDF) or fetch other files stay out.
@@ -101,7 +106,7 @@ def _from_path(path: Path, max_pixels: int) -> Tensor:
         if path.is_symlink():
             raise ImageError(f"'{text}' is a link to a file that does not exist.") from error
         beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-        raise ImageError(f"'{text}' does not exist{nearest(path.name, beside) or '.'}") from error
+        raise ImageError(f"'{text}' does not exist{nearest(path.name, beside)}") from error
     except (OSError, ValueError) as error:
         raise ImageError(f"'{text}' cannot be opened: {error}; check the path and its permissions.") from error
     with stream:

@@ -144,7 +144,7 @@ class SceneGraph:
             if predicate not in self.predicates:
                 raise DataError(
                     f"predicate '{predicate}' is not one of the {len(self.predicates)} predicates of this graph"
-                    f"{nearest(predicate, self.predicates) or '.'}"
+                    f"{nearest(predicate, self.predicates)}"
                 )
             stay &= self.triplets[:, 2] == self.predicates.index(predicate)
         return self.select(stay)

@@ -79,7 +79,7 @@ def find_entry(name: str, zoo: str | Path | None = None) -> tuple[Path, ModelEnt
     if name not in models or folder is None:
         known = f"Shipped: {', '.join(models)}" if models else "This visgen ships no model"
         raise UnknownName(
-            f"model '{name}' is neither a folder nor a shipped model{nearest(name, models) or ';'} {known}. "
+            f"model '{name}' is neither a folder nor a shipped model{nearest(name, models, ';')} {known}. "
             "A Hub id is owner/name."
         )
     return folder, models[name]

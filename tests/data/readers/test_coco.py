@@ -126,6 +126,25 @@ def test_a_picture_of_another_height_is_named_where_no_width_is_listed(coco_set)
         build_source(edit(coco_set, change))[0]
 
 
+@pytest.mark.parametrize("part", ["images", "categories"])
+def test_an_id_of_two_is_named(coco_set, part):
+    spec = edit(coco_set, lambda data: data[part][1].update(id=data[part][0]["id"]))
+    with pytest.raises(DataError, match=rf"lists several {part} with the ids \[\d+\]; each needs an id of its own"):
+        build_source(spec)
+
+
+def test_text_in_a_box_and_polygons_of_one_point_are_named(coco_set):
+    spec = edit(coco_set, lambda data: data["annotations"][0].update(segmentation=[[1, 1]]))
+    with pytest.raises(DataError, match="annotation 1 has a segmentation that cannot be decoded"):
+        build_source(spec)[0]
+    with pytest.raises(DataError, match=r"annotation 1 has bbox \['1', '1', '5', '5'\]"):
+        build_source(edit(coco_set, lambda data: data["annotations"][0].update(bbox=["1", "1", "5", "5"])))
+
+
+def test_one_target_may_be_a_plain_name(coco_set):
+    assert set(build_source(f"coco:{coco_set}", targets="detection").heads) == {"detection"}
+
+
 def test_an_image_needs_a_number_as_id(coco_set):
     with pytest.raises(DataError, match="lists an image without a whole number as id: ValueError"):
         build_source(edit(coco_set, lambda data: data["images"][0].update(id="first")))

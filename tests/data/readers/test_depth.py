@@ -29,6 +29,15 @@ def test_scale_and_limit(room):
     assert target.metres[0, :3].tolist() == pytest.approx([1 / 256, 2500 / 256, 0.0])
 
 
+def test_a_picture_of_depth_is_not_taken_for_millimetres(room, write_picture):
+    write_picture(room / "depth" / "a.png", np.full((40, 48), 128, np.uint8))
+    with pytest.raises(DataError, match=r"a\.png has 8 bits a pixel; a depth PNG holds 16"):
+        build_source(f"depth:{room}")[0]
+    assert float(build_source(f"depth:{room}", scale=64)[0].targets["depth"].metres.max()) == 2.0
+    with pytest.raises(ConfigError, match="scale is 'far'"):
+        build_source(f"depth:{room}", scale="far")
+
+
 def test_mistakes_are_named(room):
     (room / "val.txt").write_text("rgb/a.jpg\n")
     with pytest.raises(DataError, match=r"val\.txt has the line 'rgb/a\.jpg'; write 'IMAGE DEPTH'"):

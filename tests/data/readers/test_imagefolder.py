@@ -33,6 +33,21 @@ def test_fixed_classes_keep_labels_equal_between_splits(folder):
         build_source(f"imagefolder:{folder}", "val", classes=["ant", "zebras"])
 
 
+def test_a_part_that_lacks_a_class_keeps_the_labels_of_training(folder, write_picture):
+    assert build_source(f"imagefolder:{folder}", "val").classes == {"classification": ("ant", "zebra")}
+    assert build_source(f"imagefolder:{folder}", "val")[0].targets["classification"].label == 1
+    write_picture(folder / "val" / "yak" / "1.png", (1, 0, 0))  # training does not know it: then it stays its own
+    assert build_source(f"imagefolder:{folder}", "val").classes == {"classification": ("yak", "zebra")}
+
+
+def test_other_kinds_of_pictures_are_read_and_hidden_files_are_not(folder, write_picture):
+    for name in ("4.gif", "5.pgm"):
+        write_picture(folder / "train" / "ant" / name, (9, 9, 9))
+    (folder / "train" / "ant" / "._3.png").write_bytes(b"what some systems leave beside a file")
+    source = build_source(f"imagefolder:{folder}")
+    assert [source[i].meta["id"] for i in range(3)] == ["ant/3.png", "ant/4.gif", "ant/5.pgm"]
+
+
 def test_a_set_without_splits(folder):
     source = build_source(f"imagefolder:{folder / 'train'}", split="")
     assert len(source) == 3 and source.classes["classification"] == ("ant", "zebra")

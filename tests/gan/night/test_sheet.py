@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from visgen.errors import DataError
+from visgen.errors import DataError, ImageError
 from visgen.gan.night import NightGenerator, day_night_sheet, turn_to_night
 
 
@@ -48,3 +48,17 @@ def test_a_folder_of_pictures_becomes_a_folder_of_nights(tmp_path: Path) -> None
         turn_to_night(NightGenerator(Dim()), day, tmp_path / "out")
     with pytest.raises(DataError, match="holds no pictures"):
         turn_to_night(NightGenerator(Dim()), tmp_path / "none", tmp_path / "other")
+
+
+def test_nights_come_whole_or_not_at_all_and_none_hides_another(tmp_path: Path) -> None:
+    day = tmp_path / "day"
+    day.mkdir()
+    for name in ("a.png", "a.bmp", "._b.png"):
+        Image.fromarray(np.full((21, 33, 3), 100, dtype=np.uint8)).save(day / name.replace("._", ""))
+    (day / "b.png").rename(day / "._b.png")  # what some systems leave beside a file
+    written = turn_to_night(NightGenerator(Dim()), day, tmp_path / "out")
+    assert [p.name for p in written] == ["a.bmp.png", "a.png.png"] and all(p.is_file() for p in written)
+    (day / "z.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"z\.png cannot be read"):
+        turn_to_night(NightGenerator(Dim()), day, tmp_path / "other")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["day", "out"]

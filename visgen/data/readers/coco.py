@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,9 @@ class Coco:
             records = {int(image["id"]): dict(image) for image in data["images"]}
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.file} lists an image without a whole number as id: {error!r}; give one.") from error
+        if len(records) < len(data["images"]):
+            twice = [id for id, count in Counter(int(image["id"]) for image in data["images"]).items() if count > 1]
+            raise DataError(f"{self.file} lists several images with the ids {twice[:5]}; each needs an id of its own.")
         rows: dict[int, list[dict[str, Any]]] = {image: [] for image in records}
         for row in data["annotations"]:
             where = f"{self.file}: annotation {row.get('id')}"
@@ -103,7 +107,8 @@ class Coco:
                     "listed; add it."
                 )
             box = row.get("bbox")
-            if not isinstance(box, list) or len(box) != 4 or box[2] < 0 or box[3] < 0:
+            is_box = isinstance(box, list) and len(box) == 4 and all(isinstance(n, (int, float)) for n in box)
+            if not is_box or box[2] < 0 or box[3] < 0:
                 raise DataError(f"{where} has bbox {box}; it must be [left, top, width >= 0, height >= 0] in pixels.")
             if box[2] == 0 or box[3] == 0:
                 self.left_out["boxes without area"] += 1
@@ -197,7 +202,7 @@ def _decode(segmentation: Any, size: tuple[int, int], where: str) -> Tensor:
         own, counts = tuple(int(n) for n in segmentation["size"]), segmentation["counts"]
         if own == size:
             return rle_to_mask({"size": own, "counts": counts})
-    except (KeyError, TypeError, ValueError, IndexError, DataError) as error:
+    except Exception as error:  # pycocotools raises bare ones
         raise DataError(
             f"{where} has a segmentation that cannot be decoded: {error!r}; polygons or RLE are read."
         ) from error
@@ -217,7 +222,7 @@ def _label_set(
         if old not in own.values() or new not in names:
             raise ConfigError(
                 f"coco: rename maps '{old}' to '{new}'; the first must be a class of {file}"
-                f"{nearest(old, own.values())} and the second one of {into or file}{nearest(new, names)}"
+                f"{nearest(old, own.values(), '')} and the second one of {into or file}{nearest(new, names)}"
             )
     place = {name: label for label, name in enumerate(names)}
     labels = {category: place.get(rename.get(name, name)) for category, name in own.items()}
@@ -228,7 +233,11 @@ def _categories(data: Mapping[str, Any], file: Path) -> dict[int, str]:
     """Category id -> name, by increasing id."""
     rows = sorted(data["categories"], key=lambda c: int(c["id"]))
     names = check_names((c["name"] for c in rows), str(file))
-    return dict(zip((int(c["id"]) for c in rows), names, strict=True))
+    found = dict(zip((int(c["id"]) for c in rows), names, strict=True))
+    if len(found) < len(rows):
+        twice = [id for id, count in Counter(int(c["id"]) for c in rows).items() if count > 1]
+        raise DataError(f"{file} lists several categories with the ids {twice[:5]}; each needs an id of its own.")
+    return found
 
 
 def _complete(
@@ -245,7 +254,7 @@ def _complete(
 
 
 def _check_targets(targets: Sequence[str]) -> tuple[str, ...]:
-    chosen = tuple(targets)
+    chosen = (targets,) if isinstance(targets, str) else tuple(targets)
     for target in chosen:
         if target not in _TARGETS:
             raise ConfigError(f"coco: target '{target}' is not one of {', '.join(_TARGETS)}{nearest(target, _TARGETS)}")

@@ -16,6 +16,8 @@ from .files import read_ids, read_list, read_pixels, require_folder
 
 __all__ = ["DepthPairs"]
 
+MILLIMETRES = 1000.0  # counts per metre
+
 
 class DepthPairs:
     """Images with the distance along the optical axis for each pixel, 0 where it was not measured.
@@ -37,11 +39,11 @@ class DepthPairs:
         split: str = "train",
         *,
         name: str = "",
-        scale: float = 1000.0,
+        scale: float = MILLIMETRES,
         max_depth: float = math.inf,
     ) -> None:
-        if not scale > 0 or not max_depth > 0:
-            raise ConfigError(f"depth: scale is {scale} and max_depth {max_depth}; both must be above 0.")
+        if not all(isinstance(value, (int, float)) and value > 0 for value in (scale, max_depth)):
+            raise ConfigError(f"depth: scale is {scale!r} and max_depth {max_depth!r}; both are numbers above 0.")
         self.base = require_folder(path, "depth")
         self.name = name or self.base.name
         self.heads, self.classes = {"depth": "depth"}, {"depth": ()}
@@ -70,7 +72,7 @@ class DepthPairs:
 
     def __getitem__(self, index: int) -> Sample:
         image, depth = self.pairs[index]
-        metres = read_ids(self.base / depth).astype(np.float32) / self.scale
+        metres = read_ids(self.base / depth, is_deep=self.scale == MILLIMETRES).astype(np.float32) / self.scale
         metres[metres > self.max_depth] = 0.0
         target = DepthMap(torch.from_numpy(metres))
         return Sample(

@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...errors import DataError, ImageError
+from ...structures.image import IMAGE_SUFFIXES
 from ..source import MissingSplit
 
-__all__ = ["IMAGE_SUFFIXES", "read_classes", "read_ids", "read_list", "read_pixels", "require_folder"]
+__all__ = ["IMAGE_SUFFIXES", "pictures_below", "read_classes", "read_ids", "read_list", "read_pixels", "require_folder"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 _EXIF_ORIENTATION = 0x0112
 _MAX_PIXELS = 64_000_000  # an 8k x 8k picture; a decompression bomb needs far more
 
@@ -62,8 +62,12 @@ def read_pixels(source: str | Path | bytes, name: str = "") -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
-def read_ids(path: Path) -> np.ndarray:
+def read_ids(path: Path, is_deep: bool = False) -> np.ndarray:
     """Read a label or depth PNG as whole numbers (H, W) int32: grey or palette indices, 8 or 16 bit.
+
+    Args:
+        path: The file.
+        is_deep: Take 16 bits and more alone.
 
     Raises:
         DataError: It cannot be read, or it is a colour picture.
@@ -75,9 +79,20 @@ def read_ids(path: Path) -> np.ndarray:
                     f"{path} is a {picture.mode} picture; a map must hold one number per pixel (grey or palette PNG): "
                     "convert its colours to ids first."
                 )
+            if is_deep and picture.mode in ("L", "P", "1"):
+                raise DataError(
+                    f"{path} has 8 bits a pixel; a depth PNG holds 16, as millimetres unless `scale` says otherwise: "
+                    "save depth itself, not a picture of it, or give the option scale for its 8-bit levels."
+                )
             return np.asarray(picture).astype(np.int32)
     except (OSError, SyntaxError) as error:
         raise DataError(f"map {path} cannot be read: {error}; replace the file or take it out of the list.") from error
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """Give the pictures in a folder and its folders, sorted; hidden files are none."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in found if p.is_file())
 
 
 def require_folder(path: str | Path, what: str) -> Path:

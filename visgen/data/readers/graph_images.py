@@ -60,6 +60,7 @@ class GraphImages:
     def __init__(
         self, name: str, classes: tuple[str, ...], predicates: tuple[str, ...], targets: Sequence[str] = _TARGETS
     ) -> None:
+        targets = (targets,) if isinstance(targets, str) else tuple(targets)
         for target in targets:
             if target not in _TARGETS:
                 raise ConfigError(

@@ -9,7 +9,7 @@ from ...errors import DataError, nearest
 from ...structures import ClassLabel
 from ..sample import Sample
 from ..source import READERS, MissingSplit
-from .files import IMAGE_SUFFIXES, check_names, read_pixels, require_folder
+from .files import IMAGE_SUFFIXES, check_names, pictures_below, read_pixels, require_folder
 
 __all__ = ["ImageFolder"]
 
@@ -20,7 +20,8 @@ class ImageFolder:
     Args:
         path: The set's folder.
         split: Its folder inside the path; "" or "all" for a set without splits.
-        classes: Fixed class names in their order; a class without a folder has no image. By default the sorted folders.
+        classes: Fixed class names in their order; a class without a folder has no image. By default the sorted folders,
+            or those of the split "train" where it has all of them: a small val part may lack a class.
         name: Label set; the head is "classification.NAME". By default the name of the set's folder.
     Raises:
         DataError: A missing folder, no image, or a folder that is not one of the fixed classes.
@@ -35,10 +36,12 @@ class ImageFolder:
             there = ", ".join(sorted(p.name for p in base.iterdir() if p.is_dir())[:20])
             raise MissingSplit(
                 f"imagefolder {base} has no split '{split}'; folders there: {there or 'none'} "
-                "(split='' reads them as classes)."
+                "(split 'all' reads them as classes)."
             )
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-        names = check_names(found if classes is None else classes, str(folder))
+        found = _folders(folder)
+        if classes is None:
+            classes = _taught(base, split, found)
+        names = check_names(classes, str(folder))
         for other in found:
             if other not in names:
                 raise DataError(
@@ -50,8 +53,7 @@ class ImageFolder:
         self.items: list[tuple[str, int]] = []
         for label, own in enumerate(names):
             if (folder / own).is_dir():
-                files = (p for p in (folder / own).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-                self.items.extend((p.relative_to(folder).as_posix(), label) for p in sorted(files))
+                self.items.extend((p.relative_to(folder).as_posix(), label) for p in pictures_below(folder / own))
         if not self.items:
             raise DataError(
                 f"imagefolder {folder} holds no image in its class folders; images end in {', '.join(IMAGE_SUFFIXES)}."
@@ -67,6 +69,17 @@ class ImageFolder:
         return Sample(
             read_pixels(self.folder / file), {"classification": target}, {"id": file, "path": str(self.folder / file)}
         )
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _taught(base: Path, split: str, found: list[str]) -> list[str]:
+    """The classes of a split: those of the training split where there is one that has them all."""
+    train = base / "train"
+    names = _folders(train) if split not in ("", "all", "train") and train.is_dir() else []
+    return names if set(found) <= set(names) else found
 
 
 READERS.register("imagefolder")(ImageFolder)

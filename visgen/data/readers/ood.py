@@ -9,7 +9,7 @@ from ...errors import ConfigError, DataError, nearest
 from ...structures import OODLabel
 from ..sample import Sample
 from ..source import READERS, MissingSplit
-from .files import IMAGE_SUFFIXES, read_pixels, require_folder
+from .files import IMAGE_SUFFIXES, pictures_below, read_pixels, require_folder
 
 __all__ = ["OODFolders", "half_of"]
 
@@ -89,7 +89,7 @@ def _images(base: Path, split: str) -> list[Path]:
         folder = base / split
         if not folder.is_dir():
             raise MissingSplit(f"ood folder {base} has no split '{split}'; splits there: {', '.join(there)}.")
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return pictures_below(folder)
 
 
 READERS.register("ood")(OODFolders)

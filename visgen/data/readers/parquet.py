@@ -58,6 +58,7 @@ class ParquetImages:
         classes: Sequence[str] | None = None,
         cache: str | None = None,
     ) -> None:
+        targets = (targets,) if isinstance(targets, str) else tuple(targets)
         if not targets or not set(targets) <= set(_TARGETS) or box_format not in _BOX_FORMATS:
             raise ConfigError(
                 f"parquet: targets {list(targets)} must be of {', '.join(_TARGETS)}, and box_format '{box_format}' "

@@ -203,6 +203,6 @@ def _label_set(file: Path, classes: tuple[str, ...], own: Path) -> tuple[str, ..
         if name not in names:
             raise DataError(
                 f"{own} has the class '{name}', which is not one of the {len(names)} categories of {file}"
-                f"{nearest(name, names) or '.'}"
+                f"{nearest(name, names)}"
             )
     return names

@@ -34,7 +34,7 @@ def colour_values(names: Sequence[str]) -> Tensor:
     for name in names:
         if name not in CUBE:
             raise DataError(
-                f"colour '{name}' cannot be drawn{nearest(name, CUBE) or '.'} A picture keeps {', '.join(CUBE)} apart."
+                f"colour '{name}' cannot be drawn{nearest(name, CUBE)} A picture keeps {', '.join(CUBE)} apart."
             )
     return torch.tensor([CUBE[name] for name in names], dtype=torch.float32).reshape(-1, 3)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from torchvision.transforms.v2.functional import resize
 
 from ...data.readers.files import IMAGE_SUFFIXES, read_pixels
 from ...errors import DataError
-from ...structures.png import encode_png, write_atomically
+from ...structures.png import encode_png
 from .generator import NightGenerator
 
 __all__ = ["day_night_sheet", "turn_to_night"]
@@ -67,24 +70,31 @@ def turn_to_night(
         The files written, one for each picture.
     Raises:
         DataError: No pictures, or something is at `out` already.
+        ImageError: A picture cannot be read; nothing is written then.
     """
     source, folder = Path(pictures), Path(out)
-    found = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if source.is_dir() else []
-    found = found[:count]
+    found = [p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES] if source.is_dir() else []
+    found = sorted(p for p in found if not p.name.startswith("."))[:count]
     if not found:
         raise DataError(f"'{source}' holds no pictures; give a folder with files such as .jpg or .png.")
     if folder.exists():
         raise DataError(f"'{folder}' is there already; choose a new folder.")
-    (folder / "night").mkdir(parents=True)
-    written: list[Path] = []
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for path in found:
-        day = read_pixels(path)
-        night = (generator(day[None].float() / 255)[0] * 255).round().to(torch.uint8)
-        file = folder / "night" / f"{path.stem}.png"
-        write_atomically(file, encode_png(night.permute(1, 2, 0).numpy()))
-        written.append(file)
-        if len(pairs) < on_sheet:
-            pairs.append((day, night))
-    day_night_sheet(pairs).save(folder / SHEET)
-    return written
+    alike = Counter(path.stem for path in found)  # a.jpg and a.png stay two
+    names = [f"{path.stem if alike[path.stem] == 1 else path.name}.png" for path in found]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        (scratch / "night").mkdir()
+        pairs: list[tuple[Tensor, Tensor]] = []
+        for path, name in zip(found, names, strict=True):
+            day = read_pixels(path)
+            night = (generator(day[None].float() / 255)[0] * 255).round().to(torch.uint8)
+            (scratch / "night" / name).write_bytes(encode_png(night.permute(1, 2, 0).numpy()))
+            if len(pairs) < on_sheet:
+                pairs.append((day, night))
+        day_night_sheet(pairs).save(scratch / SHEET)
+        scratch.chmod(0o755)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return [folder / "night" / name for name in names]
