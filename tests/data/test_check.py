@@ -60,6 +60,16 @@ def test_boxes_and_masks():
     assert report.splits["train"]["histogram"] == {"detection": {"a": 6, "b": 0}}
 
 
+def test_masks_without_boxes_of_their_own_are_an_error():
+    boxes = Boxes(torch.tensor([[2.0, 2, 10, 10]]), torch.tensor([0]), (40, 48), CLASSES)
+    masks = Masks(torch.ones(2, 40, 48, dtype=torch.bool), torch.tensor([0, 0]), CLASSES)
+    report = check_sources(
+        {"train": Given([Sample(picture(0), {"detection": boxes, "masks": masks})], {"detection": CLASSES})}
+    )
+    wrong = [f.examples for f in report.findings if f.kind == "masks and boxes differ in number"]
+    assert wrong == [("0: 2 masks, 1 boxes",)] and not report.ok
+
+
 def test_relations_are_counted_by_predicate():
     boxes = Boxes(
         torch.tensor([[2.0, 2, 10, 10], [5, 5, 20, 20]]), torch.zeros(2, dtype=torch.int64), (40, 48), CLASSES

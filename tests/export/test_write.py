@@ -158,6 +158,15 @@ def test_onnx_takes_a_side_of_32(model: MultiTaskModel, exported: Any) -> None:
         torch.testing.assert_close(opened.run(images), model(images, "segmentation")[0], rtol=1e-3, atol=1e-3)
 
 
+def test_integers_of_an_earlier_export_go(model: MultiTaskModel, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("model.int8.onnx", "int8.json", "notes.txt"):
+        (tmp_path / "out" / name).write_text("of another model")
+    export_model(model, "classification", tmp_path / "out", format="torch_export", size=(40, 56))
+    left = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert left == ["README.md", "export.json", "model.pt2", "notes.txt"]
+
+
 def test_what_cannot_be_exported_is_said(model: MultiTaskModel, tmp_path: Path) -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(name, reason="the extra [export] is not installed")

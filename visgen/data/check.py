@@ -256,6 +256,9 @@ class _Scan:
             seen.add((*row, label))
 
     def masks(self, name: str, value: Masks, boxes: Any) -> None:
+        if isinstance(boxes, Boxes) and len(boxes) != len(value):
+            self.trouble("error", "masks and boxes differ in number", f"{name}: {len(value)} masks, {len(boxes)} boxes")
+            return
         areas = value.masks.flatten(1).sum(1).tolist()
         tight = value.to_boxes().xyxy.tolist()
         for i, area in enumerate(areas):

@@ -20,7 +20,7 @@ def measure_usage(model: Any, head: str, mixture: Mixture, batches: int) -> dict
     Args:
         model: A MultiTaskModel; it is in evaluation mode meanwhile.
         head: Head name.
-        mixture: Its first batches are read; with several processes each reads its own, and all get the same shares.
+        mixture: Its first batches are read, with several processes those of the first one: all get the same shares.
         batches: Draws to read.
     Returns:
         Path of each routed layer to its E shares, which sum to the experts that a token visits.

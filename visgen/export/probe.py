@@ -20,7 +20,7 @@ TIE = 1e-5  # gap between the last selected score and the next, below which roun
 CANDIDATES = 40  # random pictures looked at
 STRONG = 0.01  # share of all gates of a picture that an expert should have there, to be worth no further search
 STEPS, RATE = 40, 0.2  # of the search by gradient for an expert
-STARTS = 3  # pictures that the search for an expert which no picture reached begins with
+STARTS = 12  # pictures that the search for an expert which no picture reached begins with
 
 
 @dataclass

@@ -16,12 +16,11 @@ from ..engine.evaluate import evenly_spaced
 from ..errors import ConfigError, UnknownName, nearest
 from .record import METADATA_KEY, need_onnx, quiet
 from .runtime import ExportedModel
-from .write import Exported
+from .write import INT8_FILE, INT8_REPORT, Exported
 
 __all__ = ["INT8_FILE", "METHODS", "PRIMARY", "Int8Report", "quantise"]
 
 METHODS = ("static", "dynamic")
-INT8_FILE = "model.int8.onnx"
 # Task -> the figure that decides, and whether more is better.
 PRIMARY = {
     "classification": ("top1", True),
@@ -119,7 +118,7 @@ def quantise(
         if report.kept:
             _set_metadata(path, {**exported.meta, "int8": asdict(report)})
             path.replace(exported.folder / INT8_FILE)
-            (exported.folder / "int8.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+            (exported.folder / INT8_REPORT).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
         return replace(report, bytes_int8=report.bytes_int8)
     finally:
         path.unlink(missing_ok=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "Exported", "export_model"]
 
+INT8_FILE, INT8_REPORT = "model.int8.onnx", "int8.json"  # what `visgen.export.quantise` puts beside a file
 FORMATS = {"onnx": "model.onnx", "torch_export": "model.pt2"}
 PROBE_SIZE = (48, 80)  # of the pictures that a graph of any size is compared on: few tokens, so each counts
 OTHER_SIZES = [(200, 330), (64, 33)]  # the recorded one, and one that needs no rows and many columns of padding
@@ -111,6 +112,8 @@ def export_model(
         (scratch / "export.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (scratch / "README.md").write_text(_readme(meta, FORMATS[format]), encoding="utf-8")
         folder.mkdir(exist_ok=True)
+        for name in (INT8_FILE, INT8_REPORT):  # of an earlier export they would tell of other weights
+            (folder / name).unlink(missing_ok=True)
         for path in sorted(scratch.iterdir()):
             path.replace(folder / path.name)
     finally:
