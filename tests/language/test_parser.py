@@ -233,6 +233,21 @@ def test_normalise_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["is there only one car?", "do you see exactly one person?", "count one car", "are there just one car?"]
+)
+def test_a_number_that_the_question_names_is_not_dropped(text: str) -> None:
+    with pytest.raises(UnknownName, match="asks for a number and names it; ask how many there are"):
+        parse(text, FULL)
+    assert plan("is there one car?")[0]["quantifier"] == "one"
+
+
+def test_the_first_of_several_is_not_all_of_them() -> None:
+    with pytest.raises(UnknownName, match="'first'"):
+        parse("find the first car", FULL)
+    assert plan("first find the cars") == plan("find the cars")
+
+
+@pytest.mark.parametrize(
     "unit", ["segment and ", "depth and ", "please ", "the dog and ", "find dog, ", "all but dog "]
 )
 def test_long_instructions_stay_quick(unit: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ..errors import UnknownName
 from .draft import Draft, Item, Phrase
-from .frames import own_predicate
+from .frames import SET, own_predicate
 from .names import PLACES, ClassNames, singular
 from .refusal import listed, missing_task
 from .request import TaskRequest
@@ -18,6 +19,8 @@ __all__ = ["WORLD", "Resolver"]
 
 WORLD = "in the open world"
 """The key, in a vocabulary, of the classes that only a model which reads words itself knows."""
+
+_NO_OTHER = {("only", "one"), ("exactly", "one"), ("just", "one")}
 
 
 class Resolver:
@@ -241,8 +244,12 @@ class Resolver:
 
     def _quantifier(self, items: tuple[Item, ...], draft: Draft, asked: str) -> str:
         ones = {item.one for item in items}
-        if draft.quantifier != "all" or True not in ones:
+        if True not in ones:
             return draft.quantifier
+        words = tuple(self.words[draft.start : draft.end])
+        is_asked = any(words[i : i + len(exist)] == exist for exist in SET["EXIST"] for i in range(len(words)))
+        if draft.quantifier != "all" or (is_asked and _NO_OTHER & set(pairwise(words))):
+            raise UnknownName(f"'{asked}' asks for a number and names it; ask how many there are.")
         if len(ones) > 1:
             raise UnknownName(f"'{asked}' asks for one of some classes and all of others; ask in two sentences.")
         return "one"
