@@ -84,10 +84,10 @@ def report(args: argparse.Namespace) -> None:
         print(arm, {figure: f"{cell['mean']:.4f} +- {cell['std']:.4f}" for figure, cell in row.items()})
     for arm, layers in metrics["routing"].items():
         print(arm, {name: round(row["normalised"]["mean"], 3) for name, row in layers.items()})
-    own = f"--steps {args.steps} --out {args.out.name} --arms {' '.join(args.arms)}"
+    own = " ".join((args.out.name, "--arms", *args.arms, *(["--set"] if args.set else []), *args.set))
     write_record(
         args.report,
-        command=f"python tasks/multitask/compare.py --data-root DATA {own}",
+        command=f"python tasks/multitask/compare.py --data-root DATA --steps {args.steps} --out {own}",
         config="configs/multitask/joint.yaml, configs/<task>/twin.yaml",
         seeds=args.seeds,
         data="caltech100, camvid, coco_mini, scene_graph_coco_derived, depth: redkitchen, hololens, kitti",

@@ -83,9 +83,10 @@ def write_pipeline_folder(model: InstructDiffusion, folder: Path, dtype: str = "
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipe.save_pretrained(folder, safe_serialization=True)
+    folder.mkdir(parents=True, exist_ok=True)
     settings = json.dumps(model.config.to_dict(), indent=1) + "\n"
-    (folder / CONFIG_FILE).write_text(settings, encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(settings, encoding="utf-8")  # before the index, which makes it a folder to load
+    pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
