@@ -77,6 +77,8 @@ def test_a_task_is_added_and_a_budget_set_measured_and_taken_back(
     less = visgen_json("experts", "budget", grown, "--task", "depth", "--k", "1", "--out", cheap)["depth"]
     assert less["flops"] < full["flops"] and set(less["visits"].values()) == {1.0}
     assert visgen_json("experts", "budget", cheap, "--task", "depth", "--reset", "--out", again)["depth"] == full
+    done = visgen("experts", "budget", grown, "--task", "depth", "--out", again)
+    assert done.exit_code == 2 and "no budget is named" in done.stderr
     done = visgen("experts", "budget", grown, "--task", "depth", "--deny", "blocks.1.mlp")
     assert done.exit_code == 2 and "write LAYER:N,N" in done.stderr
     done = visgen("experts", "extend", model_folder, "--head", "depth.x", "--new-experts", "1", "--out", again)

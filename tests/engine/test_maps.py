@@ -115,3 +115,13 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     about.write_text("{}")
     with pytest.raises(DataError, match="has format None"):
         FeatureMaps(tmp_path)
+
+
+def test_another_projection_would_make_other_splits_wrong(tmp_path: Path) -> None:
+    write(tmp_path, [(48, 64)] * 9)
+    write(tmp_path, [(48, 64)] * 2, "val")
+    write(tmp_path, [(48, 64)] * 9)  # the same again
+    with pytest.raises(ConfigError, match=r"holds maps of val under another projection; write all splits"):
+        write(tmp_path, [(48, 64)] * 5)
+    assert len(FeatureMaps(tmp_path, "train")) == 9
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["train", "val"]

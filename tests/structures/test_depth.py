@@ -90,6 +90,15 @@ def test_pictures_are_no_depth_maps(tmp_path: Path) -> None:
         DepthMap.load_png(tmp_path / "absent.png")
 
 
+def test_what_is_written_again_is_the_same_text() -> None:
+    value = DepthMap(torch.rand(7, 9, generator=torch.Generator().manual_seed(0)) * 9 + 0.5)
+    for form in ("png_mm", "float32"):
+        once = value.to_dict(form)
+        again = value_from_dict(json.loads(json.dumps(once)))
+        assert isinstance(again, DepthMap)
+        assert again.to_dict(form) == once
+
+
 def test_summary_by_hand() -> None:
     value = DepthMap(torch.tensor([[0.0, 1.0], [2.0, 6.0]]))
     assert value.summary() == {"min": 1.0, "median": 2.0, "max": 6.0, "valid_share": 0.75}

@@ -123,6 +123,11 @@ def budget(
         if not curve:
             if reset:
                 reset_budget(loaded, task)
+            named = (k, tau, allow, deny, merge)
+            if out is not None and not reset and all(value in (None, []) for value in named):
+                raise ConfigError(
+                    f"--out is '{out}' but no budget is named; give --k, --tau, --allow, --deny or --merge."
+                )
             groups = None if merge is None else near_duplicates(loaded, merge)
             set_budget(
                 loaded, task, k=k, tau=tau, allow=read_layers(allow, "--allow"), deny=read_layers(deny, "--deny"),

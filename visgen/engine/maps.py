@@ -63,10 +63,11 @@ def write_maps(
     if not 1 <= cell <= STRIDE:
         raise ConfigError(f"cell is {cell} pixels; a cell of the map is {STRIDE} pixels of the picture, use 1..16.")
     base, final = Path(folder), Path(folder) / split
+    base.mkdir(parents=True, exist_ok=True)
+    projection = _projection(backbone, source, base, split, long_side, channels)
     work = base / f".{split}.tmp"
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    projection = _projection(backbone, source, base, split, long_side, channels)
+    work.mkdir()
     first = source[0].targets.get("scene_graph")
     rows: list[dict[str, Any]] = []
     known = None if grid is None else (int(grid[0]), int(grid[1]))
@@ -132,6 +133,12 @@ def _projection(
     leading = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()
     scale = values[-channels:].flip(0).clamp(min=1e-8).sqrt()
     found = {"mean": mean.float(), "matrix": (leading / scale).float().contiguous()}
+    others = sorted(p.parent.name for p in base.glob("*/about.json") if p.parent.name != split)
+    before = load_file(file) if others and file.is_file() else found
+    if any(before[key].shape != part.shape or not torch.allclose(before[key], part) for key, part in found.items()):
+        raise ConfigError(
+            f"'{base}' holds maps of {', '.join(others)} under another projection; write all splits to a new folder."
+        )
     save_file(found, file)
     return found
 

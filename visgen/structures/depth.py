@@ -167,15 +167,18 @@ class DepthMap:
             raise DataError(f"form is {form!r}; it must be 'auto', 'png_mm' or 'float32'.")
         if form == "auto":
             form = "png_mm" if self.fits_png() else "float32"
-        packed = (
-            self.to_png() if form == "png_mm" else zlib.compress(self.metres.cpu().numpy().astype("<f4").tobytes(), 6)
-        )
+        kept = self
+        if form == "png_mm":
+            packed = self.to_png()
+            kept = self.from_png(packed, "data of DepthMap")  # the summary is of what is written
+        else:
+            packed = zlib.compress(self.metres.cpu().numpy().astype("<f4").tobytes(), 6)
         return {
             "type": self.type_name,
             "kind": self.kind,
             "units": self.units,
             "size": list(self.size),
-            **self.summary(),
+            **kept.summary(),
             "form": form,
             "data": to_base64(packed),
         }
