@@ -33,6 +33,20 @@ def test_answers_are_compared_with_those_of_the_pipeline(
     assert list(report["answers"]["of_each"]) == [first.name]
     record = read_record(tmp_path / "record.json")
     assert record["metrics"]["answers"] == report["answers"] and "--head depth" in record["command"]
+    assert record["seeds"] == [0] and record["split"] == "none"
+
+
+def test_a_record_says_what_was_chosen(
+    visgen_json: Callable[..., Any], model_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    from visgen.metrics import read_record
+
+    visgen_json(
+        "export", model_folder, "--task", "depth", "--format", "torch_export", "--out", tmp_path / "out",
+        "--size", "40x56", "--seed", "3", "--record", tmp_path / "record.json",
+    )  # fmt: skip
+    record = read_record(tmp_path / "record.json")
+    assert record["seeds"] == [3] and record["command"].endswith(" --size 40x56 --seed 3 --out DIR")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ def test_it_prints_what_trains_and_leaves_a_model(
     assert result.classification.classes == ("blue", "red")
 
 
+def test_experts_by_usage_go_with_a_metric_that_chooses_the_best(
+    visgen: Callable[..., Any], model_folder: Path, colours: Path, tmp_path: Path
+) -> None:
+    more = ("--experts", "top:1", "--set", "train.best_metric=val/top1", "--set", "train.eval_every=1")
+    done = visgen(*words(model_folder, colours, tmp_path / "best", *more))
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "best" / "best").is_dir()
+
+
 def test_json_alone_and_kept_heads(
     visgen_json: Callable[..., Any], model_folder: Path, colours: Path, tmp_path: Path
 ) -> None:

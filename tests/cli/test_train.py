@@ -53,6 +53,15 @@ def test_a_run_leaves_a_model_that_the_other_commands_take(
     assert "ended by: all steps, step 4" in resumed.stderr
 
 
+def test_the_way_to_go_on_names_what_was_changed(
+    visgen: Callable[..., Any], run_file: Path, datasets: Path, tmp_path: Path
+) -> None:
+    other = f"out={tmp_path / 'other run'}"
+    done = visgen("train", run_file, "--data-root", datasets, "--set", other, "--time-limit", "1e-9")
+    said = done.stderr.replace("\n", " ")
+    assert f"--set '{other}' --data-root {datasets} --resume" in " ".join(said.split()), said
+
+
 def test_a_dry_run_leaves_nothing(visgen: Callable[..., Any], run_file: Path, datasets: Path) -> None:
     result = visgen("train", run_file, "--data-root", datasets, "--dry-run")
     assert result.exit_code == 0, result.output

@@ -57,6 +57,8 @@ def test_the_defaults_are_a_valid_run() -> None:
         ("optim.min_lr_ratio=2", "optim.min_lr_ratio is 2.0; it is a share of optim.lr, use 0..1"),
         ("optim.betas=[0.9, 1.0]", r"optim.betas is \[0.9, 1.0\]; both must lie in \[0, 1\)"),
         ("optim.clip_norm=0", "optim.clip_norm is 0.0; it must be greater than 0"),
+        ("objective.loss_weights={depth: -1}", "objective.loss_weights.depth is -1.0; it must be 0 or more"),
+        ("seed=99999999999999999999999", r"seed is 9+; it must be from 0 to 2\^63 - 1"),
         ("optim.lr_scales.backbone.stem=-1", "optim.lr_scales.backbone.stem is -1.0; it must be 0 or more"),
         ("optim.schedule=cosin", r"optim.schedule is 'cosin'; did you mean 'cosine'\?"),
         ("train.steps=0", "train.steps is 0; it must be greater than 0"),

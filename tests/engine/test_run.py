@@ -247,3 +247,19 @@ def test_a_val_part_of_other_classes_is_refused_before_the_first_step(tmp_path: 
     assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="the metric of task 'segmentation' cannot be made with {'foo': 1}"):
         train_from_config(write(tmp_path, data__val__halves__metric={"foo": 1}), data_root=data)
+
+
+def test_a_resume_that_does_not_fit_leaves_the_folder_as_it_was(tmp_path: Path, data: Path) -> None:
+    file = write(tmp_path)
+    train_from_config(file, ["train.steps=2"], data_root=data)
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match="batch_size was 3 and is 2"):
+        train_from_config(file, ["train.steps=4", "data.train.light.batch_size=2"], resume=True, data_root=data)
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+
+
+def test_the_split_of_a_part_is_no_option_of_its_reader(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"data\.train\.light\.options has a split; a part says it as data\.train\.light\.split"
+    ):
+        train_from_config(write(tmp_path, data__train__light__options={"split": "val"}), data_root=data)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from visgen.errors import ConfigError
+from visgen.errors import ConfigError, DataError
 from visgen.gan import REGULARISERS, Adversaries, DFeatures, GanBatch, measure_shrinkage
 from visgen.gan.adversarial import ADVERSARIAL
 from visgen.gan.architecture import SNDCDiscriminator, mix_features
@@ -209,3 +209,8 @@ def test_shrinkage_of_linear_features_is_perfect_and_noise_in_a_class_widens_it(
     found = [measure_shrinkage(Flat(), images, batch_size=10) for images in (tight, wide)]
     assert [f["mix"] for f in found] == pytest.approx([1, 1], abs=1e-5)
     assert found[0]["angle"] < 15 < found[1]["angle"] and "between" not in found[0]
+
+
+def test_shrinkage_of_less_than_a_batch_is_refused() -> None:
+    with pytest.raises(DataError, match="3 images are fewer than one batch of 10"):
+        measure_shrinkage(Bent(), torch.zeros(3, 3, 8, 8, dtype=torch.uint8), batch_size=10)

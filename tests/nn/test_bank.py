@@ -105,6 +105,17 @@ def test_added_experts_are_seen_by_new_tasks_only(kind):
     assert all(torch.equal(layer(x, task)[0], was) for task, was in zip((A, B), old, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["mlp", "attention"])
+@pytest.mark.parametrize("route", [Route(width=4), Route(index=(0, 1, 2, 3))])
+def test_a_part_that_holds_more_than_a_task_sees_can_be_split(kind, route):
+    layer, x = layer_of(kind, routes={"a": route}).eval(), torch.randn(1, 5, D)
+    with torch.no_grad():
+        before = layer(x, A)[0]
+        layer.split([1, 3, 6])
+        assert torch.equal(layer(x, A)[0], before)
+        torch.testing.assert_close(before, naive(layer, x, layer(x, A)[1]), rtol=1e-5, atol=1e-5)
+
+
 def test_experts_that_a_task_sees_cannot_be_dropped():
     layer = layer_of("mlp")
     layer.append(layer.new_experts(2))

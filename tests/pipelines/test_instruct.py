@@ -140,3 +140,14 @@ def test_reading_for_a_model_that_lists_no_words_takes_any_noun(drawing):
                                               unet_groups=4, text_width=8, text_layers=1, vocabulary=600))  # fmt: skip
     (request,) = read_for(open_model, "segment the zeppelin")
     assert request.classes == ("zeppelin",) and request.open_vocabulary
+
+
+@pytest.mark.parametrize("path", ["diffusion", "both"])
+@pytest.mark.parametrize(
+    ("option", "says"), [({"on_error": "rasie"}, "on_error is 'rasie'"), ({"color": "rbg"}, "color is 'rbg'")]
+)
+def test_how_pictures_are_read_is_checked_before_the_first(model, drawing, path, option, says):
+    pipe = visgen.pipeline(model=model, instruct=drawing, path=path) if path == "both" else visgen.pipeline(
+        model=drawing, path=path)  # fmt: skip
+    with pytest.raises(ConfigError, match=says):
+        pipe("no such picture.jpg", "segment the cat", **option)

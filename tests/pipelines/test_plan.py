@@ -289,3 +289,14 @@ def test_limits_come_after_narrowing_and_before_a_place_is_read() -> None:
     given, record = plan("count the people and the cars").answer(values(), strict)
     assert given["detection"].names == ("car",)
     assert record is not None and record["answers"] == [{"count": {"person": 0, "car": 1}}]
+
+
+def test_a_head_that_does_not_know_a_class_does_not_count_it() -> None:
+    heads = {"detection.a": ("car", "dog"), "detection.b": ("person", "dog")}
+    skills = Skills(dict.fromkeys(heads, "detection"), heads, {}, {"detection": "detection.a"})
+    plan = plan_instruction("count the cars and the people", skills)
+    xyxy = torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]])
+    cars = Boxes(xyxy[:1], torch.tensor([0]), (64, 64), heads["detection.a"], torch.tensor([0.9]))
+    people = Boxes(xyxy, torch.tensor([0, 0]), (64, 64), heads["detection.b"], torch.tensor([0.9, 0.8]))
+    _, request = plan.answer({"detection.a": cars, "detection.b": people}, lambda value: value)
+    assert request["answers"] == [{"count": {"car": 1, "person": 2}}]

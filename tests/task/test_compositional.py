@@ -209,6 +209,14 @@ def test_shuffled_labels_are_the_batch_labels_in_another_order() -> None:
     assert objective()._targets(graphs, torch.Generator()) is graphs
 
 
+def test_the_second_step_on_real_features_has_its_weight_too() -> None:
+    weighed = {}
+    for weight in (1.0, 0.25):
+        logs = step(objective("real", second_weight=weight))
+        weighed[weight] = logs["again"]["loss"] / logs["f"]["loss"]
+    assert float(weighed[0.25] / weighed[1.0]) == pytest.approx(0.25, rel=0.2)  # the head has moved in between
+
+
 def test_before_the_start_the_second_step_is_on_real_features() -> None:
     late, real = objective(start_step=2), objective("real")
     for number in range(2):

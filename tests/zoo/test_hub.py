@@ -39,6 +39,15 @@ class LocalHub:
         return f"https://hub.example/{options['repo_id']}/commit/{options['revision'] or 'main'}"
 
 
+def test_a_push_without_a_network_is_an_error_of_ours(model: MultiTaskModel) -> None:
+    class Offline:
+        def create_repo(self, repo_id: str, **options: Any) -> None:
+            raise huggingface_hub.errors.OfflineModeIsEnabled("no network")
+
+    with pytest.raises(CheckpointError, match="'me/tiny' could not be written on the Hub: no network"):
+        push_to_hub(model, "me/tiny", api=Offline())
+
+
 def test_a_push_uploads_a_folder_that_loads(model: MultiTaskModel, tmp_path: Path) -> None:
     hub = LocalHub(tmp_path)
     address = push_to_hub(model, "me/tiny", api=hub, private=True, revision="dev", dtype="float16")

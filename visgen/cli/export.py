@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,7 +92,15 @@ def export(
                 )
             )
     if record is not None:
-        _write(record, report, format, data)
+        said = {"--size": size, "--seed": seed or None}
+        if int8:
+            said |= {"--data": data, "--split": None if split == "val" else split, "--calibrate-on": calibrate_on}
+            said |= {"--int8-method": None if method == "static" else method, "--limit": limit}
+            said |= {f"--option={text}": "" for text in option or []}
+        words = [w for k, v in said.items() if v is not None for w in ((k, str(v)) if v != "" else (k,))]
+        command = shlex.join(["visgen", "export", model, "--head", found.meta["head"], "--format", format,
+                              *(["--int8"] if int8 else []), *words, "--out", "DIR"])  # fmt: skip
+        _write(record, report, command, data, split, seed)
     if as_json:
         print_json(report)
     else:
@@ -134,21 +143,20 @@ def _compare(model: Any, exported: Any, pictures: list[Path] | None) -> dict[str
     }
 
 
-def _write(record: Path, report: dict[str, Any], format: str, data: str | None) -> None:
+def _write(record: Path, report: dict[str, Any], command: str, data: str | None, split: str, seed: int) -> None:
     """Write what the comparisons found."""
     from ..metrics import write_record
 
     parity = {k: v for k, v in report["meta"]["parity"].items() if isinstance(v, (int, float))}
     metrics: dict[str, Any] = {"graph": parity, "bytes": report["bytes"]}
     metrics |= {key: report[key] for key in ("answers", "int8") if key in report}
-    extra = f" --int8 --data {data}" if "int8" in report and data is not None else ""
     write_record(
         record,
-        command=f"visgen export {report['model']} --head {report['meta']['head']} --format {format}{extra} --out DIR",
+        command=command,
         config=None,
-        seeds=[0],
+        seeds=[seed],
         data="shipped photographs" if data is None else f"shipped photographs, {data}",
-        split="none" if data is None else "val",
+        split="none" if data is None else split,
         protocol={
             "graph": report["meta"]["parity"]["measure"] + ", on pictures that reach every expert",
             "answers": "the file's typed answer beside the pipeline's, both from the picture file on",

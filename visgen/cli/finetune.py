@@ -64,7 +64,7 @@ def finetune(
         from ..zoo import load_model
 
         loaded = load_model(model, "cpu")
-        longest = size or loaded.max_side
+        longest = loaded.max_side if size is None else size
         shrink, vary = _transforms(longest, cache_mb > 0)
         read = read_pairs(option or [], "--option")
         common: dict[str, Any] = {"source": data, "options": read, "cache": True, "batch_size": batch_size}

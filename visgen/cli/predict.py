@@ -70,12 +70,15 @@ def predict(
         raise ConfigError("no INPUT is given; name a picture, a folder, a 'pattern', a video or an address.")
     if not inputs and out is not None:
         raise ConfigError(f"--out is '{out}' but no INPUT is given, so there is nothing to write; add a picture.")
-    if steps is not None and instruct is None and path not in ("diffusion", "both"):
-        raise ConfigError(f"--steps is {steps} but path '{path}' draws nothing; use --path diffusion or both.")
     with only_json(as_json):
-        from ..pipelines import pipeline
+        from ..pipelines import Pipeline, pipeline
 
+        idle = f"--steps is {steps} but path '{path}' draws nothing; use --path diffusion or both."
+        if steps is not None and path == "moe":
+            raise ConfigError(idle)
         pipe = pipeline(task or None, model, device=device, dtype=dtype, path=path, instruct=instruct)
+        if steps is not None and isinstance(pipe, Pipeline):
+            raise ConfigError(idle)
         plan = pipe.plan(do)
         results = pipe.chain(
             inputs or [],
@@ -174,7 +177,8 @@ def _row(result: Result) -> tuple[str, ...]:
     depths = _lines(result.depth, lambda d: _distance(d.summary(), d.kind))
     medians = asked.get("median", {})
     if len(medians) > 1 or None in medians.values():
-        unit = _unit(result.depth.kind)
+        first = next(iter(result.depth.values())) if isinstance(result.depth, dict) else result.depth
+        unit = _unit(first.kind)
         depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
     triplets = _lines(result.scene_graph, lambda g: ", ".join(_best(g)) or "nothing")
     verdicts = _lines(result.ood, _verdict) or _carried(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +59,9 @@ def train(
     if summary.best:
         say(f"best: {summary.best['metric']} {summary.best['value']:.4f} at step {summary.best['step']}")
     if not dry_run:
-        say(f"in {summary.out}" + ("" if summary.finished else f"; go on with: visgen train {config} --resume"))
+        words = ["visgen", "train", config, *(w for o in overrides or [] for w in ("--set", o))]
+        words += [] if data_root is None else ["--data-root", str(data_root)]
+        say(f"in {summary.out}" + ("" if summary.finished else f"; go on with: {shlex.join(words)} --resume"))
 
 
 def _find(config: str) -> Path:

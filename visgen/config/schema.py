@@ -156,6 +156,10 @@ class ObjectiveConfig:
     routing: dict[str, Any] = field(default_factory=dict)
     loss_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for head, weight in self.loss_weights.items():
+            _at_least_zero("objective.loss_weights", **{head: weight})
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -292,6 +296,8 @@ class RunConfig:
     out: str = "runs/run"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1.")
         if self.finetune is not None and (self.model.options or self.model.weights):
             raise ConfigError(
                 f"model.options or model.weights stand beside finetune.model '{self.finetune.model}', which brings its "

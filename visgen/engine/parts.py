@@ -18,6 +18,8 @@ __all__ = ["open_part"]
 
 def open_part(part: PartConfig, split: str, where: str) -> Source:
     """Open a part's source: its samples chosen, cut to `limit`, shrunk, wrapped and cached, its head named."""
+    if "split" in part.options:
+        raise ConfigError(f"{where}.options has a split; a part says it as {where}.split.")
     chosen, changed = choosing(part.wrap)
     source = wrap_source(build_source(part.source, part.split or split, **part.options), chosen)
     if part.limit is not None:

@@ -252,8 +252,6 @@ def train_run(
     refuse_used(out, resume)
     counted = _FULL_COUNT if limit is None else _DRY_RUN_COUNTED
     built = build_run(config, workers, counted, build, objective_class)
-    if workers.is_main:
-        _record(recorded or config, out, resume)
 
     def fit_and_export(module: nn.Module, path: Path) -> object:
         if config.objective.name:
@@ -274,6 +272,7 @@ def train_run(
         export=fit_and_export,
         evaluation_limit=limit,
         workers=workers,
+        opened=lambda: _record(recorded or config, out, resume),
     )
     return trainer.fit(resume)
 

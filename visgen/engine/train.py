@@ -68,6 +68,7 @@ class Trainer:
         evaluators: Name to a function that measures the module (its average, when there is one).
         export: Writes a module's weights under a path without suffix; the default writes a safetensors state dict.
         evaluation_limit: Samples per evaluator; None for all.
+        opened: Called on the main process once the folder was taken and its checkpoint fits, before the first step.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Trainer:
         export: Callable[[nn.Module, Path], object] | None = None,
         evaluation_limit: int | None = None,
         workers: Workers | None = None,
+        opened: Callable[[], object] | None = None,
     ) -> None:
+        self.opened = opened
         self.objective, self.mixture, self.config, self.optim = objective, mixture, train, optim
         self.out, self.seed = Path(out), seed
         self.evaluators = dict(evaluators or {})
@@ -142,6 +145,8 @@ class Trainer:
 
     def _fit(self, resume: bool, stop: StopRequest) -> RunSummary:
         self._open(resume)
+        if self.opened is not None and self.workers.is_main:
+            self.opened()
         resumed = self.state.step if resume else None
         main, progress = self.workers.is_main, Progress("none", 0, 0)
         logs: list[Any] = []

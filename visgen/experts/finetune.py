@@ -185,8 +185,8 @@ class _Run:
 
     def _usage(self, trained: MultiTaskModel | None) -> dict[str, list[float]]:
         """Shares of the experts on the training data, by the routers as they are, or as the first phase left them."""
-        quiet = replace(self.config, data=replace(self.config.data, val={}), objective=ObjectiveConfig())
-        quiet = replace(quiet, train=replace(quiet.train, best_metric=None, patience=0))
+        train = replace(self.config.train, best_metric=None, patience=0)  # with the parts that the metric is of
+        quiet = replace(self.config, data=replace(self.config.data, val={}), objective=ObjectiveConfig(), train=train)
         built = build_run(quiet, build=self._builder(Selection("head"), {}, trained))
         (head,) = built.mixture.parts[0].source.heads.values()
         return measure_usage(built.model, head, built.mixture, self.settings.usage_batches)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import DataError
 from ..metrics.generative import feature_spread
 from .architecture import Discriminator, mix_features
 from .regulariser.adaptive_mix import draw_mixing, mix_similarity
@@ -28,6 +29,8 @@ def measure_shrinkage(
         What `feature_spread` gives for the last map, flattened, and `mix`: the mean cosine between features of mixtures
         and mixtures of features, without noise, which AdaptiveMix maximises.
     """
+    if len(images) < batch_size:
+        raise DataError(f"{len(images)} images are fewer than one batch of {batch_size}; give more or a smaller batch.")
     rng = torch.Generator().manual_seed(seed)
     maps, cosines = [], []
     for part in images.split(batch_size):

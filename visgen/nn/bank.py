@@ -128,11 +128,13 @@ class ExpertBank(nn.Module):
         return BankShape(self.part_sizes, self.order, routes or None)
 
     def bank_tensors(self, visible: int | None = None) -> list[Tensor]:
-        """The tensors of the first `visible` experts, in the order of `BANK`; of all when None.
+        """The tensors of the places as far as the last of the first `visible` experts, in the order of `BANK`.
 
-        Experts are split within the parts they came in, so the first `visible` experts are the first places.
+        None takes all. Others may stand between those where a part was split that holds more than a task sees.
         """
         wanted = self.router.num_experts if visible is None else visible
+        if self.order is not None:
+            wanted = 1 + max(place for place, expert in enumerate(self.order) if expert < wanted)
         tensors = []
         for name in self.BANK:
             pieces: list[Tensor] = [getattr(self, name)]

@@ -65,13 +65,13 @@ class MoEAttention(ExpertBank):
         routing = self.router(x, tasks, generator)
         k = routing.experts.shape[-1]
         weights, experts = routing.weights.view(-1, k), self.places(routing.experts.view(-1, k))
-        visible, rows = routing.visible, x.reshape(-1, width)
-        query, output = self.bank_tensors(visible)
+        rows = x.reshape(-1, width)
+        query, output = self.bank_tensors(routing.visible)
         keys, values = self.kv(x).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, N, d) each
         if routing.kept is not None:
             y = self._kept_slots(rows, weights, experts, routing.kept.view(batch, -1), query, output, (keys, values))
             return y.view(x.shape), routing
-        dispatch = dispatch_rows(experts, visible)
+        dispatch = dispatch_rows(experts, len(query))
         frozen = self.frozen_places()
         q = grouped_linear(gather_rows(rows, dispatch), query, dispatch.counts, frozen=frozen)
         q = restore_rows(q, dispatch)

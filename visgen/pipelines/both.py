@@ -16,6 +16,7 @@ from .inputs import Inputs, chain_inputs, open_inputs
 from .instruct import InstructPipeline, InstructPlan
 from .pipeline import Pipeline
 from .plan import Plan
+from .run import check_reading
 
 __all__ = ["BothPlan", "PairedPipeline", "agreement"]
 
@@ -92,6 +93,7 @@ class PairedPipeline:
 
     def __call__(self, inputs: Any, instruction: str | Sequence[str] | None = None, **options: Any) -> Any:
         """Answer for one or many pictures; options as for `visgen.pipelines.Pipeline`, and `steps` for the other."""
+        check_reading(options.get("color", "rgb"), options.get("on_error", "raise"))
         plan = self.plan(instruction)
         opened = open_inputs(inputs, allow_private=options.pop("allow_private", False))
         stream = options.pop("stream", False)
@@ -104,6 +106,7 @@ class PairedPipeline:
         self, inputs: Sequence[Any], instruction: str | Sequence[str] | None = None, **options: Any
     ) -> Iterator[Result]:
         """Answer for several inputs in a row, lazily."""
+        check_reading(options.get("color", "rgb"), options.get("on_error", "raise"))
         plan = self.plan(instruction)
         opened = chain_inputs(inputs, allow_private=options.pop("allow_private", False))
         return self._run(plan, instruction, opened, **options)

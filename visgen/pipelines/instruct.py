@@ -16,7 +16,7 @@ from ..errors import ConfigError, UnknownName, VisgenError, nearest
 from ..language import TASKS, TaskRequest, explain
 from ..structures import Result, load_image, picture_of
 from .inputs import Inputs, Item, chain_inputs, open_inputs
-from .run import OnError, RunOptions, limit_value
+from .run import OnError, RunOptions, check_reading, limit_value
 
 if TYPE_CHECKING:
     from ..diffusion import InstructDiffusion
@@ -117,6 +117,7 @@ class InstructPipeline:
             One Result, a list or an iterator, as there. `Result.request` lists for each request the sentences that the
             model read, its codecs and how it was drawn.
         """
+        check_reading(options.get("color", "rgb"), options.get("on_error", "raise"))
         plan = self.plan(instruction)
         opened = open_inputs(inputs, allow_private=options.pop("allow_private", False))
         stream = options.pop("stream", False)
@@ -129,6 +130,7 @@ class InstructPipeline:
         self, inputs: Sequence[Any], instruction: str | Sequence[str] | None = None, **options: Any
     ) -> Iterator[Result]:
         """Answer for several inputs in a row, lazily; options as in a call."""
+        check_reading(options.get("color", "rgb"), options.get("on_error", "raise"))
         plan = self.plan(instruction)
         return self._run(plan, chain_inputs(inputs, allow_private=options.pop("allow_private", False)), **options)
 

@@ -15,7 +15,7 @@ from ..structures.working_size import MIN_SIDE
 from ..zoo import DEFAULT_MODEL, INSTRUCT_MODEL, load_model, resolve_device, resolve_dtype
 from .inputs import Inputs, chain_inputs, open_inputs
 from .plan import Plan, plan_instruction
-from .run import OnError, RunOptions, run_items
+from .run import OnError, RunOptions, check_reading, run_items
 from .skills import skills_of
 
 if TYPE_CHECKING:
@@ -244,10 +244,7 @@ class Pipeline:
             )
         if seed is not None and seed < 0:
             raise ConfigError(f"seed is {seed}; it must be 0 or more.")
-        if color not in ("rgb", "bgr"):
-            raise ConfigError(f"color is '{color}'; it must be 'rgb' or 'bgr'.")
-        if on_error not in ("raise", "skip", "record"):
-            raise ConfigError(f"on_error is '{on_error}'; it must be 'raise', 'skip' or 'record'.")
+        check_reading(color, on_error)
         if max_side is not None and max_side < MIN_SIDE:
             raise ConfigError(f"max_side is {max_side}; it must be at least {MIN_SIDE}, the least that a model takes.")
         side = self.model.max_side if max_side is None else max_side

@@ -187,7 +187,8 @@ class Plan:
                 figures["probability"] = {**figures.get("probability", {}), **odds}
             elif isinstance(value, (Boxes, Masks)):
                 names = value.select(wanted_boxes(value, request)).names
-                counts = {name: names.count(name) for name in request.classes or dict.fromkeys(names)}
+                known = [name for name in request.classes if name in value.classes]
+                counts = {name: names.count(name) for name in (known if request.classes else dict.fromkeys(names))}
                 figures["count"] = {**figures.get("count", {}), **counts}
             elif isinstance(value, SemanticMap) and request.classes:
                 shares = {name: share for _, name, share in value.shares()}

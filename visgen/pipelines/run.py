@@ -24,7 +24,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "limit_value", "run_items"]
+__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "check_reading", "limit_value", "run_items"]
 
 # For people, not for evaluation: the detector gives up to 100 boxes of any score, a scene graph every pair of boxes.
 DISPLAY_THRESHOLD = 0.25  # low, since a detector whose scores are qualities is rarely sure: 0.5 would show little
@@ -32,6 +32,14 @@ DISPLAY_OVERLAP = 0.5  # IoU above which the less sure of two boxes is not shown
 MOST_TRIPLETS = 20  # the smallest K of the usual recall at 20, 50, 100
 
 OnError = Literal["raise", "skip", "record"]
+
+
+def check_reading(color: str, on_error: str) -> None:
+    """Raise ConfigError unless both options of reading pictures are ones there are, before the first picture."""
+    if color not in ("rgb", "bgr"):
+        raise ConfigError(f"color is '{color}'; it must be 'rgb' or 'bgr'.")
+    if on_error not in ("raise", "skip", "record"):
+        raise ConfigError(f"on_error is '{on_error}'; it must be 'raise', 'skip' or 'record'.")
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,9 @@ class CompositionalObjective:
         return found
 
     def _again(self, loss: Any, batch: Batch) -> dict[str, Tensor]:
-        return self._f_loss(batch) if self._step < self.config.start_step else loss(batch)
+        if self._step < self.config.start_step or loss == self._f_loss:
+            return {"loss": self.config.second_weight * self._f_loss(batch)["loss"]}
+        return loss(batch)
 
     def _f_loss(self, batch: Batch) -> dict[str, Tensor]:
         seen = self.see(batch)

@@ -74,13 +74,16 @@ def push_to_hub(
         api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as scratch:
         folder = save_pretrained(model, Path(scratch) / "model", card=card, dtype=dtype)
-        api.create_repo(repo_id, private=private, exist_ok=True, repo_type="model")
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=str(folder),
-            repo_type="model",
-            revision=revision,
-            commit_message=commit_message,
-            allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],
-        )
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True, repo_type="model")
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=str(folder),
+                repo_type="model",
+                revision=revision,
+                commit_message=commit_message,
+                allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],
+            )
+        except OSError as error:  # also what the Hub's own tools raise for answers and for the lack of a network
+            raise CheckpointError(f"'{repo_id}' could not be written on the Hub: {error}.") from error
     return str(commit)

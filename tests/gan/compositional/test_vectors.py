@@ -50,3 +50,12 @@ def test_neighbours_leave_out_the_class_itself_and_break_ties_by_number() -> Non
     vectors = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1]])
     with pytest.raises(ConfigError, match="4 neighbours were asked for, but 4 classes"):
         nearest_classes(vectors, 4)
+
+
+def test_classes_without_a_relation_are_nobodys_neighbours() -> None:
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.zeros(60, 3, 60, dtype=torch.int64)
+    counts[:40, :, :40] = torch.randint(0, 3, (40, 3, 40), generator=generator)
+    found = graph_vectors(counts, 32)
+    assert not found[40:].any() and torch.allclose(found[:40].norm(dim=1), torch.ones(40), atol=1e-5)
+    assert int(nearest_classes(found, 5)[:40].max()) < 40

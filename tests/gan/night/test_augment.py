@@ -156,3 +156,13 @@ def test_noise_of_a_camera_belongs_to_the_name_and_comes_after_the_cache(tmp_pat
 def test_shares_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="p is 1.5"):
         NightAugmentation(dim, 1.5)
+
+
+def test_rows_of_one_file_and_names_with_dots_are_drawn_one_by_one() -> None:
+    night = NightAugmentation(dim, p=0.5)
+    day = sample("a")
+    for pattern in ("some/train.npz#{}", "some/train-0.parquet row {}", "some/2008.{:06d}.jpg"):
+        rows = [day.replace(day.pixels, day.targets, {"id": i, "path": pattern.format(i)}) for i in range(200)]
+        assert 70 < sum(night.selects(row) for row in rows) < 130, pattern
+    named = [day.replace(day.pixels, day.targets, {"id": f"2008.{i:06d}"}) for i in range(200)]
+    assert 70 < sum(night.selects(row) for row in named) < 130

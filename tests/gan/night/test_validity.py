@@ -112,3 +112,5 @@ def test_contrast_inside_boxes_by_hand() -> None:
         [[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [30.0, 0.0, 40.0, 10.0], [3.0, 3.0, 3.0, 3.0]]
     )
     assert box_contrast(image, boxes).tolist() == pytest.approx([0.0, math.log(2) / 2, 0.0, 0.0], abs=1e-6)
+    outside = torch.tensor([[-20.0, -20.0, -5.0, -5.0], [-20.0, 5.0, -5.0, 20.0], [5.0, -9.0, 15.0, -3.0]])
+    assert box_contrast(image, outside).tolist() == [0.0, 0.0, 0.0]

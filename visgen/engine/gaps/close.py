@@ -116,6 +116,8 @@ def close_gaps(
     for what, path in files.items():
         if not path.is_file():
             raise ConfigError(f"'{path}' ({what}) does not exist; write it with visgen data gaps ... --out {file}.")
+    if model and not Path(model).is_dir():
+        raise ConfigError(f"model '{model}' is no folder; save it to one first: it is measured, and trained on.")
     if not seeds:
         raise ConfigError("no seed was given; give at least one, and three for figures that are shown.")
     report = json.loads(files["report"].read_text(encoding="utf-8"))
@@ -134,8 +136,7 @@ def close_gaps(
             config = load_run(files[arm], changes)
             config = replace(config, data=replace(config.data, val={}))  # measured below, by strata
             if model:
-                weights = str(Path(model) / "model.safetensors") if Path(model).is_dir() else config.model.weights
-                config = replace(config, model=replace(config.model, weights=weights))
+                config = replace(config, model=replace(config.model, weights=str(Path(model) / "model.safetensors")))
             done = folder / "finished.txt"  # a run that was cut short leaves a model too
             if not done.is_file():
                 tell(f"training {arm}, seed {seed}: {config.train.steps} steps")

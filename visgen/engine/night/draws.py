@@ -62,7 +62,7 @@ class MapDraws:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         maps: list[Tensor] = []
         targets: list[PlaceLabel] = []
-        for row in self._rows(generator):
+        for row in self._rows(generator, step):
             variant, coin = _draw(self.day.shape[1], generator), float(torch.rand((), generator=generator))
             other, turn = _draw(10**6, generator), _draw(10**6, generator)
             if self.night is None or coin >= self.share or not self.of[row]:
@@ -75,15 +75,16 @@ class MapDraws:
         heads = {"retrieval": "retrieval"}
         return [Batch(torch.stack(maps).float(), {"retrieval": targets}, heads, [{}] * len(maps), "places")]
 
-    def _rows(self, generator: torch.Generator) -> list[int]:
-        """Training pictures of a batch."""
+    def _rows(self, generator: torch.Generator, step: int) -> list[int]:
+        """Training pictures of a batch; where places are more than fit, the next step goes on with the next ones."""
         of_place: dict[str, list[int]] = {}
         for row, label in enumerate(self.labels):
             of_place.setdefault(label.place, []).append(row)
         several = [rows for _, rows in sorted(of_place.items()) if len(rows) > 1]
         single = [rows[0] for rows in of_place.values() if len(rows) == 1]
-        twice = self.batch_size // 4 if single else 0
-        found = [rows[_draw(len(rows), generator)] for rows in _in_turn(several, self.batch_size - 2 * twice)]
+        twice = (self.batch_size // 4 if several else self.batch_size // 2) if single else 0
+        chosen = _in_turn(several, self.batch_size - 2 * twice, step) if several else []
+        found = [rows[_draw(len(rows), generator)] for rows in chosen]
         for _ in range(twice):
             found += [single[_draw(len(single), generator)]] * 2
         return found
@@ -96,8 +97,8 @@ class MapDraws:
             raise ConfigError(f"the checkpoint was drawn with {state}, this run with {self.state_dict()}.")
 
 
-def _in_turn(lists: Sequence[list[int]], count: int) -> list[list[int]]:
-    return [lists[i % len(lists)] for i in range(count)]
+def _in_turn(lists: Sequence[list[int]], count: int, step: int) -> list[list[int]]:
+    return [lists[(step * count + i) % len(lists)] for i in range(count)]
 
 
 def _draw(count: int, generator: torch.Generator) -> int:

@@ -79,7 +79,9 @@ def graph_vectors(counts: Tensor, width: int = 32) -> Tensor:
     own = joint.sum(1, keepdim=True)
     information = torch.where(table > 0, (joint / (own * share).clamp(min=1e-300)).log(), 0.0).clamp(min=0)
     left, values, _ = torch.linalg.svd(information, full_matrices=False)
+    values = values * (values > 1e-10 * values[0])  # beyond the rank there is rounding alone
     kept = (left * values.sqrt())[:, : min(width, classes)]
+    kept[~information.any(dim=1)] = 0.0  # which would be brought to length 1
     return F.normalize(kept, dim=1).float()
 
 

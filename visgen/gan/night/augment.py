@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...data import Batch, Sample, Source
 from ...errors import ConfigError
+from ...structures.image import IMAGE_SUFFIXES
 from ...structures.png import encode_png, write_atomically
 from ..architecture.camera import add_camera_noise, check_grain
 from .generator import NightGenerator
@@ -143,8 +144,14 @@ class NightAugmentation:
             )
 
     def _name(self, meta: Mapping[str, Any]) -> str:
-        """What a picture is drawn by."""
-        return PurePath(str(meta.get(self.key, meta.get("id", "")))).stem
+        """What a picture is drawn by: its file without the ending of a picture, whatever else stands in the name.
+
+        Rows of one file ("train.npz#5") keep their own names.
+        """
+        if self.key not in meta:
+            return str(meta.get("id", ""))
+        path = PurePath(str(meta[self.key]))
+        return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
     def _grained(self, night: Tensor, name: str) -> Tensor:
         """A night (3, H, W) in [0, 1] with the noise that belongs to a name."""

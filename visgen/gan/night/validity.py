@@ -93,7 +93,7 @@ def box_contrast(image: Tensor, boxes: Tensor) -> Tensor:
     light = log_luminance(image[None])[0, 0]
     found = torch.zeros(len(boxes))
     for i, (x1, y1, x2, y2) in enumerate(boxes.round().long().tolist()):
-        part = light[max(y1, 0) : max(y2, y1 + 1), max(x1, 0) : max(x2, x1 + 1)]
+        part = light[max(y1, 0) : max(y2, y1 + 1, 0), max(x1, 0) : max(x2, x1 + 1, 0)]
         if part.numel():
             found[i] = part.std(correction=0)
     return found
