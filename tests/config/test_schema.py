@@ -52,6 +52,7 @@ def test_the_defaults_are_a_valid_run() -> None:
     ("override", "message"),
     [
         ("optim.lr=0", "optim.lr is 0.0; it must be greater than 0"),
+        ("optim.lr=.inf", "optim.lr is inf; it must be greater than 0, and finite"),
         ("optim.lr=.nan", "optim.lr is nan; it must be greater than 0"),
         ("optim.weight_decay=-1", "optim.weight_decay is -1.0; it must be 0 or more"),
         ("optim.min_lr_ratio=2", "optim.min_lr_ratio is 2.0; it is a share of optim.lr, use 0..1"),

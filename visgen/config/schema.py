@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -332,11 +333,11 @@ def load_run(path: str | Path, overrides: Iterable[str] = (), data_root: str | P
 
 def _positive(where: str, **values: float) -> None:
     for name, value in values.items():
-        if not value > 0:
-            raise ConfigError(f"{where}.{name} is {value}; it must be greater than 0.")
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{where}.{name} is {value}; it must be greater than 0, and finite.")
 
 
 def _at_least_zero(where: str, **values: float) -> None:
     for name, value in values.items():
-        if not value >= 0:
+        if not 0 <= value < math.inf:
             raise ConfigError(f"{where}.{name} is {value}; it must be 0 or more.")
