@@ -37,7 +37,6 @@ from ..language import TaskRequest
 from ..language.phrases import canonical
 from ..options import build_options
 from ..task.instruct import AutoencoderObjective, DenoisingObjective
-from .checkpoint import refuse_used
 from .evaluate import evenly_spaced
 from .optim import train_only
 from .state import RunSummary
@@ -203,7 +202,6 @@ def train_vae(
     mixture = _Mixed(parts, run.seed, run.vae.batch_size)
     objective = AutoencoderObjective(model, build_options(AutoencoderLoss, run.vae.loss, "vae.loss"), decoder_only)
     out = Path(run.out) / ("decoder" if decoder_only else "vae")
-    _record(run, out, resume)
 
     def export(module: nn.Module, path: Path) -> None:
         vae = deepcopy(module["vae"]).eval()  # type: ignore[index]
@@ -212,7 +210,7 @@ def train_vae(
         vae.save_pretrained(path.with_name("autoencoder"))
 
     trainer = Trainer(objective, mixture, run.vae.optim, _limited(run.vae.train, time_limit), out, seed=run.seed,
-                      export=export)  # fmt: skip
+                      export=export, opened=lambda: _record(run, out))  # fmt: skip
     return trainer.fit(resume)
 
 
@@ -278,7 +276,6 @@ def train_denoiser(
         add_low_rank(model.unet, run.lora)
     objective = DenoisingObjective(model, options, run.start is None if train_text is None else train_text)
     train_only(objective.module, run.denoiser.optim.only)
-    _record(run, out, resume)
 
     def export(module: nn.Module, path: Path) -> None:
         trained = module.state_dict()
@@ -292,7 +289,8 @@ def train_denoiser(
             own.forget_texts()
 
     trainer = Trainer(objective, stream, run.denoiser.optim, _limited(run.denoiser.train, time_limit), out,
-                      seed=run.seed, export=export, evaluators=evaluators)  # fmt: skip
+                      seed=run.seed, export=export, evaluators=evaluators,
+                      opened=lambda: _record(run, out))  # fmt: skip
     return trainer.fit(resume)
 
 
@@ -380,7 +378,6 @@ def _limited(train: TrainConfig, time_limit: float | None) -> TrainConfig:
     return train if time_limit is None else replace(train, time_limit=time_limit)
 
 
-def _record(run: InstructRun, out: Path, resume: bool) -> None:
-    refuse_used(out, resume)
+def _record(run: InstructRun, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(to_yaml(run), encoding="utf-8")

@@ -236,7 +236,7 @@ def phrasing_scores(
     for split in splits:
         rows = ask(model, source, queries, limit=limit, seed=seed, split=split)
         right = [_is_understood(model, row) for row in rows]
-        found[split] = _means(rescore(model, rows, "model"))["score"]
+        found[split] = sum(plain) / len(plain) if split == "plain" else _means(rescore(model, rows, "model"))["score"]
         found[f"{split} understood"] = sum(right) / len(right)
         found[f"{split} parsed"] = sum(s for s, is_right in zip(plain, right, strict=True) if is_right) / len(right)
     for split in ("frames", "synonyms"):

@@ -91,9 +91,7 @@ class Coco:
             records = {int(image["id"]): dict(image) for image in data["images"]}
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.file} lists an image without a whole number as id: {error!r}; give one.") from error
-        if len(records) < len(data["images"]):
-            twice = [id for id, count in Counter(int(image["id"]) for image in data["images"]).items() if count > 1]
-            raise DataError(f"{self.file} lists several images with the ids {twice[:5]}; each needs an id of its own.")
+        _check_unique(data["images"], "images", self.file)
         rows: dict[int, list[dict[str, Any]]] = {image: [] for image in records}
         for row in data["annotations"]:
             where = f"{self.file}: annotation {row.get('id')}"
@@ -233,11 +231,14 @@ def _categories(data: Mapping[str, Any], file: Path) -> dict[int, str]:
     """Category id -> name, by increasing id."""
     rows = sorted(data["categories"], key=lambda c: int(c["id"]))
     names = check_names((c["name"] for c in rows), str(file))
-    found = dict(zip((int(c["id"]) for c in rows), names, strict=True))
-    if len(found) < len(rows):
-        twice = [id for id, count in Counter(int(c["id"]) for c in rows).items() if count > 1]
-        raise DataError(f"{file} lists several categories with the ids {twice[:5]}; each needs an id of its own.")
-    return found
+    _check_unique(rows, "categories", file)
+    return dict(zip((int(c["id"]) for c in rows), names, strict=True))
+
+
+def _check_unique(rows: Iterable[Mapping[str, Any]], what: str, file: Path) -> None:
+    twice = [number for number, count in Counter(int(row["id"]) for row in rows).items() if count > 1]
+    if twice:
+        raise DataError(f"{file} lists several {what} with the ids {twice[:5]}; each needs an id of its own.")
 
 
 def _complete(
