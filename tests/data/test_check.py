@@ -181,7 +181,7 @@ def test_missing_splits_and_mistakes(coco_set, tmp_path):
     assert not report.ok and "does not exist" in report.table()
     with pytest.raises(UnknownName, match="'cocco' is not known"):
         check_source("cocco:x")
-    with pytest.raises(ConfigError, match="unexpected keyword"):
+    with pytest.raises(ConfigError, match="has no option 'nonsense'"):
         check_source(f"coco:{coco_set}", nonsense=1)
 
 

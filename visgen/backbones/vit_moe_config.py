@@ -106,6 +106,14 @@ class ViTMoEConfig:
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(f"{name} '{value}' is unknown{nearest(value, known, ';')} use {', '.join(known)}.")
+        for name in ("width", "depth", "heads", "head_dim", "expert_hidden"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; use 1 or more.")
+        if self.mlp_ratio <= 0 or not 0 <= self.drop_path < 1 or min(self.registers, self.router_hidden) < 0:
+            raise ConfigError(
+                f"mlp_ratio is {self.mlp_ratio:g}, drop_path {self.drop_path:g}, registers {self.registers} and "
+                f"router_hidden {self.router_hidden}; use above 0, a share in [0, 1), and 0 or more for both others."
+            )
         if not 0 <= self.prefix_depth <= self.depth:
             raise ConfigError(f"prefix_depth is {self.prefix_depth} but depth is {self.depth}; use 0..{self.depth}.")
         if self.head_dim is None and self.width % self.heads:

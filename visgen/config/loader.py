@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, TypeVar
 
 import yaml
 
 from ..errors import ConfigError, nearest
+from ..options import from_mapping, join_path, show_value
 
 __all__ = ["apply_overrides", "from_mapping", "load_config", "to_mapping", "to_yaml"]
 
@@ -95,31 +94,6 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
     return changed
 
 
-def from_mapping(cls: type[C], data: Mapping[str, Any], where: str = "") -> C:
-    """Fill the dataclass `cls` from plain data; `where` is the dotted path that errors start with.
-
-    Raises:
-        ConfigError: Unknown key, missing key, or wrong type.
-    """
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{where or 'the file'} is {_show(data)}; it must be a mapping of {_keys(cls)}.")
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
-    filled = {}
-    for key, value in data.items():
-        if key not in fields:
-            raise ConfigError(
-                f"unknown key '{_join(where, key)}'{nearest(str(key), fields)} "
-                f"Allowed in {where or 'the file'}: {_keys(cls)}."
-            )
-        filled[key] = _convert(hints[key], value, _join(where, key))
-    for name, f in fields.items():
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and name not in filled:
-            raise ConfigError(f"'{_join(where, name)}' is missing; it has no default, add it.")
-    return cls(**filled)
-
-
 def to_mapping(config: Any) -> Any:
     """Give the plain data (dicts, lists, numbers, text) that `from_mapping` reads back to an equal config."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
@@ -154,7 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"config file '{path}' holds {_show(data)}; it must hold a mapping of keys.")
+        raise ConfigError(f"config file '{path}' holds {show_value(data)}; it must hold a mapping of keys.")
     return data
 
 
@@ -196,7 +170,7 @@ def _apply(data: Any, name: str, value: Any, override: str) -> None:
             key = ".".join(parts[start:end])
         else:
             raise ConfigError(
-                f"override '{override}': '{'.'.join(parts[:start])}' is {_show(node)}, which has no parts; "
+                f"override '{override}': '{'.'.join(parts[:start])}' is {show_value(node)}, which has no parts; "
                 "set it as a whole."
             )
         if end == len(parts):
@@ -209,9 +183,9 @@ def _apply(data: Any, name: str, value: Any, override: str) -> None:
 
 def _substitute(value: Any, variables: Mapping[str, str | Path | None], where: str) -> Any:
     if isinstance(value, dict):
-        return {k: _substitute(v, variables, _join(where, k)) for k, v in value.items()}
+        return {k: _substitute(v, variables, join_path(where, k)) for k, v in value.items()}
     if isinstance(value, list):
-        return [_substitute(v, variables, _join(where, i)) for i, v in enumerate(value)]
+        return [_substitute(v, variables, join_path(where, i)) for i, v in enumerate(value)]
     if not isinstance(value, str):
         return value
 
@@ -230,72 +204,3 @@ def _substitute(value: Any, variables: Mapping[str, str | Path | None], where: s
         return str(variables[name])
 
     return _VARIABLE.sub(replace, value)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        options = [h for h in inner if h is not type(None)]
-        if len(options) == 1:
-            return _convert(options[0], value, where)
-        for option in options:
-            try:
-                return _convert(option, value, where)
-            except ConfigError:
-                continue
-        raise ConfigError(f"{where} is {_show(value)}; it must be {' or '.join(_name(h) for h in inner)}.")
-    if origin is Literal:
-        if value not in inner:
-            raise ConfigError(
-                f"{where} is {value!r}{nearest(str(value), inner)} It must be one of {', '.join(map(repr, inner))}."
-            )
-        return value
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_mapping(hint, value, where)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {_show(value)}; it must be a mapping.")
-        kept = {k: v for k, v in value.items() if v is not None or not _is_plain(inner[1])}
-        return {str(k): _convert(inner[1], v, _join(where, k)) for k, v in kept.items()}
-    if origin in (tuple, list):
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} is {_show(value)}; it must be a list.")
-        fixed = origin is tuple and inner[-1] is not Ellipsis
-        if fixed and len(value) != len(inner):
-            raise ConfigError(f"{where} has {len(value)} values; it must have {len(inner)}.")
-        hints = inner if fixed else (inner[0],) * len(value)
-        return origin(_convert(h, v, _join(where, i)) for i, (h, v) in enumerate(zip(hints, value, strict=True)))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{where} is {_show(value)}; it must be {_name(hint)}.")
-
-
-def _is_plain(hint: Any) -> bool:
-    """Whether values are numbers or words, perhaps among other things, and never null."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return type(None) not in options and any(option in (bool, int, float, str) for option in options)
-
-
-def _name(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
-    return words.get(hint, str(hint))
-
-
-def _show(value: Any) -> str:
-    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
-    text = repr(value)
-    return f"{text if len(text) < 60 else text[:57] + '...'} ({kind.get(type(value), type(value).__name__)})"
-
-
-def _keys(cls: Any) -> str:
-    return ", ".join(f.name for f in dataclasses.fields(cls) if f.init)
-
-
-def _join(where: str, key: Any) -> str:
-    return f"{where}.{key}" if where else str(key)

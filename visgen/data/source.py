@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import ConfigError, DataError, UnknownName, nearest
+from ..options import call_with
 from ..registry import Registry
 from .sample import Sample
 
@@ -80,18 +81,10 @@ def build_source(spec: str, split: str = "train", **options: Any) -> Source:
         DataError: The files do not keep to the format.
     """
     form, path = split_spec(spec)
-    module = "visgen.data.town" if form == "town" else f"visgen.data.readers.{form.replace('-', '_')}"
     if form not in READERS:
         # Readers register themselves when imported; only the one that is asked for is.
-        import_module(module)
-    reader = READERS.get(form)
-    try:
-        return reader(path, split, **options)
-    except TypeError as error:
-        # The interpreter names the wrong keyword; anything else is not the caller's doing and goes up unchanged.
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise ConfigError(f"data '{spec}': {error}; see {module} for its options.") from error
+        import_module("visgen.data.town" if form == "town" else f"visgen.data.readers.{form.replace('-', '_')}")
+    return call_with(READERS.get(form), options, f"data '{spec}'", path, split)
 
 
 class _Wrapper:

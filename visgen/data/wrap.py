@@ -11,6 +11,7 @@ import torch
 
 from ..errors import ConfigError, DataError, nearest
 from ..nn.luma import mean_luma
+from ..options import call_with
 from ..registry import Registry
 from ..structures import IGNORE, Boxes, ClassLabel, SceneGraph, SemanticMap
 from .sample import Sample
@@ -55,13 +56,7 @@ def wrap_source(source: Source, wrappers: Sequence[Mapping[str, Any]]) -> Source
         name = options.pop("name", None)
         if not isinstance(name, str):
             raise ConfigError(f"wrapper {dict(given)!r} has no name; write {{name: one of {', '.join(WRAPPERS)}}}.")
-        build = WRAPPERS.get(name)
-        try:
-            source = build(source, **options)
-        except TypeError as error:
-            if "argument" not in str(error):
-                raise
-            raise ConfigError(f"wrapper '{name}': {error}; see {build.__module__} for its options.") from error
+        source = call_with(WRAPPERS.get(name), options, f"wrapper '{name}'", source)
     return source
 
 

@@ -9,6 +9,7 @@ import torch
 from ..config import RunConfig
 from ..data import Source
 from ..errors import ConfigError
+from ..options import call_with
 from ..task import OBJECTIVES, Objective
 
 __all__ = ["build_objective"]
@@ -31,10 +32,5 @@ def build_objective(config: RunConfig, sources: Mapping[str, Source]) -> Objecti
     build = OBJECTIVES.get(config.objective.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        try:
-            built: Objective = build(sources, config.seed, **config.objective.options)
-        except TypeError as error:
-            if "unexpected keyword argument" not in str(error):
-                raise
-            raise ConfigError(f"objective.options: {error}; see {build.__module__} for its options.") from error
+        built: Objective = call_with(build, config.objective.options, "objective.options", sources, config.seed)
     return built

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
+from ..options import call_with
 from ..registry import Registry
 from .adversarial import ADVERSARIAL
 from .adversaries import Adversaries
@@ -72,7 +73,7 @@ def build_adversaries(config: GanConfig, n_classes: int = 0) -> Adversaries:
     """
     key, options = _split(config.discriminator, "discriminator")
     cls = DISCRIMINATORS.get(key)
-    width = _call(cls.width_of, f"discriminator '{key}'", resolution=config.resolution, **options)
+    width = call_with(cls.width_of, options, f"discriminator '{key}'", resolution=config.resolution)
     condition = _build(CONDITIONS, config.condition, "condition", width=width, n_classes=n_classes)
     discriminator = _build(
         DISCRIMINATORS, config.discriminator, "discriminator", resolution=config.resolution, condition=condition
@@ -106,16 +107,4 @@ def _split(given: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any]]:
 def _build(registry: Registry[Any], given: Mapping[str, Any], where: str, **fixed: Any) -> Any:
     name, options = _split(given, where)
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    for key in fixed:
-        if key in options:
-            raise ConfigError(f"{where} '{name}' was given '{key}', which the run settles itself; leave it out.")
-    return _call(registry.get(name), f"{where} '{name}'", **fixed, **options)
-
-
-def _call(member: Any, what: str, **options: Any) -> Any:
-    try:
-        return member(**options)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise ConfigError(f"{what}: {error}; see {member.__module__} for its options.") from error
+    return call_with(registry.get(name), options, f"{where} '{name}'", **fixed)

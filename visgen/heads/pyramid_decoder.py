@@ -38,8 +38,8 @@ class PyramidDecoder(nn.Module):
 
     def __init__(self, channels: dict[int, int], token_dim: int, width: int = 96, fine_width: int = 64) -> None:
         super().__init__()
-        if width % 8 or fine_width % 8:
-            raise ConfigError(f"decoder widths are {width} and {fine_width}; both must be multiples of 8.")
+        if width % 8 or fine_width % 8 or min(width, fine_width) < 8:
+            raise ConfigError(f"decoder widths are {width} and {fine_width}; use multiples of 8, from 8 on.")
         self.lateral16 = nn.Conv2d(channels[16], width, 1)
         self.context = nn.Linear(token_dim, width)
         self.block16 = conv_block(width, width)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError
 from ..nn.readout import PREPARATIONS, Readout, prepare_vectors
+from ..options import call_with
 from ..registry import Registry
 
 __all__ = ["OOD_SCORES", "OODScore", "StoredReadout", "build_score"]
@@ -140,10 +141,8 @@ class StoredReadout(nn.Module):
 
 def build_score(name: str, classes: int, dim: int, **options: Any) -> OODScore:
     """Build the score `name` without statistics; an unknown name or option is refused by name."""
-    try:
-        return OOD_SCORES.get(name)(classes, dim, **options)
-    except TypeError as error:
-        raise ConfigError(f"OOD score '{name}' does not take the options {sorted(options)}: {error}.") from error
+    found: OODScore = call_with(OOD_SCORES.get(name), options, f"OOD score '{name}'", classes, dim)
+    return found
 
 
 def _check(logits: Tensor, features: Tensor, classes: int, dim: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backbones import BACKBONES
 from ..errors import ConfigError
-from ..options import build_options
+from ..options import build_options, call_with
 from .model import MultiTaskModel
 from .protocol import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec
 
@@ -71,7 +71,7 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
         from .instruct import with_diffusion
 
         given, options = with_diffusion(options)
-    built = backbone(load_weights=load_weights, **given)
+    built = call_with(backbone, given, f"backbone {key}", load_weights=load_weights)
     plain = {
         "backbone": _without_weights({"name": key, **options}),
         "heads": {name: asdict(spec) for name, spec in specs.items()},

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..backbones import Backbone
 from ..errors import ConfigError, DataError, UnknownName, nearest
 from ..heads import HEADS
+from ..options import call_with
 from .batch_run import BatchRun
 from .protocol import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec
 
@@ -66,13 +67,15 @@ class MultiTaskModel(nn.Module):
         task = TASKS.get(spec.task)
         below = self.below(name)
         experts = sum(layer.num_experts for layer in getattr(self.backbone, "routed_layers", ()))
-        head = HEADS.get(spec.head or task.head)(
+        head = call_with(
+            HEADS.get(spec.head or task.head),
+            spec.options,
+            f"head '{name}'",
             channels=dict(self.backbone.channels),
             token_dim=self.backbone.token_dim,
             outputs=task.outputs(spec.classes),
             **task.head_options(None if below is None else self.specs[below]),
             **({"experts": experts} if task.counts_experts else {}),
-            **dict(spec.options),
         )
         # as the maps of the backbones lie: else a processor copies the weights anew for every convolution
         self.heads[_module_name(name)] = head.to(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ def test_mistakes_are_named():
         build_transform([{"name": "random_crp", "size": 3}])
     with pytest.raises(ConfigError, match="'resize' has no option 'sise'; did you mean 'size'"):
         build_transform([{"name": "resize", "sise": 3}])
-    with pytest.raises(ConfigError, match=r"'resize': .*missing 1 required positional argument: 'size'"):
+    with pytest.raises(ConfigError, match=r"'resize' lacks size"):
         build_transform(["resize"])
     with pytest.raises(ConfigError, match=r"\{'size': 3\} has no name"):
         build_transform([{"size": 3}])

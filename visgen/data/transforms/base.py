@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
-from ...errors import ConfigError, nearest
+from ...errors import ConfigError
+from ...options import call_with
 from ...registry import Registry
 from ..sample import Sample
 
@@ -57,18 +58,7 @@ def build_transform(items: Sequence[Mapping[str, Any] | str]) -> Compose:
         name = options.pop("name", None)
         if name is None:
             raise ConfigError(f"transform {dict(item)} has no name; write {{name: resize, size: 256}}.")  # type: ignore[arg-type]
-        kind = TRANSFORMS.get(str(name))
-        fields = tuple(getattr(kind, "__dataclass_fields__", {}))
-        for key in options:
-            if key not in fields:
-                raise ConfigError(
-                    f"transform '{name}' has no option '{key}'{nearest(key, fields)} "
-                    f"It has: {', '.join(fields) or 'none'}."
-                )
-        try:
-            steps.append(kind(**options))
-        except TypeError as error:
-            raise ConfigError(f"transform '{name}': {error}; it has the options {', '.join(fields)}.") from error
+        steps.append(call_with(TRANSFORMS.get(str(name)), options, f"transform '{name}'"))
     return Compose(steps)
 
 

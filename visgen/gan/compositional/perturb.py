@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError, DataError
+from ...options import call_with
 from ...registry import Registry
 from .vectors import nearest_classes
 
@@ -188,13 +189,7 @@ def build_perturbation(options: Mapping[str, Any], counts: Tensor, vectors: Tens
     name = given.pop("name", None)
     if name is None:
         raise ConfigError(f"perturb is {dict(options)}; it needs a name, one of {', '.join(PERTURBATIONS)}.")
-    made = PERTURBATIONS.get(name)
-    try:
-        found: Perturbation = made(_Known(counts, vectors), **given)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise ConfigError(f"perturbation '{name}': {error}; see {made.__module__} for its options.") from error
+    found: Perturbation = call_with(PERTURBATIONS.get(name), given, f"perturbation '{name}'", _Known(counts, vectors))
     return found
 
 
