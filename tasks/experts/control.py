@@ -54,11 +54,10 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     config = configure(seed, None, args)
     for name in (None, *config.data.train):
         run = configure(seed, name, args)
-        if not (Path(run.out) / "last").exists():
-            summary = train_run(run, resume=True, export=save_pretrained)
-            if not summary.finished:
-                sys.exit(f"stopped by {summary.reason}; the same command goes on")
-            print("trained", name or "experts", seed, summary.metrics, file=sys.stderr, flush=True)
+        summary = train_run(run, resume=True, export=save_pretrained)  # one that is done goes on for no step
+        if not summary.finished:
+            sys.exit(f"stopped by {summary.reason}; the same command goes on")
+        print("trained", name or "experts", seed, summary.metrics, file=sys.stderr, flush=True)
     model = load_model(f"{config.out}/last", "cpu")
     sources = {name: open_part(replace(part, limit=None), "val", name) for name, part in config.data.val.items()}
     train = {name: open_part(replace(part, cache=False), "train", name) for name, part in config.data.train.items()}

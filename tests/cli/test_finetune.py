@@ -42,6 +42,8 @@ def test_it_prints_what_trains_and_leaves_a_model(
     for text in ("experts top:1", "head", "router", "bit for bit as before", "blocks.1.mlp"):
         assert text in done.output
     model = load_model(tmp_path / "a" / "last", "cpu")
+    config = yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())
+    assert config["data"]["val"]["val"]["max_side"] == 32  # measured at the size at which the model answers
     assert list(model.specs) == ["classification.colours"] and (model.max_side, model.min_side) == (32, 32)
     result = pipeline("classification", tmp_path / "a" / "last", device="cpu")(colours / "val" / "red" / "0.png")
     assert result.classification.classes == ("blue", "red")

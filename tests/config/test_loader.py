@@ -226,3 +226,8 @@ def test_reading_a_config_imports_no_torch() -> None:
     code = "import sys, visgen.config; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_the_keys_on_and_off_are_words(tmp_path: Path) -> None:
+    found = load(tmp_path, "title: x\noptions: {on: classification.c, off: 1, flag: on}\nflag: yes\n")
+    assert found.options == {"on": "classification.c", "off": 1, "flag": True} and found.flag is True

@@ -57,6 +57,23 @@ def test_only_the_newest_stay(tmp_path: Path) -> None:
     assert [step for step, _ in list_checkpoints(tmp_path)] == [20, 15]
 
 
+def test_a_step_that_is_saved_again_stays_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, state(5))
+    save_checkpoint(tmp_path, state(5, size=20))
+    assert len(load_checkpoint(tmp_path / "step-000000005").tensors["ema"]["w"]) == 20
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000005"]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("visgen.engine.checkpoint.save_file", full)
+    with pytest.raises(CheckpointError, match="earlier checkpoints are untouched"):
+        save_checkpoint(tmp_path, state(5))
+    assert len(load_checkpoint(tmp_path / "step-000000005").tensors["ema"]["w"]) == 20
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "state.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "absent", "flipped"])
 def test_the_good_one_before_a_damaged_one_is_loaded(tmp_path: Path, name: str, damage: str) -> None:

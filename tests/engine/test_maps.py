@@ -125,3 +125,18 @@ def test_another_projection_would_make_other_splits_wrong(tmp_path: Path) -> Non
         write(tmp_path, [(48, 64)] * 5)
     assert len(FeatureMaps(tmp_path, "train")) == 9
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["train", "val"]
+
+
+def test_a_rewrite_that_is_cut_short_keeps_maps_and_projection_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, [(48, 64)] * 9)
+    before = (tmp_path / "projection.safetensors").read_bytes()
+
+    def stop(*_: object) -> Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visgen.engine.maps._project", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, [(48, 64)] * 5)
+    assert (tmp_path / "projection.safetensors").read_bytes() == before and len(FeatureMaps(tmp_path, "train")) == 9

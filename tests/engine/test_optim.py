@@ -53,6 +53,7 @@ def test_a_key_fits_whole_words_anywhere_in_a_name() -> None:
     outer = nn.ModuleDict({"model": Net()})
     found = groups_of(build_optimiser(outer, [{"params": outer.parameters()}], OptimConfig(lr_scales={"stem": 0.1})))
     assert found["model.stem.weight"][0] == 0.1 and found["model.head.weight"][0] == 1.0
+    assert found["model.position"][1] == 0.0 < found["model.head.weight"][1]  # a module inside says what never decays
     with pytest.raises(
         ConfigError, match=r"lr_scales names 'ste', which stands in no parameter .*did you mean 'stem'\?"
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from visgen.config import load_run
 from visgen.engine import build_run, load_newest, train_from_config
+from visgen.engine.checkpoint import save_tensors
 from visgen.engine.log import read_csv
 from visgen.engine.run import start_from
 from visgen.errors import CheckpointError, ConfigError
@@ -206,6 +208,11 @@ def test_weights_that_do_not_fit_are_told(tmp_path: Path, data: Path, finished: 
         ("objective.class_weights={segmentation.halfs: auto}", r"names head 'segmentation.halfs'.*did you mean"),
         ("objective.loss_weights={depth: 1.0}", "names head 'depth', which the model lacks"),
         ("objective.routing={mu: 1}", "mu"),
+        ("objective.routing={mode: pooled}", "needs several tasks in a batch, but halves, light feed one router each"),
+        (
+            "model.heads={classification.light: {}, segmentation.halves: {options: {widht: 16}}}",
+            r"head 'segmentation.halves' has no option 'widht'; did you mean 'width'\?",
+        ),
         ("data.train.light.transforms=[{name: random_crop, sise: 3}]", r"has no option 'sise'; did you mean 'size'\?"),
         ("optim.lr_scales={backbon: 1.0}", r"names 'backbon', .*did you mean 'backbone'\?"),
     ],
@@ -263,3 +270,24 @@ def test_the_split_of_a_part_is_no_option_of_its_reader(tmp_path: Path, data: Pa
         ConfigError, match=r"data\.train\.light\.options has a split; a part says it as data\.train\.light\.split"
     ):
         train_from_config(write(tmp_path, data__train__light__options={"split": "val"}), data_root=data)
+
+
+def test_classes_of_another_model_are_no_start_for_a_head(tmp_path: Path, data: Path) -> None:
+    model = build_run(load_run(write(tmp_path), [], data)).model
+    spec = model.specs["classification.light"]
+    for name, classes, starts in (("same", spec.classes, True), ("other", ("cat", "dog"), False)):
+        (tmp_path / name).mkdir()
+        save_tensors(tmp_path / name / "model.safetensors", model.state_dict())
+        heads = {"classification.light": {"classes": list(classes)}}
+        (tmp_path / name / "config.json").write_text(json.dumps({"heads": heads}), encoding="utf-8")
+        fresh = start_from(model, tmp_path / name)
+        assert bool(fresh) is not starts and all(key.startswith("heads.classification__light.") for key in fresh)
+
+
+def test_a_head_that_cannot_be_fitted_costs_no_weights(tmp_path: Path, data: Path) -> None:
+    heads = {"classification.light": {}, "segmentation.halves": {}, "ood": {"task": "ood"}}
+    heads["ood"]["options"] = {"score": "mahalanobis"}
+    file = write(tmp_path, model__heads=heads, train__steps=1, data__train__light__limit=1)
+    with pytest.warns(UserWarning, match="head 'ood' stays unfitted: .*an image of every class"):
+        train_from_config(file, data_root=data)
+    assert (tmp_path / "run" / "last.safetensors").is_file()

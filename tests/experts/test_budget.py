@@ -156,6 +156,16 @@ def test_it_composes_with_adding_and_extracting(tiny_model, images):
     assert torch.equal(answer(tiny_model, images), before)
 
 
+def test_a_merge_on_top_of_an_extract_is_not_taken_back_unseen(tiny_model, tmp_path):
+    stats = collect_expert_stats(tiny_model, {"depth": Pictures(2)})
+    part, _ = extract_task(tiny_model, "depth", keep=2, stats=stats)
+    set_budget(part, "depth", merge={MLP: [[0, 1]]})
+    save_pretrained(part, tmp_path / "m")
+    again = from_pretrained(tmp_path / "m")
+    with pytest.raises(ConfigError, match="sees an extract with merged experts"):
+        reset_budget(again)
+
+
 def test_a_number_of_experts_is_an_upper_bound_whatever_came_before(tiny_model, images):
     set_budget(tiny_model, "depth", k=1)
     once = answer(tiny_model, images)

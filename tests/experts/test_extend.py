@@ -140,6 +140,14 @@ print(",".join(model.backbone.tasks))
 """
 
 
+def test_it_starts_from_the_router_that_the_heads_of_the_task_take(tiny_model, images):
+    tiny_model.set_route("segmentation.y", "depth")
+    before = together(tiny_model, images, ["depth"])["depth"]
+    spec = HeadSpec("segmentation", ("u", "v"), options={"width": 16})
+    add_task(tiny_model, "segmentation.z", spec, usage=collect_expert_stats(tiny_model, {"segmentation": Pictures(2)}))
+    assert torch.equal(together(tiny_model, images, ["segmentation_z"])["segmentation_z"], before)
+
+
 def test_three_tasks_in_sequence_are_not_forgotten_also_in_a_new_process(tiny_model, images, tmp_path):
     model = tiny_model
     kept = answers(model, images, list(model.specs))

@@ -98,7 +98,8 @@ def test_the_head_learns(model: MultiTaskModel, make_run: Make) -> None:
 def test_two_phases_choose_by_the_usage_that_was_learnt(model: MultiTaskModel, make_run: Make) -> None:
     report = finetune(model, make_run("top:1", router_steps=4, train_steps=7))
     out = Path(report.summary.out)
-    assert report.summary.steps == 3 and (out / "router" / "checkpoints" / "step-000000004").is_dir()
+    assert report.summary.steps == 3 and report.to_dict()["router_steps"] == 4
+    assert (out / "router" / "checkpoints" / "step-000000004").is_dir()
     for layer, shares in report.usage.items():
         assert report.trainable.experts[layer] == (max(range(6), key=lambda e: (shares[e], -e)),)
         assert sum(shares) == pytest.approx(2)

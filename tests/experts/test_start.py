@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from visgen.errors import ConfigError
-from visgen.experts import add_experts, parse_selection
+from visgen.experts import add_experts, add_task, parse_selection, set_budget
 from visgen.experts.heads import with_heads
 from visgen.experts.start import heads_untouched, start_model
 from visgen.task import HeadSpec, MultiTaskModel, build_model
@@ -89,6 +89,39 @@ def test_added_experts_are_copies_that_only_one_router_sees(model: MultiTaskMode
     assert 0.01 < float((rows[6] - rows[0]).std()) < 0.04 and 0.01 < float((rows[7] - rows[4]).std()) < 0.04
     assert torch.equal(logits(model, "segmentation.street"), before["segmentation.street"])
     assert model.config()["backbone"]["banks"]["blocks.2.attn"]["parts"] == [6, 2]
+
+
+@pytest.mark.parametrize("selection", ["head", "router", "full", "top:1"])
+def test_a_head_goes_on_with_the_router_that_it_takes(model: MultiTaskModel, selection: str) -> None:
+    street, known = "segmentation.street", model.specs["segmentation.street"]
+    usage = {layer: [1.0, *[0.1] * 5] for layer in USAGE}
+    model.set_route(street, "classification")
+    before = logits(model, street)
+    found = start_model(model, street, HeadSpec("segmentation", known.classes), parse_selection(selection), usage, True)
+    assert torch.equal(logits(found, street), before)
+    alike = HeadSpec("segmentation", ("a",), options={"width": 16})
+    found = start_model(model, "segmentation.new", alike, parse_selection("head"), usage, True)
+    assert found.route("segmentation.new") == "classification"  # as the other maps of the model
+
+
+def test_a_router_that_no_other_head_takes_trains_itself(model: MultiTaskModel) -> None:
+    torch.manual_seed(0)
+    add_task(model, "classification.x", SPEC, new_experts=2, init="mean", router_init="copy")
+    name, spec = "classification.x", HeadSpec("classification", SPEC.classes)
+    for selection in ("router", "new:2"):
+        found = start_model(model, name, spec, parse_selection(selection), USAGE, True)
+        assert found.route(name) == "classification_x" and found.backbone.tasks == model.backbone.tasks
+        assert {bank.router.num_experts for bank in found.backbone.banks.values()} == {8}
+        assert torch.equal(logits(found, name), logits(model, name))
+    more = {layer: [*shares, 0.0, 0.0] for layer, shares in USAGE.items()}
+    found = start_model(model, name, spec, parse_selection("new:1"), more, True)
+    assert {bank.router.num_experts for bank in found.backbone.banks.values()} == {9}
+
+
+def test_added_experts_leave_a_budget_as_it_was(model: MultiTaskModel) -> None:
+    set_budget(model, "classification", k=1)
+    add_experts(model, "classification", 2, USAGE)
+    assert {bank.router.route("classification").top_k for bank in model.backbone.banks.values()} == {1}
 
 
 def test_what_cannot_start_is_told(model: MultiTaskModel) -> None:

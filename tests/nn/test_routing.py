@@ -119,6 +119,23 @@ def test_statistics_by_hand():
     assert found["image_task"].tolist() == [1, 0, 1] and found["experts"].shape == (3, 5, 2)
 
 
+def test_statistics_of_a_mixed_batch_count_exactly_under_autocast():
+    torch.manual_seed(0)
+    routing = Router(8, 6, 2, ("a", "b"))(torch.randn(3, 440, 8), TWO)
+    plain = routing_statistics(routing, TWO)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = routing_statistics(routing, TWO)
+    assert found["selected"].sum(1).tolist() == [880.0, 1760.0]
+    assert all(torch.equal(found[key], plain[key]) for key in plain)
+
+
+def test_a_task_that_is_added_to_fewer_experts_than_k_visits_all_of_them():
+    router = Router(8, 2, 2, ("a",))
+    router.top_k = 3  # an extract keeps the layer's k
+    router.add_task("b")
+    assert router.route("b").top_k == 2 and router.scores_of("b") == 2
+
+
 def test_select_tasks():
     cpu = torch.device("cpu")
     assert select_tasks(None, ("a",), 2, cpu).names == ("a",)

@@ -166,6 +166,7 @@ def test_a_run_file_trains_a_gan(data: Path, tmp_path: Path) -> None:
     assert train_from_config(file, [f"out={tmp_path / 'dry'}"], dry_run=True).reason == "dry run"
     for change, message in (
         ("objective.name=gam", "did you mean 'gan'"),
+        ("optim.only=[nothing]", "settles itself what trains when"),
         ("objective.options.looss=hinge", "has no option 'looss'; did you mean 'loss'"),
         ("objective.options.condition={name: 2C}", "'2C' is not registered"),
         (f"data.val.tiny.source=npz:{data}", "has no heads to measure"),

@@ -116,7 +116,7 @@ def budget(
     """Let the tokens of a task visit fewer experts; nothing is trained, and --reset takes it back."""
     options = dict(locals())
     with only_json(as_json):
-        from ..experts import budget_cost, near_duplicates, reset_budget, set_budget
+        from ..experts import budget_cost, find_route, near_duplicates, reset_budget, set_budget
         from ..zoo import load_model, save_pretrained
 
         loaded = load_model(model, "cpu")
@@ -133,6 +133,8 @@ def budget(
                 loaded, task, k=k, tau=tau, allow=read_layers(allow, "--allow"), deny=read_layers(deny, "--deny"),
                 merge=groups,
             )  # fmt: skip
+            routes = {find_route(loaded, one) for one in task}
+            say(f"heads of this budget: {', '.join(h for h in loaded.specs if loaded.route(h) in routes)}")
             images = _pictures(loaded, data, split)
             found: Any = {one: budget_cost(loaded, one, images) for one in task}
             if out is not None:

@@ -82,7 +82,9 @@ def finetune(
             "model": {"max_side": longest, "min_side": min(longest, max(loaded.min_side, size or 0))},
             "data": {
                 "train": {"train": {**common, "split": split, "shrink": shrink, "transforms": vary}},
-                "val": {"val": {**common, "split": val_split, "batch_size": 8}} if val_split else {},
+                "val": {"val": {**common, "split": val_split, "batch_size": 8, "max_side": longest}}
+                if val_split
+                else {},
             },
             "optim": {"lr": lr, "warmup_steps": steps // 20, "min_lr_ratio": 0.01},
             "train": {"steps": steps, "device": device, "log_every": 10, "workers": 0},

@@ -35,6 +35,8 @@ _Loader.add_implicit_resolver(
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:bool":  # YAML 1.1 takes the key `on` for true
+            key_node.tag = "tag:yaml.org,2002:str"
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise ConfigError(f"key '{key}' is given twice at line {key_node.start_mark.line + 1}; keep one of them.")

@@ -67,10 +67,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path
     """
     final = folder / f"step-{checkpoint.step:09d}"
     temporary = folder / f"{_TEMPORARY}{final.name}-{os.getpid()}"
+    replaced = folder / f"{_TEMPORARY}{final.name}-replaced"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if final.exists():
-            shutil.rmtree(final)
         temporary.mkdir()
         for stem, tensors in checkpoint.tensors.items():
             save_tensors(temporary / f"{stem}.safetensors", tensors)
@@ -78,8 +77,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path
         files = {p.name: {"sha256": _sha256(p), "bytes": p.stat().st_size} for p in sorted(temporary.iterdir())}
         _write(temporary / "manifest.json", json.dumps({"format": FORMAT, "files": files}, indent=1))
         _sync(temporary)
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            os.rename(final, replaced)
         os.rename(temporary, final)
         _sync(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(

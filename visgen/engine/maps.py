@@ -94,6 +94,8 @@ def write_maps(
     (work / "about.json").write_text(text, encoding="utf-8")
     (work / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
+    if split == "train":  # with the maps that it was fitted for, or other splits would be written beside older ones
+        save_file(projection, base / "projection.safetensors")
     work.rename(final)
     return FeatureMaps(base, split)
 
@@ -139,7 +141,6 @@ def _projection(
         raise ConfigError(
             f"'{base}' holds maps of {', '.join(others)} under another projection; write all splits to a new folder."
         )
-    save_file(found, file)
     return found
 
 

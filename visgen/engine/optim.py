@@ -134,13 +134,13 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float | None) -> T
 
 def _undecayed(module: nn.Module) -> set[str]:
     """Names of parameters that do not decay whatever their shape."""
-    named = getattr(module, "no_weight_decay", None)
-    kept: set[str] = set(named()) if callable(named) else set()
+    kept: set[str] = set()
     for prefix, layer in module.named_modules():
         is_norm = "norm" in type(layer).__name__.lower()
-        for name, _ in layer.named_parameters(recurse=False):
-            if is_norm or "bias" in name:
-                kept.add(f"{prefix}.{name}" if prefix else name)
+        found = [name for name, _ in layer.named_parameters(recurse=False) if is_norm or "bias" in name]
+        named = getattr(layer, "no_weight_decay", None)
+        found += named() if callable(named) else ()
+        kept.update(f"{prefix}.{name}" if prefix else name for name in found)
     return kept
 
 

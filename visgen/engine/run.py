@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..config import PartConfig, RunConfig, load_run, to_mapping, to_yaml
 from ..data import Mixture, MixturePart, Source, build_transform
-from ..errors import CheckpointError, ConfigError, nearest
+from ..errors import CheckpointError, ConfigError, DataError, nearest
 from ..losses import class_weight_vector
 from ..losses.routing import RoutingLossConfig
 from ..options import build_options
@@ -118,6 +119,11 @@ def build_run(
     sources = {name: open_part(part, "train", f"data.train.{name}") for name, part in config.data.train.items()}
     mixture = _mixture(config, sources, workers.world)
     if config.objective.name:
+        if config.optim.only:
+            raise ConfigError(
+                f"optim.only is {list(config.optim.only)}, but objective '{config.objective.name}' settles itself what "
+                "trains when; leave it out."
+            )
         return BuiltRun(build_objective(config, sources), mixture, {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -126,12 +132,14 @@ def build_run(
         start_from(model, Path(config.model.weights))
     _learn_counts(model, sources)
     train_only(model, config.optim.only)
+    routing = build_options(RoutingLossConfig, config.objective.routing, "objective.routing")
+    _check_pooled(model, sources, routing)
     objective = objective_class(
         model,
         config.objective.loss_weights,
         _class_weights(config, model, sources, counted),
         config.objective.loss_options,
-        build_options(RoutingLossConfig, config.objective.routing, "objective.routing"),
+        routing,
     )
     evaluators = {
         # A cache must be filled in this process, or each evaluation would start with an empty one.
@@ -146,6 +154,18 @@ def build_run(
     # a model that goes on from a trained one keeps what was fitted to other data
     fitters = run_fitters(model, sources, measured, workers.device, config.train.workers) if build is None else ()
     return BuiltRun(objective, mixture, evaluators, fitters)
+
+
+def _check_pooled(model: MultiTaskModel, sources: Mapping[str, Source], routing: RoutingLossConfig) -> None:
+    """Refuse the pooled estimate where a batch holds one task: its mutual information is 0 whatever the routers do."""
+    if routing.mode != "pooled" or not getattr(model.backbone, "routed_layers", ()):
+        return
+    alone = [n for n, s in sources.items() if len({model.route(head) for head in s.heads.values()}) < 2]
+    if alone and len(model.backbone.tasks) > 1:  # type: ignore[arg-type]
+        raise ConfigError(
+            f"objective.routing.mode is 'pooled', which needs several tasks in a batch, but {', '.join(alone)} feed one "
+            "router each; use 'running'."
+        )
 
 
 def train_from_config(
@@ -190,7 +210,7 @@ def train_from_config(
 
 
 def start_from(model: MultiTaskModel, path: Path) -> list[str]:
-    """Fill a model with the weights of another; heads that are new or of another size keep their fresh values.
+    """Fill a model with the weights of another; heads that are new, of other classes or of another size stay fresh.
 
     Args:
         path: A safetensors file of a state dict, or a folder that holds `model.safetensors`.
@@ -209,6 +229,9 @@ def start_from(model: MultiTaskModel, path: Path) -> list[str]:
         ) from error
     # A training state holds the model under this name.
     found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
+    for head in _heads_of_other_classes(model, path):
+        stem = f"heads.{head.replace('.', '__')}."
+        found = {name: tensor for name, tensor in found.items() if not name.startswith(stem)}
     own = model.state_dict()
     fits = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
     fresh = [name for name in own if name not in fits]
@@ -221,6 +244,19 @@ def start_from(model: MultiTaskModel, path: Path) -> list[str]:
         )
     model.load_state_dict({name: t.to(own[name].dtype) for name, t in fits.items()}, strict=False)
     return fresh
+
+
+def _heads_of_other_classes(model: MultiTaskModel, path: Path) -> list[str]:
+    """Heads that a saved model has under the same name for other classes, or in another order."""
+    file = path / "config.json"
+    if not (path.is_dir() and file.is_file()):
+        return []
+    theirs = json.loads(file.read_text(encoding="utf-8")).get("heads", {})
+    return [
+        name
+        for name, spec in model.specs.items()
+        if name in theirs and tuple(theirs[name].get("classes", ())) != tuple(spec.classes)
+    ]
 
 
 def train_run(
@@ -258,7 +294,10 @@ def train_run(
             return built.objective.export(module, path)  # type: ignore[attr-defined]
         model = inner_model(module)
         for fitter in built.fitters if limit is None else ():  # a dry run has too few images to fit to
-            fitter(model)
+            try:
+                fitter(model)
+            except DataError as error:  # the trained weights must not be lost for it
+                warnings.warn(f"head '{fitter.head}' stays unfitted: {error} Fit it with visgen fit.", stacklevel=2)
         return export_state(module, path) if export is None else export(model, path)
 
     trainer = Trainer(

@@ -72,11 +72,11 @@ def set_budget(
     merge: Mapping[str, Sequence[Sequence[int]]] | None = None,
     usage: ExpertStats | None = None,
 ) -> Budget:
-    """Change what tokens of some tasks may spend, in place; other tasks stay equal to the last bit.
+    """Change what tokens of some tasks may spend, in place; what takes other routers stays equal to the last bit.
 
     Args:
         model: A model with experts.
-        tasks: Tasks, heads or routers.
+        tasks: Tasks, heads or routers; every head that takes their router is changed.
         k: Experts per token, at most what the layer was built with; a number means at most this in every layer. With
             gates that are normalised (the default) the scale of outputs stays; with gate_norm "none" it shrinks.
         tau: Visit only as many of the k as it takes for their probabilities to reach tau; 1 visits all k.
@@ -138,7 +138,8 @@ def reset_budget(model: Any, tasks: str | Sequence[str] | None = None) -> None:
             if route.index is not None:
                 scores = len(route.index)
                 if any(e != i and e < scores for i, e in enumerate(route.index)):
-                    if len(set(route.index)) < len([e for e in route.index if e >= 0]):
+                    there = [e for e in route.index if e >= 0]
+                    if len(set(there)) < len(there):
                         raise ConfigError(
                             f"router '{task}' of layer {layer} sees an extract with merged experts; what was merged is "
                             "known to the handle of set_budget alone."

@@ -101,7 +101,8 @@ def add_task(
     own = route or head.replace(".", "_")
     if own in tasks:
         raise ConfigError(f"router '{own}' is in the model already; name another one as `route`.")
-    origin = find_route(model, like) if like is not None else spec.task if spec.task in tasks else None
+    is_known = spec.task in tasks or spec.task in model.default_heads
+    origin = find_route(model, like or spec.task) if like is not None or is_known else None
     if origin is None and (router_init == "copy" or (init == "copy_top" and new_experts)):
         raise ConfigError(
             f"task '{spec.task}' is not routed by this model, so there is nothing to copy; name one of "

@@ -83,7 +83,8 @@ def extract_task(
         exact: Keep the router at full width and the arithmetic the same, so that outputs are equal to the last bit
             where only experts go that the images never visit. A routed MLP then keeps one more expert than k, because
             with k alone it would be computed as a dense one. False cuts the routers too and lets that happen: outputs
-            agree to rounding.
+            agree to rounding with gates that are normalised over the top k; with gate_norm "none" they move by what
+            the routers gave to the experts that go, visited or not (`change` in the report).
         rule: "load", or a rival of the same size: "random" or "magnitude".
         seed: For "random".
         probe: Images (3, H, W) to measure the change of outputs on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ class FinetuneReport:
         changed: Heads of before that use something that trained.
         summary: How the training ended.
         cache: Pictures found in and missing from the cache of the prefix; empty without one.
+        router_steps: Steps of the first phase, which the summary leaves out.
     """
 
     model: str
@@ -56,6 +58,7 @@ class FinetuneReport:
     changed: tuple[str, ...]
     summary: RunSummary
     cache: Mapping[str, int]
+    router_steps: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values."""
@@ -70,6 +73,7 @@ class FinetuneReport:
             "metrics": dict(self.summary.metrics),
             "seconds_per_step": self.summary.seconds / steps,
             "cache": dict(self.cache),
+            "router_steps": self.router_steps,
             **asdict(self.summary),
         }
 
@@ -138,7 +142,7 @@ class _Run:
         self.before: dict[str, str] = {}
 
     def go(self, resume: bool, limit: int | None) -> FinetuneReport:
-        needs_usage = self.selection.kind in USES_USAGE
+        needs_usage, started = self.selection.kind in USES_USAGE, time.monotonic()
         steps, source, usage = self.settings.router_steps, self.base, {}
         if steps:
             source = self._train_routers(resume)
@@ -146,7 +150,9 @@ class _Run:
             usage = self._usage(source if steps else None)
         config = self.config
         if steps:
-            train = replace(config.train, steps=config.train.steps - steps)
+            spent = (time.monotonic() - started) / 60
+            left = None if config.train.time_limit is None else max(config.train.time_limit - spent, 1e-3)
+            train = replace(config.train, steps=config.train.steps - steps, time_limit=left)
             config = replace(config, train=train, finetune=replace(self.settings, router_steps=0))
         build = self._builder(self.selection, usage, source if steps else None)
         summary = train_run(
@@ -238,6 +244,7 @@ class _Run:
             tuple(name for name in others if name not in untouched),
             summary,
             {} if self.cache is None else {"hits": self.cache.hits, "misses": self.cache.misses},
+            self.settings.router_steps,
         )
         if torch.distributed.is_initialized() and torch.distributed.get_rank():
             return report

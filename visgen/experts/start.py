@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..engine import with_head
 from ..errors import ConfigError
+from ..nn.route import Route
 from ..nn.routing import TaskRouter
 from ..task import HeadSpec, MultiTaskModel
 from .heads import with_heads
@@ -39,8 +40,9 @@ def start_model(
         head: Name of the head. One that the model has goes on from its weights where its classes and options are those
             of `spec` (no options mean those that it has); else a fresh one takes its place.
         spec: What it answers; None when the model has it already and goes on with it.
-        selection: What will train. Where it trains routers, the head gets a router of its own that starts as a copy of
-            its task's, so that the other heads of the task keep theirs; "new" also adds experts.
+        selection: What will train. Where it trains routers, a head that shares its router gets one of its own, which
+            starts as a copy, so that the others keep theirs; "new" also adds experts, unless the last ones that were
+            added are as many and seen by this router alone (visgen experts extend).
         usage: Routed layer to the share of tokens that visit each expert; experts that are added start as copies of
             the most used ones.
         keep_heads: Keep the other heads; else they go, with the routers that only they use.
@@ -54,10 +56,13 @@ def start_model(
     finally:
         base.prefix_cache = cache
     if spec is not None:
-        route = None
-        if selection.trains_routers and selection.kind != "full" and _banks(model):
-            route = _own_route(model, head, spec)
         known = model.specs.get(head)
+        route: str | None = _origin(model, head, spec)
+        if selection.trains_routers and selection.kind != "full" and _banks(model):
+            if not (known is not None and known.route == route and _is_alone(model, head)):
+                route = _own_route(model, head, spec, str(route))
+        elif route == spec.task:
+            route = None
         if known is None:
             model.add_head(head, replace(spec, route=route))
         elif _goes_on(known, spec):
@@ -68,7 +73,9 @@ def start_model(
             model = with_head(model, head, replace(spec, route=route))
         model = with_heads(model, None if keep_heads else [head], sides).requires_grad_(True)
     if selection.kind == "new":
-        add_experts(model, model.route(head), selection.count, usage)
+        own = model.route(head)
+        if not all(_holds_new(bank, own, selection.count) for bank in _banks(model).values()):
+            add_experts(model, own, selection.count, usage)
     return model
 
 
@@ -98,7 +105,7 @@ def add_experts(model: MultiTaskModel, route: str, count: int, usage: Mapping[st
         bank.append(bank.expert_tensors(copied))
         old = bank.router.tasks[route]
         del bank.router.tasks[route]
-        bank.router.add_task(route, None)
+        bank.router.add_task(route, Route(top_k=view.top_k, tau=view.tau))
         wider = bank.router.tasks[route].to(old.weight.device)
         total = bank.router.num_experts
         # a router that did not see all experts before sees those now too, with fresh rows
@@ -129,26 +136,48 @@ def _goes_on(known: HeadSpec, spec: HeadSpec) -> bool:
     return same and (not spec.options or dict(spec.options) == dict(known.options)) and spec.head in (None, known.head)
 
 
-def _own_route(model: MultiTaskModel, head: str, spec: HeadSpec) -> str:
-    """Add a router for a head, a copy of that of its task, and give its name."""
+def _origin(model: MultiTaskModel, head: str, spec: HeadSpec) -> str:
+    """The router that a head takes: one that it names, else its own so far, else that of its task's default head."""
+    if spec.route is not None and spec.route in getattr(model.backbone, "tasks", ()):
+        return spec.route
+    like = head if head in model.specs else model.default_heads.get(spec.task)
+    return spec.task if like is None else model.route(like)
+
+
+def _is_alone(model: MultiTaskModel, head: str) -> bool:
+    """Whether no other head takes the router of this one."""
+    return all(model.route(other) != model.route(head) for other in model.specs if other != head)
+
+
+def _holds_new(bank: Any, route: str, count: int) -> bool:
+    """Whether the last experts that were added to a bank are `count`, and this router alone sees them."""
+    router = bank.router
+    last = set(bank.part_experts(bank.num_parts - 1))
+    seen = {task: last & set(router.route(task).experts(router.num_experts)) for task in router.tasks}
+    own = seen.pop(route)
+    return bank.num_parts > 1 and len(last) == count and own == last and not any(seen.values())
+
+
+def _own_route(model: MultiTaskModel, head: str, spec: HeadSpec, origin: str) -> str:
+    """Add a router for a head, a copy of `origin`, and give its name."""
     tasks: tuple[str, ...] = model.backbone.tasks  # type: ignore[assignment]
-    if spec.task not in tasks:
+    if origin not in tasks:
         raise ConfigError(
             f"head '{head}' is of task '{spec.task}', for which the model has no router; it routes {', '.join(tasks)}. "
             "Add the task first (visgen experts extend), or choose experts: full."
         )
-    name = head.replace(".", "_")
+    name = spec.route if spec.route and spec.route not in tasks else head.replace(".", "_")
     while name in tasks:
         name += "_"
     banks = _banks(model)
-    model.backbone.add_task(name, {k: b.router.route(spec.task) for k, b in banks.items()})  # type: ignore[operator]
+    model.backbone.add_task(name, {k: b.router.route(origin) for k, b in banks.items()})  # type: ignore[operator]
     for bank in banks.values():
-        old, new = bank.router.tasks[spec.task], bank.router.tasks[name]
-        copy_router(old, new, list(range(bank.router.scores_of(spec.task))), 0.0, bank.router.num_experts)
+        old, new = bank.router.tasks[origin], bank.router.tasks[name]
+        copy_router(old, new, list(range(bank.router.scores_of(origin))), 0.0, bank.router.num_experts)
     embedding: Any = model.backbone.task_embedding
     if embedding is not None:
         with torch.no_grad():
-            embedding[name].copy_(embedding[spec.task])
+            embedding[name].copy_(embedding[origin])
     return name
 
 

@@ -247,7 +247,9 @@ class Router(nn.Module):
             self.add_task(name, (routes or {}).get(name))
 
     def add_task(self, name: str, route: Route | None = None) -> None:
-        """Give one more task a router of its own."""
+        """Give one more task a router of its own; without a route it sees all of a bank, and visits at most k of it."""
+        if route is None and self.num_experts < self.top_k:  # an extract
+            route = Route(top_k=self.num_experts)
         scores = (route or Route()).scores(self.num_experts)
         self.set_route(name, route)
         outputs = 2 * scores if self.noise == "learned" else scores

@@ -46,9 +46,10 @@ def routing_statistics(routing: Routing, tasks: TaskRows, collect: bool = False)
         sums, chosen = per_image.sum(0, keepdim=True), chosen.sum(0, keepdim=True)
         rows = torch.full((1,), float(batch * tokens), device=p.device)
     else:
-        member = F.one_hot(tasks.rows, len(tasks.names)).to(per_image.dtype).t()  # (G, B)
-        sums, chosen = member @ per_image, member.to(chosen.dtype) @ chosen
-        rows = member.sum(1) * tokens
+        groups = len(tasks.names)  # no product of matrices, which autocast would round
+        sums = per_image.new_zeros(groups, per_image.shape[1]).index_add(0, tasks.rows, per_image)
+        chosen = chosen.new_zeros(groups, num_experts).index_add(0, tasks.rows, chosen)
+        rows = torch.bincount(tasks.rows, minlength=groups).to(torch.float32) * tokens
     found = {
         "task": tasks.ids,
         "rows": rows,
