@@ -127,3 +127,19 @@ def test_pairs_are_yaml() -> None:
     for bad, message in ((["a"], "write KEY=VALUE"), (["a=1", "a=2"], "gives 'a' twice"), (["a=["], "not YAML")):
         with pytest.raises(ConfigError, match=message):
             read_pairs(bad, "--option")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "--task", "depth", "--data", "depth:x", "--model"),
+        ("export", "--task", "depth", "--out", "x"),
+        ("fit", "--data", "imagefolder:x", "--out", "x"),
+        ("finetune", "--data", "imagefolder:x", "--experts", "head", "--out", "x"),
+        ("data", "gaps", "--data", "depth:x"),
+        ("experts", "stats", "--data", "depth:x"),
+    ],
+)
+def test_a_model_that_draws_its_answers_has_no_heads(visgen: Callable[..., Any], words: tuple[str, ...]) -> None:
+    done = visgen(*words, "visgen-instruct-tiny")
+    assert done.exit_code == 2 and "draws its answers and has no task heads" in done.stderr.replace("\n", " ")

@@ -33,6 +33,7 @@ def test_answers_are_compared_with_those_of_the_pipeline(
     assert list(report["answers"]["of_each"]) == [first.name]
     record = read_record(tmp_path / "record.json")
     assert record["metrics"]["answers"] == report["answers"] and "--head depth" in record["command"]
+    assert record["data"] == first.name and f"--picture={first}" in record["command"]
     assert record["seeds"] == [0] and record["split"] == "none"
 
 

@@ -36,6 +36,8 @@ def test_gaps_are_listed(
 def test_a_wrong_share_is_a_users_mistake(visgen: Callable[..., Any], model_folder: Path, datasets: Path) -> None:
     result = visgen("data", "gaps", model_folder, "--data", f"semantic:{datasets / 'street'}", "--share", 2)
     assert result.exit_code == 2 and "in is 2.0" in result.stderr
+    result = visgen("data", "gaps", model_folder, "--data", f"semantic:{datasets / 'street'}", "--max-side", 0)
+    assert result.exit_code == 2 and "max_side 0" in result.stderr
 
 
 def test_options_of_nights_need_a_generator(visgen: Callable[..., Any], model_folder: Path, datasets: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import torch
 
 from visgen.data import Sample
 from visgen.errors import ConfigError, UnknownName
-from visgen.export import ExportedModel
+from visgen.export import ExportedModel, export_model
 from visgen.export.quantise import INT8_FILE, quantise
-from visgen.structures import SemanticMap
+from visgen.structures import Boxes, SemanticMap
 from visgen.task import MultiTaskModel
 
 
@@ -79,3 +80,15 @@ def test_wrong_options_are_refused(exported: Any, source: Labelled) -> None:
         quantise(exported, source, method="statik")
     with pytest.raises(ConfigError, match=r"tolerance is 2 and calibration 64"):
         quantise(exported, source, tolerance=2)
+
+
+def test_boxes_of_some_classes_only_are_measured_by_what_they_can_tell(
+    exported: Any, model: MultiTaskModel, tmp_path: Path
+) -> None:
+    spec = model.specs["detection"]
+    boxes = Boxes(torch.tensor([[4.0, 4, 40, 50]]), torch.tensor([0]), (64, 80), spec.classes, complete=("cat",))
+    partly = Labelled(model, 1)
+    partly.heads, partly.classes = {"detection": "detection"}, {"detection": spec.classes}
+    partly.samples = [Sample(partly.samples[0].image, {"detection": boxes})]
+    found = quantise(export_model(model, "detection", tmp_path / "d"), partly, method="dynamic", tolerance=0.99)
+    assert found.metric == "AR@100"

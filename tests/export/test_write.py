@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from visgen import pipeline
+from visgen.engine import with_head
 from visgen.errors import CheckpointError, ConfigError, UnknownName
 from visgen.export import ExportedModel, export_model
-from visgen.task import MultiTaskModel
+from visgen.task import HeadSpec, MultiTaskModel
 
 TURNS = {6: Image.Transpose.ROTATE_270}
 
@@ -172,6 +173,12 @@ def test_what_cannot_be_exported_is_said(model: MultiTaskModel, tmp_path: Path) 
         pytest.importorskip(name, reason="the extra [export] is not installed")
     with pytest.raises(ConfigError, match=r"'scene_graph' is of task 'scene_graph', which cannot be exported"):
         export_model(model, "scene_graph", tmp_path / "a")
+    dense = with_head(model, "ood.maps", HeadSpec("ood", on="segmentation", options={"score": "joint_energy"}))
+    with pytest.raises(ConfigError, match="an exported OOD head stands on a classification head"):
+        export_model(dense, "ood.maps", tmp_path / "a")
+    told = with_head(model, "retrieval", HeadSpec("retrieval"))
+    with pytest.raises(ConfigError, match="task 'retrieval', which has no exported form"):
+        export_model(told, "retrieval", tmp_path / "a")
     with pytest.raises(UnknownName, match=r"format 'onx' is unknown; did you mean 'onnx'"):
         export_model(model, "depth", tmp_path / "a", format="onx")
     with pytest.raises(ConfigError, match=r"size is 16x64; both sides must be 32\.\.4096"):

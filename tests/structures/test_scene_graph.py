@@ -79,6 +79,9 @@ def test_constrained_agrees_with_a_loop(graph: SceneGraph) -> None:
     assert graph.constrained().constrained().triplets.tolist() == found.triplets.tolist()
     for most in (0, 2, 100):
         assert torch.equal(graph.constrained(most).triplets, found.top(most).triplets)
+        cut = graph.leading(most)  # loses nothing of either list
+        assert torch.equal(cut.top(most).triplets, graph.top(most).triplets) and len(cut) <= 2 * most
+        assert torch.equal(cut.constrained(most).triplets, found.top(most).triplets)
 
 
 def test_a_prediction_from_pairs_multiplies_predicate_and_box_scores() -> None:

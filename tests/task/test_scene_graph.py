@@ -100,6 +100,18 @@ def test_decode_by_hand():
     assert len(answer) == 6
 
 
+def test_pairs_that_are_sure_of_one_predicate_are_not_cut_by_those_that_waver():
+    """8 boxes, 56 pairs, 60 predicates: the five wavering pairs alone would fill the 300 best triplets."""
+    xyxy = torch.arange(8.0).view(8, 1) * 10 + torch.tensor([0.0, 0, 9, 9])
+    queries = GraphQueries([xyxy], [torch.zeros(8, dtype=torch.int64)], classes=CLASSES)
+    names = tuple(f"p{i}" for i in range(60))
+    shares = torch.full((56, 61), 1e-6)
+    shares[:5] = 1 / 61
+    shares[5:, :2] = torch.tensor([0.99, 0.01])
+    (answer,) = TASK.decode(logits_of(queries, [torch.zeros(8, 3)], [shares.log()]), names, [SIZE], [SIZE])
+    assert len(answer.top(300).constrained()) == 5 and len(answer.constrained()) == 56
+
+
 def test_sgcls_takes_the_likeliest_label_and_its_probability():
     asked = TASK.queries(graphs()[:1], None, [SIZE], "sgcls")
     assert asked.labels == [None]

@@ -39,13 +39,19 @@ class LocalHub:
         return f"https://hub.example/{options['repo_id']}/commit/{options['revision'] or 'main'}"
 
 
-def test_a_push_without_a_network_is_an_error_of_ours(model: MultiTaskModel) -> None:
+def test_a_push_without_a_network_is_an_error_of_ours(model: MultiTaskModel, monkeypatch: pytest.MonkeyPatch) -> None:
     class Offline:
         def create_repo(self, repo_id: str, **options: Any) -> None:
             raise huggingface_hub.errors.OfflineModeIsEnabled("no network")
 
     with pytest.raises(CheckpointError, match="'me/tiny' could not be written on the Hub: no network"):
         push_to_hub(model, "me/tiny", api=Offline())
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("me/my--model", "bad name!!"):  # names that the Hub's own tools refuse
+        with pytest.raises(CheckpointError, match="could not be written on the Hub: .*repo"):
+            push_to_hub(model, name)
+    with pytest.raises(CheckpointError, match="'me/my--model' is not a folder here and was not found"):
+        from_pretrained("me/my--model")
 
 
 def test_a_push_uploads_a_folder_that_loads(model: MultiTaskModel, tmp_path: Path) -> None:

@@ -34,12 +34,12 @@ def close(
     """
     with only_json(as_json):
         from ..engine.gaps import close_gaps
-        from ..zoo import load_model, save_pretrained
+        from ..zoo import load_heads, save_pretrained
 
         found = close_gaps(
             run,
             out,
-            load=lambda name: load_model(name, device),
+            load=lambda name: load_heads(name, device),
             export=save_pretrained,
             model=model,
             seeds=range(seeds),

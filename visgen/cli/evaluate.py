@@ -52,7 +52,7 @@ def evaluate(
     with only_json(as_json):
         from ..data import build_source
         from ..engine import evaluate as measure
-        from ..zoo import DEFAULT_MODEL, load_model
+        from ..zoo import DEFAULT_MODEL, load_heads
 
         metric_options = read_pairs(metric or [], "--metric")
         if align is not None:
@@ -61,7 +61,7 @@ def evaluate(
             metric_options["align"] = align
         if head is not None and head.partition(".")[0] != task.partition(".")[0]:
             raise ConfigError(f"--head is '{head}' but --task is '{task}'; a head's name starts with its task.")
-        loaded = load_model(model or DEFAULT_MODEL, device)
+        loaded = load_heads(model or DEFAULT_MODEL, device)
         longest = loaded.max_side if max_side is None else max_side  # `measure` refuses 0
         source = build_source(data, split, **read_pairs(option or [], "--option"))
         report = measure(

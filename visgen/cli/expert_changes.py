@@ -43,9 +43,9 @@ def extend(
         from ..data import build_source
         from ..experts import add_task, collect_expert_stats
         from ..task import HeadSpec
-        from ..zoo import load_model, save_pretrained
+        from ..zoo import load_heads, save_pretrained
 
-        loaded = load_model(model, "cpu")
+        loaded = load_heads(model, "cpu")
         task = head.partition(".")[0]
         source: Any = None if data is None else build_source(data, split)
         if source is not None and task not in source.classes:
@@ -117,9 +117,9 @@ def budget(
     options = dict(locals())
     with only_json(as_json):
         from ..experts import budget_cost, find_route, near_duplicates, reset_budget, set_budget
-        from ..zoo import load_model, save_pretrained
+        from ..zoo import load_heads, save_pretrained
 
-        loaded = load_model(model, "cpu")
+        loaded = load_heads(model, "cpu")
         if not curve:
             if reset:
                 reset_budget(loaded, task)

@@ -52,9 +52,9 @@ def stats(
     """Show which experts each task visits, how evenly, which are dead, and I(task; expert) of every layer."""
     with only_json(as_json):
         from ..experts import collect_expert_stats, draw_heat_map
-        from ..zoo import load_model
+        from ..zoo import load_heads
 
-        loaded = load_model(model, device)
+        loaded = load_heads(model, device)
         sources = open_data(loaded, data, split, all_tasks)
         found = collect_expert_stats(loaded, sources, limit, name=model, progress=_counter())
         if out is not None:
@@ -121,7 +121,7 @@ def extract(
     options = dict(locals())
     with only_json(as_json):
         from ..experts import ExpertStats, collect_expert_stats, extract_task
-        from ..zoo import load_model, save_pretrained
+        from ..zoo import load_heads, save_pretrained
 
         if curve:
             found_curve = _extraction_curve(options)
@@ -132,7 +132,7 @@ def extract(
     with only_json(as_json):
         if (stats_file is None) == (not data):
             raise ConfigError("give either --stats FILE or --data, from which it is measured who visits which expert.")
-        loaded = load_model(model, "cpu")
+        loaded = load_heads(model, "cpu")
         sources = open_data(loaded, data or [], split)
         if stats_file is not None:
             found = ExpertStats.load(stats_file)
@@ -180,13 +180,13 @@ def extract(
 def _extraction_curve(options: dict[str, Any]) -> dict[str, Any]:
     from ..data import build_source
     from ..experts import ExpertStats, collect_expert_stats
-    from ..zoo import load_model
+    from ..zoo import load_heads
     from .expert_curves import command_of, numbers, run_extraction_curve, write_curve
 
     model, heads, data = options["model"], options["task"], options["data"] or []
     if len(heads) != 1 or len(data) != 1:
         raise ConfigError(f"a curve is of one head on one data set, but {len(heads)} and {len(data)} are given.")
-    loaded = load_model(model, "cpu")
+    loaded = load_heads(model, "cpu")
     head = loaded.resolve(heads[0])
     if options["stats_file"] is not None:
         stats = ExpertStats.load(options["stats_file"])

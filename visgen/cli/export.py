@@ -16,6 +16,8 @@ from .output import JSON_OPTION, only_json, print_json, print_table, say, user_e
 
 __all__ = ["export"]
 
+TOLERANCE = 0.02  # share by which int8 may worsen a figure, unless another is given
+
 
 @user_errors
 def export(
@@ -42,7 +44,7 @@ def export(
     limit: Annotated[int | None, typer.Option("--limit", help="Measure int8 on so many pictures.")] = None,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Share by which int8 may worsen the task's figure.")
-    ] = 0.02,
+    ] = TOLERANCE,
     seed: Annotated[int, typer.Option("--seed", help="Of the random probe pictures.")] = 0,
     picture: Annotated[
         list[Path] | None,
@@ -65,9 +67,9 @@ def export(
     if data is not None and not int8:
         raise ConfigError(f"--data is '{data}' but nothing is measured without --int8; add it or leave --data out.")
     with only_json(as_json):
-        from ..zoo import load_model
+        from ..zoo import load_heads
 
-        loaded = load_model(model, "cpu")
+        loaded = load_heads(model, "cpu")
         from ..export import export_model
 
         found = export_model(loaded, wanted, out, format=format, size=_size(size), seed=seed)
@@ -93,14 +95,17 @@ def export(
             )
     if record is not None:
         said = {"--size": size, "--seed": seed or None}
+        said |= {f"--picture={file}": "" for file in picture or []}
         if int8:
             said |= {"--data": data, "--split": None if split == "val" else split, "--calibrate-on": calibrate_on}
+            said |= {"--tolerance": None if tolerance == TOLERANCE else f"{tolerance:g}"}
             said |= {"--int8-method": None if method == "static" else method, "--limit": limit}
             said |= {f"--option={text}": "" for text in option or []}
         words = [w for k, v in said.items() if v is not None for w in ((k, str(v)) if v != "" else (k,))]
         command = shlex.join(["visgen", "export", model, "--head", found.meta["head"], "--format", format,
                               *(["--int8"] if int8 else []), *words, "--out", "DIR"])  # fmt: skip
-        _write(record, report, command, data, split, seed)
+        compared = ", ".join(file.name for file in picture or []) or "shipped photographs"
+        _write(record, report, command, compared, data, split, seed)
     if as_json:
         print_json(report)
     else:
@@ -143,7 +148,9 @@ def _compare(model: Any, exported: Any, pictures: list[Path] | None) -> dict[str
     }
 
 
-def _write(record: Path, report: dict[str, Any], command: str, data: str | None, split: str, seed: int) -> None:
+def _write(
+    record: Path, report: dict[str, Any], command: str, compared: str, data: str | None, split: str, seed: int
+) -> None:
     """Write what the comparisons found."""
     from ..metrics import write_record
 
@@ -155,7 +162,7 @@ def _write(record: Path, report: dict[str, Any], command: str, data: str | None,
         command=command,
         config=None,
         seeds=[seed],
-        data="shipped photographs" if data is None else f"shipped photographs, {data}",
+        data=compared if data is None else f"{compared}, {data}",
         split="none" if data is None else split,
         protocol={
             "graph": report["meta"]["parity"]["measure"] + ", on pictures that reach every expert",

@@ -61,9 +61,9 @@ def finetune(
     visgen predict PHOTO.jpg --model OUT/last.
     """
     with only_json(as_json):
-        from ..zoo import load_model
+        from ..zoo import load_heads
 
-        loaded = load_model(model, "cpu")
+        loaded = load_heads(model, "cpu")
         longest = loaded.max_side if size is None else size
         shrink, vary = _transforms(longest, cache_mb > 0)
         read = read_pairs(option or [], "--option")
@@ -82,15 +82,15 @@ def finetune(
             "model": {"max_side": longest, "min_side": min(longest, max(loaded.min_side, size or 0))},
             "data": {
                 "train": {"train": {**common, "split": split, "shrink": shrink, "transforms": vary}},
-                "val": {"val": {**common, "split": val_split, "batch_size": 8, "max_side": longest}}
-                if val_split
-                else {},
+                "val": {"val": {**common, "split": val_split, "batch_size": 8, "max_side": longest}},
             },
             "optim": {"lr": lr, "warmup_steps": steps // 20, "min_lr_ratio": 0.01},
             "train": {"steps": steps, "device": device, "log_every": 10, "workers": 0},
             "seed": seed,
             "out": str(out),
         }
+        if not val_split:
+            run["data"]["val"] = {}
         report = run_finetune(run, setting or [], loaded, resume=resume)
     show_report(report, as_json)
 
@@ -99,11 +99,11 @@ def run_finetune(run: dict[str, Any], overrides: list[str], loaded: Any = None, 
     """Check a run given as plain values, train it with `save_pretrained` as its export, and give the report."""
     from ..config import RunConfig, apply_overrides, from_mapping
     from ..experts import finetune as tune
-    from ..zoo import load_model, save_pretrained
+    from ..zoo import load_heads, save_pretrained
 
     config = from_mapping(RunConfig, apply_overrides(run, overrides))
     assert config.finetune is not None
-    return tune(loaded or load_model(config.finetune.model, "cpu"), config, export=save_pretrained, **options)
+    return tune(loaded or load_heads(config.finetune.model, "cpu"), config, export=save_pretrained, **options)
 
 
 def show_report(report: Any, as_json: bool) -> None:

@@ -64,11 +64,11 @@ def fit(
         from ..ood import default_score
         from ..structures.calibration_drawing import draw_calibration
         from ..task import TASKS, HeadSpec
-        from ..zoo import load_model, save_pretrained
+        from ..zoo import load_heads, save_pretrained
 
         if split == val_split:
             raise ConfigError(f"--split and --val-split are both '{split}'; set the threshold on images held out.")
-        loaded = load_model(model, device)
+        loaded = load_heads(model, device)
         name = loaded.default_heads.get(head, head)
         spec = loaded.specs.get(name) or HeadSpec(TASKS.get(name.partition(".")[0]).key)
         if TASKS.get(spec.task).is_trained:

@@ -87,11 +87,12 @@ def gaps(
     with only_json(as_json):
         from ..engine.gaps import Offers, Settings, ask, run_mapping, survey, write_runs
         from ..gan import load_gan
-        from ..zoo import load_model
+        from ..zoo import load_heads
 
         if night_option and not night:
             raise ConfigError("--night-option is given and no generator that it is for; name one with --night.")
-        loaded = load_model(model, device)
+        loaded = load_heads(model, device)
+        longest = loaded.max_side if max_side is None else max_side  # `survey` refuses 0
         found = survey(
             loaded,
             data,
@@ -105,8 +106,8 @@ def gaps(
             options=read_pairs(option or [], "--option"),
             metric=read_pairs(metric or [], "--metric"),
             batch_size=batch_size,
-            max_side=max_side or loaded.max_side,
-            min_side=min(loaded.min_side, max_side or loaded.max_side) or None,
+            max_side=longest,
+            min_side=min(loaded.min_side, longest) or None,
             limit=limit,
             device=device,
             seed=seed,

@@ -37,7 +37,7 @@ def train(
     with only_json(as_json):
         from ..engine import train_from_config
         from ..experts import finetune
-        from ..zoo import load_model, save_pretrained
+        from ..zoo import load_heads, save_pretrained
 
         summary = train_from_config(
             _find(config),
@@ -47,7 +47,7 @@ def train(
             time_limit=time_limit,
             data_root=data_root,
             export=save_pretrained,
-            finetuner=lambda run, **given: finetune(load_model(run.finetune.model, "cpu"), run, **given).summary,
+            finetuner=lambda run, **given: finetune(load_heads(run.finetune.model, "cpu"), run, **given).summary,
         )
     if as_json:
         print_json({**asdict(summary), "finished": summary.finished})

@@ -114,8 +114,7 @@ def evaluate(
         ConfigError: No head fits, a value is out of range, or the label sets of model and source differ.
         DataError: No sample has a target of the task.
     """
-    if batch_size < 1 or (limit is not None and limit < 1) or (max_side is not None and max_side < 1):
-        raise ConfigError(f"batch_size {batch_size}, limit {limit}, max_side {max_side}: each must be 1 or more.")
+    check_counts(batch_size, limit, max_side)
     if dtype not in _PRECISIONS:
         raise ConfigError(f"dtype is '{dtype}'; use one of {', '.join(_PRECISIONS)}.")
     head, measured = check_evaluation(model, source, head, metric)
@@ -162,6 +161,12 @@ def evaluate(
         for key, value in figure.compute().items()
     }
     return EvaluationReport(spec.task, name or type(model).__name__, data or source.name, figures, protocol)
+
+
+def check_counts(batch_size: int, limit: int | None, max_side: int | None) -> None:
+    """Raise ConfigError unless each number that is given is 1 or more."""
+    if batch_size < 1 or (limit is not None and limit < 1) or (max_side is not None and max_side < 1):
+        raise ConfigError(f"batch_size {batch_size}, limit {limit}, max_side {max_side}: each must be 1 or more.")
 
 
 def _protocols(task: Any, options: dict[str, Any]) -> tuple[str, ...]:

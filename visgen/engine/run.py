@@ -163,8 +163,8 @@ def _check_pooled(model: MultiTaskModel, sources: Mapping[str, Source], routing:
     alone = [n for n, s in sources.items() if len({model.route(head) for head in s.heads.values()}) < 2]
     if alone and len(model.backbone.tasks) > 1:  # type: ignore[arg-type]
         raise ConfigError(
-            f"objective.routing.mode is 'pooled', which needs several tasks in a batch, but {', '.join(alone)} feed one "
-            "router each; use 'running'."
+            f"objective.routing.mode is 'pooled', which needs several tasks in a batch, but {', '.join(alone)} feed "
+            "one router each; use 'running'."
         )
 
 

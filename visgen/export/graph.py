@@ -71,12 +71,21 @@ class _SamePadding(nn.Module):
 
 def check_exportable(model: MultiTaskModel, head: str) -> None:
     """Raise ConfigError for a head that has no graph of its own."""
-    task = model.specs[head].task
-    if task not in OUTPUTS:
+    task, below = model.specs[head].task, model.below(head)
+    if task == "scene_graph":
         raise ConfigError(
             f"head '{head}' is of task '{task}', which cannot be exported: between its detector and its relations lie "
             "suppression and a choice of boxes whose number differs from picture to picture; export the detection "
-            f"head '{model.below(head) or 'below it'}', or run it with visgen.pipeline."
+            f"head '{below}', or run it with visgen.pipeline."
+        )
+    if task not in OUTPUTS:
+        raise ConfigError(
+            f"head '{head}' is of task '{task}', which has no exported form; run it with visgen.pipeline."
+        )
+    if task == "ood" and (model.specs[str(below)].task != "classification" or model.head(head).reads != "token"):
+        raise ConfigError(
+            f"head '{head}' stands on '{below}' and reads '{model.head(head).reads}'; an exported OOD head stands on a "
+            "classification head and reads the image vector. Run it with visgen.pipeline."
         )
     weigher = model.weigher(head)
     if weigher is not None and model.route(weigher) != model.route(head):

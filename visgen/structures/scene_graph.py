@@ -164,15 +164,28 @@ class SceneGraph:
             most: Keep only so many triplets, the best; None keeps all.
         """
         best_first = self._best_first()
-        pair = (self.triplets[:, 0] * len(self.boxes) + self.triplets[:, 1])[best_first]
-        pair, order = pair.sort(stable=True)
-        first = torch.ones_like(pair, dtype=torch.bool)
-        first[1:] = pair[1:] != pair[:-1]
-        return self.select(best_first[order[first].sort().values][:most])
+        return self.select(best_first[self._first_of_pairs(best_first)[:most]])
+
+    def leading(self, most: int) -> SceneGraph:
+        """Give, ranked, the `most` best triplets and the `most` best under the graph constraint, so that `top` and
+        `constrained` give of it what they give of the whole graph, up to so many."""
+        best_first = self._best_first()
+        kept = torch.zeros_like(best_first, dtype=torch.bool)
+        kept[:most] = True
+        kept[self._first_of_pairs(best_first)[:most]] = True
+        return self.select(best_first[kept])
 
     def top(self, k: int) -> SceneGraph:
         """Give the k best triplets in order. Take `constrained` before `top`: cutting first loses whole pairs."""
         return self.select(self._best_first()[:k])
+
+    def _first_of_pairs(self, best_first: Tensor) -> Tensor:
+        """Positions in `best_first` of the best triplet of each ordered pair, ascending."""
+        pair = (self.triplets[:, 0] * len(self.boxes) + self.triplets[:, 1])[best_first]
+        pair, order = pair.sort(stable=True)
+        first = torch.ones_like(pair, dtype=torch.bool)
+        first[1:] = pair[1:] != pair[:-1]
+        return order[first].sort().values
 
     def _best_first(self) -> Tensor:
         """Where the triplets stand (m,), in the order of `ranked`."""

@@ -28,7 +28,7 @@ MOST_NODES = 12  # boxes of a detector between which relations are scored: 132 p
 SURE = (0.2, 0.05, 0.01)  # least scores of those boxes, each tried where the one before leaves fewer than two
 SAME_PLACE = 0.5  # IoU above which two boxes are taken for one thing, named twice
 MOST_PAIRS = 1024  # pairs per image in training, relations first
-KEPT = 300  # triplets of an answer per image
+KEPT = 300  # triplets of an answer per image, of all and of those under the graph constraint
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class SceneGraphTask(Task):
 
     In training the head is given the true boxes, mostly with their labels and sometimes without, so that it learns both
     to rely on labels and to do without. Where a sample has "masks" in step with the boxes, the head's masks learn from
-    them. In use, an answer holds the `KEPT` best triplets; every pair with every predicate competes, and
-    `SceneGraph.constrained` leaves one predicate per pair.
+    them. In use, every pair with every predicate competes; an answer holds the `KEPT` best triplets, and the `KEPT`
+    best of those that `SceneGraph.constrained` leaves, one predicate per pair.
 
     Attributes:
         labelled: Share of the images that come with the labels of their boxes in training.
@@ -232,7 +232,7 @@ def _decode_one(
         scores, labels = best.values, best.indices
     boxes = Boxes(xyxy, labels, (int(size[0]), int(size[1])), asked.classes, scores=scores)
     probabilities = logits.edges[index].softmax(1)[:, 1:]
-    return SceneGraph.from_pairs(boxes, logits.pairs[index], probabilities, predicates, most=KEPT)
+    return SceneGraph.from_pairs(boxes, logits.pairs[index], probabilities, predicates).leading(KEPT)
 
 
 def _pairs_without(source: Any, ids: Mapping[str, int]) -> Tensor:

@@ -5,7 +5,7 @@ from .device import autocast, resolve_device, resolve_dtype, synchronise
 from .hub import push_to_hub
 from .index import DEFAULT_MODEL, ModelEntry, add_to_index, check_hash, list_models, zoo_folder
 from .instruct import INSTRUCT_MODEL, save_instruct
-from .pretrained import from_pretrained, load_model, save_pretrained
+from .pretrained import from_pretrained, load_heads, load_model, save_pretrained
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -17,6 +17,7 @@ __all__ = [
     "check_hash",
     "from_pretrained",
     "list_models",
+    "load_heads",
     "load_model",
     "push_to_hub",
     "resolve_device",

@@ -26,7 +26,7 @@ def download(
         CheckpointError: The repository, revision or a file is not there, or the network is not.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = snapshot_download(
@@ -36,7 +36,7 @@ def download(
             token=token,
             allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         where = "in the local cache" if local_files_only else "on the Hub"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
@@ -68,6 +68,9 @@ def push_to_hub(
         token: Access token; None takes the one that the Hub's own tools stored.
         api: A `huggingface_hub.HfApi`, or any object with its `create_repo` and `upload_folder`.
     """
+    from httpx import HTTPError
+    from huggingface_hub.errors import HFValidationError
+
     if api is None:
         from huggingface_hub import HfApi
 
@@ -84,6 +87,6 @@ def push_to_hub(
                 commit_message=commit_message,
                 allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],
             )
-        except OSError as error:  # also what the Hub's own tools raise for answers and for the lack of a network
+        except (OSError, HTTPError, HFValidationError) as error:  # OSError: also what the Hub's tools make of answers
             raise CheckpointError(f"'{repo_id}' could not be written on the Hub: {error}.") from error
     return str(commit)

@@ -19,7 +19,7 @@ from .instruct import build_instruct, is_instruct
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["from_pretrained", "load_model", "save_pretrained"]
+__all__ = ["from_pretrained", "load_heads", "load_model", "save_pretrained"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -91,6 +91,23 @@ def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "a
     """Load a model ready for use on a device; `name` and `options` as in `from_pretrained`."""
     target = resolve_device(device)
     return from_pretrained(name, **options).to(target)
+
+
+def load_heads(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "auto", **options: Any) -> MultiTaskModel:
+    """Load a model for what needs task heads, as `load_model` does.
+
+    Raises:
+        ConfigError: It is an instruction model, which draws its answers and has no heads.
+    """
+    from ..task import MultiTaskModel
+
+    model = load_model(name, device, **options)
+    if not isinstance(model, MultiTaskModel):
+        raise ConfigError(
+            f"model '{name}' draws its answers and has no task heads; use it with visgen predict --path diffusion, or "
+            f"name a model with heads, such as {DEFAULT_MODEL}."
+        )
+    return model
 
 
 def _load(config_path: Path, weights_path: Path, name: str, is_checked: bool = False) -> MultiTaskModel:

@@ -76,11 +76,11 @@ def measure_latency(model: str | None, threads: int, repeats: int) -> dict[str, 
     import timm
     import torch
 
-    from ...zoo import DEFAULT_MODEL, load_model
+    from ...zoo import DEFAULT_MODEL, load_heads
 
     with compute_threads(threads), torch.no_grad():
         name = model or DEFAULT_MODEL
-        loaded = load_model(name, "cpu")
+        loaded = load_heads(name, "cpu")
         yardstick = timm.create_model(YARDSTICK, pretrained=False).eval()
         generator = torch.Generator().manual_seed(0)
         picture = torch.rand(1, 3, HEIGHT, WIDTH, generator=generator)

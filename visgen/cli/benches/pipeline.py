@@ -95,12 +95,12 @@ def measure_pipeline(model: str | None, threads: int, repeats: int, memory: bool
     import torch
 
     from ...pipelines import pipeline as make_pipeline
-    from ...zoo import DEFAULT_MODEL, load_model
+    from ...zoo import DEFAULT_MODEL, load_heads
 
     name = model or DEFAULT_MODEL
     with compute_threads(threads), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         files = write_pictures(Path(folder), BATCH)
-        loaded = load_model(name, "cpu")
+        loaded = load_heads(name, "cpu")
         tasks = {task: loaded.default_heads[task] for task in loaded.tasks}
         ready = _prepared(loaded, files[0])
         asks = {f"visgen, {task}": make_pipeline(head, loaded, device="cpu") for task, head in tasks.items()}
@@ -192,9 +192,9 @@ def _report_memory(case: str, model: str, threads: str) -> None:
             run: Callable[[], Any] = partial(job.run, [file])
         else:
             from ...pipelines import pipeline as make_pipeline
-            from ...zoo import load_model
+            from ...zoo import load_heads
 
-            loaded = load_model(model, "cpu")
+            loaded = load_heads(model, "cpu")
             asked = loaded.tasks if case == TOGETHER else (case.removeprefix("visgen, "),)
             run = partial(make_pipeline([loaded.default_heads[t] for t in asked], loaded, device="cpu"), str(file))
         for _ in range(3):

@@ -19,6 +19,7 @@ from ..evaluate import (
     Predictor,
     answer_size,
     check_classes,
+    check_counts,
     choose_head,
     evenly_spaced,
     group_by_size,
@@ -83,6 +84,7 @@ def collect_strata(
         ConfigError: No head fits, or its task has no strata.
         DataError: No sample has a target of the task.
     """
+    check_counts(batch_size, limit, max_side)
     head = choose_head(model, source, head)
     spec = model.specs[head]
     check_classes(head, spec.classes, source, spec.task)
