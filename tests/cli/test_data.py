@@ -96,6 +96,20 @@ def test_scenes_are_made_and_open_in_three_layouts(
     assert "exists" in again.stderr
 
 
+def test_count_and_seed_of_the_address_count_where_no_option_gives_them(
+    visgen_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    spec = "town:street?size=64x96&count=2&seed=7"
+    made = visgen_json("data", "make", spec, tmp_path / "a")
+    assert (made["scenes"], made["seed"]) == (2, 7)
+    written, direct = build_source(f"coco:{tmp_path / 'a'}"), build_source(spec)
+    assert len(written) == 2 and all(torch.equal(written[i].image, direct[i].image) for i in range(2))
+    made = visgen_json("data", "make", spec, tmp_path / "b", "--count", 1, "--seed", 0)
+    assert (made["scenes"], made["seed"]) == (1, 0)
+    made = visgen_json("data", "make", f"{spec}&time=both", tmp_path / "c")  # two pictures of one scene
+    assert made["scenes"] == 1 and len(build_source(f"coco:{tmp_path / 'c'}")) == 2
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

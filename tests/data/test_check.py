@@ -196,6 +196,32 @@ def test_a_limit_spreads_evenly():
     samples = [Sample(picture(i % 5)) for i in range(11)]
     check_sources({"train": Counting(samples, {})}, limit=3)
     assert reads == [0, 5, 10]
+    for limit in (0, -5):
+        with pytest.raises(ConfigError, match=f"limit is {limit}; read at least 1"):
+            check_sources({"train": Counting(samples, {})}, limit=limit)
+
+
+def test_one_file_is_read_once(coco_set, tmp_path, write_picture):
+    (coco_set / "train.json").rename(coco_set / "val.json")
+    report = check_source(f"coco:{coco_set / 'val.json'}")
+    assert list(report.splits) == ["val"] and report.ok
+    (coco_set / "val.json").rename(coco_set / "all_of_it.json")
+    assert list(check_source(f"coco:{coco_set / 'all_of_it.json'}").splits) == ["train"]
+    for i, side in enumerate(("in", "out")):
+        write_picture(tmp_path / side / "a.png", picture(i).permute(1, 2, 0).numpy())
+    report = check_source(f"ood:{tmp_path / 'in'},{tmp_path / 'out'}")
+    assert list(report.splits) == ["all"] and report.ok
+    labels, images = np.array([0, 1] * 8), np.random.default_rng(0).integers(0, 256, (16, 40, 48, 3), np.uint8)
+    np.savez(tmp_path / "train.npz", labels=labels, images=images, classes=np.array(CLASSES))
+    assert list(check_source(f"npz:{tmp_path / 'train.npz'}").splits) == ["train"]
+    assert list(check_source(f"npz:{tmp_path / 'train.npz'}", val_share=0.5).splits) == ["train", "val"]
+
+
+def test_tensors_and_tasks_that_the_source_does_not_state_are_no_trouble():
+    boxes = Boxes(torch.tensor([[2.0, 2, 9, 9]]), torch.tensor([0]), (40, 48), CLASSES)
+    targets = {"detection": boxes, "map": torch.zeros(4, 5, 6)}
+    report = check_sources({"train": Given([Sample(picture(0), targets)], {"map": ()})})
+    assert report.ok and not report.findings and report.splits["train"]["samples"] == 1
 
 
 def test_the_real_sets_have_no_errors(data_root):

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from visgen.data import Mixture, MixturePart, StepDataset, build_transform
+from visgen.data import Mixture, MixturePart, build_transform
+from visgen.engine.prefetch import prefetch
 from visgen.errors import ConfigError
 
 
@@ -83,15 +83,6 @@ def test_round_robin_gives_every_part_at_every_step(parts):
         assert [(b.source, len(b)) for b in mixture.batches(step)] == [("a", 4), ("b", 3)]
 
 
-def test_effective_weights(parts):
-    mixture = Mixture(parts())
-    assert mixture.effective_weights() == {"a": 0.75, "b": 0.25}
-    assert mixture.effective_weights({"b": 0.2}) == pytest.approx({"a": 0.75, "b": 0.05})
-    assert Mixture(parts(), mode="round_robin").effective_weights({"a": 0.5}) == {"a": 0.5, "b": 1.0}
-    with pytest.raises(ConfigError, match="loss weight for 'c'"):
-        mixture.effective_weights({"c": 1.0})
-
-
 def test_augmentation_depends_on_seed_part_epoch_and_index_only(parts):
     noise = build_transform([{"name": "gaussian_noise", "sigma": [0.1, 0.2], "p": 1.0}])
     found = {}
@@ -111,8 +102,8 @@ def test_a_loader_with_workers_gives_the_same_batches_and_resumes(parts):
     noise = build_transform([{"name": "gaussian_noise", "p": 1.0}])
     mixture = Mixture(parts(transform=noise), seed=3)
     direct = [mixture.batches(step)[0] for step in range(8)]
-    loader = DataLoader(StepDataset(Mixture(parts(transform=noise), seed=3), 8), batch_size=None, num_workers=2)
-    resumed = DataLoader(StepDataset(Mixture(parts(transform=noise), seed=3), 8, start=5), batch_size=None)
+    loader = prefetch(Mixture(parts(transform=noise), seed=3), 0, 8, 0, workers=2)
+    resumed = prefetch(Mixture(parts(transform=noise), seed=3), 5, 8, 0, workers=0)
     for want, got in zip(direct, loader, strict=True):
         assert ids(want) == ids(got[0]) and torch.equal(want.images, got[0].images)
     for want, got in zip(direct[5:], resumed, strict=True):
@@ -158,5 +149,3 @@ def test_what_cannot_be_mixed_is_refused(parts, numbers):
         MixturePart(numbers(2), batch_size=0)
     with pytest.raises(ConfigError, match="'numbers' has 0 samples"):
         MixturePart(numbers(0))
-    with pytest.raises(ConfigError, match=r"start is 9 but the run has 8 steps"):
-        StepDataset(Mixture(parts()), 8, start=9)

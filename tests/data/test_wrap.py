@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from visgen.data import Sample, build_source, wrap_source
-from visgen.data.wrap import WRAPPERS, area_range, choosing, holding, name_of, share_of, split_share
+from visgen.data import Cached, Mapped, Sample, Subset, build_source, wrap_source
+from visgen.data.wrap import WRAPPERS, area_range, choosing, holding, holds, name_of, share_of, split_share
 from visgen.errors import ConfigError, DataError, UnknownName
+from visgen.gan.night import Night, NightAugmentation
 from visgen.structures import Boxes, ClassLabel, DepthMap, SceneGraph, SemanticMap
 
 NAMES = ("cat", "dog")
+HALVES = ((0.0, 0.5), (0.5, 1.0))
 
 
 class Few:
@@ -70,6 +72,26 @@ def test_a_scene_by_day_and_by_night_is_in_one_share() -> None:
     assert name_of(Few(), 2) == "s2"
 
 
+def test_a_scene_keeps_its_name_in_whatever_is_put_around_its_source() -> None:
+    source = build_source("town:street?size=32x32&count=20&time=both", "val")
+    night = Night(source, NightAugmentation(lambda x: x / 4, 1.0))
+    for inside in (Subset(source, range(20)), Mapped(source, lambda s: s), Cached(source), night):
+        assert [name_of(inside, i) for i in range(20)] == [name_of(source, i) for i in range(20)]
+    turned = Subset(Cached(source), [7, 2])
+    assert [name_of(turned, 0), name_of(turned, 1)] == [name_of(source, 7), name_of(source, 2)]
+    first, second = ({s.meta["seed"] for s in split_share(Subset(source, range(20)), *h)} for h in HALVES)
+    assert len(first | second) == 10 and first.isdisjoint(second)
+
+
+def test_what_fills_the_whole_picture_and_a_white_picture_are_held() -> None:
+    sky = SemanticMap(torch.zeros(10, 10, dtype=torch.int64), NAMES)
+    box = Boxes(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([0]), (10, 10), NAMES)
+    white = Sample(torch.full((3, 10, 10), 255, dtype=torch.uint8), {"segmentation": sky, "detection": box})
+    for task in white.targets:
+        assert holds(white, task, classes=["cat"], light=(0.5, 1.0))
+        assert not holds(white, task, classes=["cat"], area=(0.0, 0.999)) and not holds(white, task, light=(0.0, 0.9))
+
+
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
@@ -80,6 +102,7 @@ def test_a_scene_by_day_and_by_night_is_in_one_share() -> None:
         ({"task": "detection", "classes": ["cat"], "area": [0.25, 1.01]}, [2]),
         ({"task": "scene_graph", "predicates": ["on"]}, [3]),
         ({"task": "depth", "light": [0, 0.4]}, [0, 1]),
+        ({"task": "scene_graph", "classes": ["dog"], "area": [0.3, 1]}, [2, 3]),
     ],
 )
 def test_samples_that_hold_something_are_kept(options: dict, kept: list[int]) -> None:
@@ -91,6 +114,8 @@ def test_samples_that_hold_something_are_kept(options: dict, kept: list[int]) ->
 def test_what_is_not_there_is_told() -> None:
     with pytest.raises(ConfigError, match="class 'dgo' is not in 'few'; did you mean 'dog'"):
         holding(Few(), "detection", classes=["dgo"])
+    with pytest.raises(ConfigError, match="class 'on' is not in 'few'"):
+        holding(Few(), "scene_graph", classes=["on"])
     with pytest.raises(ConfigError, match="not 'ood'"):
         holding(Few(), "ood")
     with pytest.raises(DataError, match=r"1 of 4 samples of 'few' hold.*at least 2"):

@@ -147,3 +147,16 @@ def test_label_sets_whose_names_clean_alike_keep_apart(tmp_path: Path) -> None:
 )
 def test_stems(source: str | None, stem: str) -> None:
     assert stem_of(source) == stem
+
+
+def test_maps_of_an_earlier_answer_go_when_the_source_is_saved_again(tmp_path: Path) -> None:
+    make().save(tmp_path)
+    (tmp_path / "dog-notes.txt").write_text("mine")
+    outside = tmp_path.parent / f"{tmp_path.name}-kept.txt"
+    outside.write_text("kept")
+    record = json.loads((tmp_path / "dog-result.json").read_text())
+    record["saved"]["files"] += [f"../{outside.name}", "gone.png", 3]  # as no visgen writes it
+    (tmp_path / "dog-result.json").write_text(json.dumps(record))
+    again = make(segmentation=None, depth=DepthMap(torch.full(SIZE, 250.0))).save(tmp_path)
+    assert names(tmp_path) == sorted([*(path.name for path in again), "dog-notes.txt"])
+    assert "dog-depth.npz" in names(tmp_path) and outside.read_text() == "kept"

@@ -140,6 +140,17 @@ def test_a_mirror_exchanges_left_and_right() -> None:
     assert make().mirrored().triplets[:, 2].tolist() == [0, 1, 3, 2]
     assert torch.equal(make().mirrored().mirrored().triplets, make().triplets)
     assert mirrored_predicates(("on the left of", "lefty", "on the right of")) == (2, 1, 0)
+    for pair in (
+        "left_of right_of",
+        "LEFT RIGHT",
+        "to-Left to-Right",
+        "leftOf rightOf",
+        "isToLeftOf isToRightOf",
+        "a4left1 a4right1",
+    ):
+        assert mirrored_predicates((*pair.split(), "leftover", "bright", "upRightly")) == (1, 0, 2, 3, 4)
+    with pytest.raises(DataError, match="predicate 'Left_of' names a side, but 'Right_of' is not one"):
+        mirrored_predicates(("Left_of", "right_of"))
     with pytest.raises(DataError, match="predicate 'left of' names a side, but 'right of' is not one of the 1"):
         make(predicates=("left of",), triplets=torch.zeros(0, 3).long(), scores=None).mirrored()
 

@@ -90,12 +90,16 @@ def make(
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to make; nothing may be there yet.")],
-    count: Annotated[int, typer.Option("--count", help="Number of scenes, or of pictures at most.")] = 100,
+    count: Annotated[
+        int | None, typer.Option("--count", help="Number of scenes, or of pictures at most; else that of DATA, or 100.")
+    ] = None,
     pictures: Annotated[
         Path | None, typer.Option("--from", help="night: folder of the pictures that are turned to night.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test: no scene is in two of them.")] = "train",
-    seed: Annotated[int, typer.Option("--seed", help="Another seed gives other scenes.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Another seed gives other scenes; else that of DATA, or 0.")
+    ] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Render procedural scenes with exact labels into files, or turn pictures to night.
@@ -104,21 +108,27 @@ def make(
     beside night.
     """
     if data.startswith("night:"):
-        _make_night(data.removeprefix("night:"), pictures, out, count, as_json)
+        _make_night(data.removeprefix("night:"), pictures, out, 100 if count is None else count, as_json)
         return
     with only_json(as_json):
         from ..data import build_source
         from ..data.source import split_spec
         from ..data.town import write_dataset
 
-        form, _ = split_spec(data)
+        form, path = split_spec(data)
         if pictures is not None:
             raise ConfigError(f"--from is for night:GENERATOR, but the data is '{data}'; leave it out.")
         if form != "town":
             raise ConfigError(
                 f"data '{data}' has the format '{form}'; write town:PRESET for scenes or night:GENERATOR for nights."
             )
-        source: Any = build_source(data, split, count=count, seed=seed)
+        if count is None and "count=" not in path:
+            count = 100
+        given = {key: value for key, value in (("count", count), ("seed", seed)) if value is not None}
+        source: Any = build_source(data, split, **given)
+        if count is None:  # that of an address counts pictures, and a scene by day and by night is two
+            count = -(-len(source) // (2 if source.config.time == "both" else 1))
+        seed = int(source.seed)
         folder = write_dataset(source.config, count, out, seed=seed, split=split, progress=_bar(count))
     opened = [f"coco:{folder}", f"semantic:{folder}", f"depth:{folder} (split depth_{split})"]
     if as_json:

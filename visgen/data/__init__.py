@@ -4,7 +4,7 @@ from .cached import Cached
 from .catalogue import DatasetCard, list_datasets
 from .check import Report, check_source, check_sources
 from .collate import Batch, collate
-from .mixture import MODES, Mixture, MixturePart, StepDataset
+from .mixture import MODES, Mixture, MixturePart
 from .sample import Sample
 from .source import FORMATS, READERS, Concat, Mapped, MissingSplit, Source, Subset, build_source
 from .transforms import TRANSFORMS, Compose, Transform, build_transform
@@ -29,7 +29,6 @@ __all__ = [
     "MixturePart",
     "Sample",
     "Source",
-    "StepDataset",
     "Subset",
     "Transform",
     "build_source",

@@ -6,18 +6,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, VisgenError
+from ..errors import ConfigError, DataError, VisgenError
 from ..structures import IGNORE, Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
 from .duplicates import difference_hash, near_pairs, pixel_digest
 from .sample import Sample
-from .source import MissingSplit, Source, build_source
+from .source import MissingSplit, Source, build_source, split_spec
 
 __all__ = ["Finding", "Report", "check_source", "check_sources"]
 
+_SPLITS = ("train", "val", "test")
 _SHOWN = 20  # findings of one kind that are listed; all are counted
 _SMALLEST = 32  # the models take images from 32 x 32
 
@@ -101,17 +103,18 @@ def check_source(spec: str, splits: Sequence[str] | None = None, limit: int | No
 
     Args:
         spec: "FORMAT:PATH", as for `build_source`.
-        splits: Which splits; by default those of train, val and test that there are.
+        splits: Which splits; by default those of train, val and test that there are, or the whole where the data are
+            one file or two folders without splits.
         limit: Read at most so many samples of each split, spread evenly.
         options: The reader's options.
     Returns:
         The report; what a reader refuses to open is an error in it, too.
     Raises:
-        ConfigError, UnknownName: The spec or an option is not known.
+        ConfigError, UnknownName: The spec or an option is not known, or the limit is below 1.
     """
     sources: dict[str, Source] = {}
     refused: list[Finding] = []
-    for split in splits or ("train", "val", "test"):
+    for split in splits or _splits_of(spec, options):
         try:
             sources[split] = build_source(spec, split, **options)
         except MissingSplit as error:
@@ -130,6 +133,8 @@ def check_source(spec: str, splits: Sequence[str] | None = None, limit: int | No
 
 def check_sources(sources: Mapping[str, Source], name: str = "", limit: int | None = None) -> Report:
     """Check open sources, split name to source; see `check_source`."""
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; read at least 1 sample of each split, or leave it out for all.")
     report = Report(name or ", ".join(s.name for s in sources.values()))
     hashes: dict[str, _Hashes] = {}
     for split, source in sources.items():
@@ -146,6 +151,19 @@ def check_sources(sources: Mapping[str, Source], name: str = "", limit: int | No
             report.findings.extend(_leaks(first, hashes[first], second, hashes[second]))
     report.findings.sort(key=lambda f: f.level != "error")
     return report
+
+
+def _splits_of(spec: str, options: Mapping[str, Any]) -> Sequence[str]:
+    """The splits that are looked for where none is named; one for what every split would read from the same files."""
+    form, path = split_spec(spec)
+    if form == "ood":
+        folders = [Path(part.strip()) / split for part in path.split(",") for split in _SPLITS]
+        return _SPLITS if any(folder.is_dir() for folder in folders) else ("all",)
+    if "val_share" in options:  # which cuts one file in two
+        return _SPLITS[:2]
+    if Path(path).is_file():
+        return ([split for split in _SPLITS if split in Path(path).stem] or ["train"])[:1]
+    return _SPLITS
 
 
 def _other_classes(first: str, one: Source, second: str, two: Source) -> list[Finding]:
@@ -207,14 +225,17 @@ class _Scan:
         if min(sample.size) < _SMALLEST:
             self.trouble("warning", f"image under {_SMALLEST} px", f"{name}: {sample.size[1]} x {sample.size[0]}")
         for task, value in sample.targets.items():
-            size = getattr(value, "size", sample.size)
-            if tuple(size) != sample.size:
-                self.trouble("error", "sizes differ", f"{name}: {task} {tuple(size)}, image {sample.size} (H, W)")
+            size = getattr(value, "size", None)
+            if isinstance(size, tuple) and size != sample.size:  # of a tensor it is a method
+                self.trouble("error", "sizes differ", f"{name}: {task} {size}, image {sample.size} (H, W)")
             else:
                 self.value(name, task, value, sample)
         self.hash(name, sample)
 
     def value(self, name: str, task: str, value: Any, sample: Sample) -> None:
+        labelled = isinstance(value, (ClassLabel, Boxes, SemanticMap, SceneGraph))
+        if labelled and task not in self.source.heads:  # such as the boxes of a graph, which come with its masks
+            return
         if isinstance(value, (ClassLabel, Boxes, SemanticMap)) and tuple(value.classes) != self.classes.get(task):
             self.trouble("error", "classes differ", f"{name}: {task} has other classes than its source states")
         elif isinstance(value, ClassLabel):

@@ -17,7 +17,7 @@ from .collate import Batch, collate
 from .sample import Sample
 from .source import Source
 
-__all__ = ["MODES", "Mixture", "MixturePart", "Planned", "StepDataset"]
+__all__ = ["MODES", "Mixture", "MixturePart", "Planned", "sample_of"]
 
 MODES = ("per_rank", "same_task", "round_robin")
 _BLOCK = 1024  # steps whose draws are made together; part of the plan, so changing it changes every run
@@ -72,6 +72,13 @@ def _generator(*key: Any) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*key))
 
 
+def sample_of(source: Source, index: int, epoch: int) -> Sample:
+    """Give a sample as one epoch shows it; a source that draws anew each epoch has `of_epoch(index, epoch)`."""
+    draw = getattr(source, "of_epoch", None)
+    found: Sample = source[index] if draw is None else draw(index, epoch)
+    return found
+
+
 class Mixture:
     """Map from step and rank to batches; each part goes through its samples without replacement, epoch by epoch.
 
@@ -115,24 +122,6 @@ class Mixture:
         self._starts: list[Tensor] = [torch.zeros(len(parts), dtype=torch.int64)]
         self._block: tuple[int, Tensor] | None = None
         self._orders: dict[tuple[int, int], Tensor] = {}
-
-    def effective_weights(self, loss_weights: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Give the expected weight of each part's loss in one rank's step.
-
-        Args:
-            loss_weights: Part name to loss weight; 1 where not given.
-        Returns:
-            Part name to (probability that a rank draws it at a step) x (loss weight); in "round_robin" the probability
-            is 1.
-        """
-        weights = dict(loss_weights or {})
-        for name in weights:
-            if name not in {p.name for p in self.parts}:
-                raise ConfigError(
-                    f"loss weight for '{name}': no such part{nearest(name, [p.name for p in self.parts])}"
-                )
-        chances = [1.0] * len(self.parts) if self.mode == "round_robin" else self.probabilities
-        return {p.name: c * weights.get(p.name, 1.0) for p, c in zip(self.parts, chances, strict=True)}
 
     def plan(self, step: int, rank: int = 0) -> list[Planned]:
         """Tell which samples `batches` would load, without loading them.
@@ -241,35 +230,11 @@ class Mixture:
     def _load(self, part: MixturePart, items: Sequence[tuple[int, int]]) -> Batch:
         samples = []
         for epoch, index in items:
-            sample = part.source[index]
+            sample = sample_of(part.source, index, epoch)
             if part.transform is not None:
                 sample = part.transform(sample, _generator(self.seed, "augment", part.name, epoch, index))
             samples.append(sample.replace(meta={**sample.meta, "part": part.name, "epoch": epoch, "index": index}))
         return collate(samples, part.source.heads, part.name)
-
-
-class StepDataset(torch.utils.data.Dataset):
-    """A mixture's steps as a map-style data set, for a DataLoader with batch_size=None whose workers prefetch.
-
-    Args:
-        mixture: Where batches come from.
-        steps: The run's steps; item i is the step start + i, so the length is steps - start.
-        rank: Rank that reads.
-        start: First step, when a run is resumed.
-    """
-
-    def __init__(self, mixture: Mixture, steps: int, rank: int = 0, start: int = 0) -> None:
-        if not 0 <= start <= steps:
-            raise ConfigError(f"start is {start} but the run has {steps} steps; use 0..{steps}.")
-        self.mixture, self.steps, self.rank, self.start = mixture, int(steps), int(rank), int(start)
-
-    def __len__(self) -> int:
-        return self.steps - self.start
-
-    def __getitem__(self, index: int) -> list[Batch]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"step {self.start + index} is outside {self.start}..{self.steps - 1}.")
-        return self.mixture.batches(self.start + index, self.rank)
 
 
 def _difference(theirs: Any, mine: Any, at: str = "") -> str:

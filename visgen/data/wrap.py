@@ -14,8 +14,9 @@ from ..nn.luma import mean_luma
 from ..options import call_with
 from ..registry import Registry
 from ..structures import IGNORE, Boxes, ClassLabel, SceneGraph, SemanticMap
+from .cached import Cached
 from .sample import Sample
-from .source import Source, Subset
+from .source import Mapped, Source, Subset
 
 __all__ = [
     "WRAPPERS",
@@ -66,7 +67,14 @@ def share_of(name: str, salt: str = "") -> float:
 
 
 def name_of(source: Source, index: int) -> str:
-    """Give the name of a sample: its id, else the base name of its file; a source that has `name_of` tells it fast."""
+    """Give the name of a sample: its id, else the base name of its file; a source that has `name_of` tells it fast.
+
+    Wrappers that choose, store or change samples leave them the name that the source inside gives.
+    """
+    if isinstance(source, Subset):
+        return name_of(source.source, source.indices[index])
+    if isinstance(source, (Mapped, Cached)):
+        return name_of(source.source, index)
     quick = getattr(source, "name_of", None)
     if quick is not None:
         return str(quick(index))
@@ -108,10 +116,11 @@ def holding(
     Args:
         source: Labelled samples.
         task: Key of the target that is looked into.
-        classes: Any of these classes counts; () for all.
+        classes: Any of these classes counts, in a scene graph of a box; () for all.
         predicates: Scene graphs: any relation of these counts; () for all.
-        area: Share of the picture, from (included) to (excluded), that the box or all pixels of the class take.
-        light: Mean luma of the picture, from (included) to (excluded).
+        area: Share of the picture, from (included) to (excluded, but 1 takes all that is larger), that the box or all
+            pixels of the class take.
+        light: Mean luma of the picture, likewise.
         least: Fewer samples than this are an error.
     Raises:
         ConfigError: The source has no such target or class.
@@ -119,9 +128,9 @@ def holding(
     """
     if task not in source.heads:
         raise ConfigError(f"holding: source '{source.name}' has labels for {', '.join(source.heads)}, not '{task}'.")
+    known = _class_names(source, task)
     for name in classes:
-        if source.classes[task] and name not in source.classes[task]:
-            known = source.classes[task]
+        if known and name not in known:
             raise ConfigError(f"holding: class '{name}' is not in '{source.name}'{nearest(name, known)}")
     wanted: dict[str, Any] = {"classes": classes, "predicates": predicates, "area": area, "light": light}
     kept = [i for i in range(len(source)) if holds(source[i], task, **wanted)]
@@ -158,7 +167,17 @@ def area_range(size: str, bounds: tuple[float, float]) -> tuple[float, float]:
 def _is_lit(sample: Sample, light: Sequence[float]) -> bool:
     if tuple(light) == (0.0, 1.0):
         return True
-    return light[0] <= float(mean_luma(sample.image)) < light[1]
+    return _within(float(mean_luma(sample.image)), light)
+
+
+def _within(share: float, bounds: Sequence[float]) -> bool:
+    return bounds[0] <= share and (share < bounds[1] or bounds[1] >= 1)
+
+
+def _class_names(source: Source, task: str) -> tuple[str, ...]:
+    """The classes that a target of a task is asked for; a scene graph's are those of its boxes."""
+    first = source[0].targets.get(task) if task == "scene_graph" else None
+    return first.boxes.classes if isinstance(first, SceneGraph) else tuple(source.classes[task])
 
 
 def _holds(target: Any, classes: Sequence[str], predicates: Sequence[str], area: tuple[float, ...]) -> bool:
@@ -169,17 +188,16 @@ def _holds(target: Any, classes: Sequence[str], predicates: Sequence[str], area:
         count = torch.bincount(ids, minlength=len(target.classes))
         share = count.double() / max(1, len(ids))
         wanted = [k for k, name in enumerate(target.classes) if not classes or name in classes]
-        return any(int(count[k]) > 0 and area[0] <= float(share[k]) < area[1] for k in wanted)
+        return any(int(count[k]) > 0 and _within(float(share[k]), area) for k in wanted)
     if isinstance(target, SceneGraph) and predicates:
         return any(predicate in predicates for _, predicate, _ in target.names)
     boxes = target.boxes if isinstance(target, SceneGraph) else target
     if isinstance(boxes, Boxes):
         sides = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).double()
         share = sides.prod(1) / (boxes.size[0] * boxes.size[1])
-        fits = (share >= area[0]) & (share < area[1])
-        if boxes.is_crowd is not None:
-            fits &= ~boxes.is_crowd
-        return any(ok and (not classes or name in classes) for ok, name in zip(fits.tolist(), boxes.names, strict=True))
+        crowd = [False] * len(boxes) if boxes.is_crowd is None else boxes.is_crowd.tolist()
+        rows = zip(share.tolist(), crowd, boxes.names, strict=True)
+        return any(_within(s, area) and not c and (not classes or name in classes) for s, c, name in rows)
     return not classes  # a target without classes, such as depth
 
 

@@ -6,11 +6,9 @@ from .boxes import (
     Boxes,
     box_area,
     cxcywh_to_xyxy,
-    denormalise,
     normalise,
     pairwise_iou,
     xywh_to_xyxy,
-    xyxy_to_cxcywh,
     xyxy_to_xywh,
 )
 from .classification import Classification, ClassLabel
@@ -44,7 +42,6 @@ __all__ = [
     "box_area",
     "class_palette",
     "cxcywh_to_xyxy",
-    "denormalise",
     "depth_colours",
     "load_image",
     "mask_to_rle",
@@ -55,6 +52,5 @@ __all__ = [
     "rle_to_mask",
     "value_from_dict",
     "xywh_to_xyxy",
-    "xyxy_to_cxcywh",
     "xyxy_to_xywh",
 ]

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from PIL import Image
@@ -59,9 +59,14 @@ def save_result(result: Result, folder: Path) -> list[Path]:
     key = _key(result.source)
     stem = _free_stem(folder, stem_of(result.source), [*files, "result.json"], key)
     written = [write_atomically(folder / f"{stem}-{ending}", data) for ending, data in files.items()]
-    record = {**result.to_dict(), "saved": {"source_key": key, "files": [path.name for path in written]}}
-    text = json.dumps(record, allow_nan=False)
-    return [*written, write_atomically(folder / f"{stem}-result.json", text.encode("utf-8"))]
+    names = [path.name for path in written]
+    text = json.dumps({**result.to_dict(), "saved": {"source_key": key, "files": names}}, allow_nan=False)
+    before = _saved(folder / f"{stem}-result.json").get("files")
+    described = write_atomically(folder / f"{stem}-result.json", text.encode("utf-8"))
+    for name in before if isinstance(before, list) else ():  # maps of an answer that is no longer there
+        if isinstance(name, str) and name.startswith(f"{stem}-") and name == Path(name).name and name not in names:
+            (folder / name).unlink(missing_ok=True)
+    return [*written, described]
 
 
 def _free_stem(folder: Path, stem: str, endings: list[str], key: str | None) -> str:
@@ -70,7 +75,7 @@ def _free_stem(folder: Path, stem: str, endings: list[str], key: str | None) -> 
     while True:
         record = folder / f"{candidate}-result.json"
         if record.is_file():
-            if key is not None and _key_in(record) == key:
+            if key is not None and _saved(record).get("source_key") == key:
                 return candidate
         elif not any((folder / f"{candidate}-{ending}").exists() for ending in endings):
             return candidate
@@ -86,11 +91,12 @@ def _key(source: str | None) -> str | None:
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _key_in(record: Path) -> str | None:
+def _saved(record: Path) -> dict[str, Any]:
+    """What save_result noted in a record; {} where it did not write it, so that it is not ours to replace."""
     try:
-        return str(json.loads(record.read_bytes())["saved"]["source_key"])
+        return dict(json.loads(record.read_bytes())["saved"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not written by save_result, so not ours to replace
+        return {}
 
 
 def _png(picture: Image.Image) -> bytes:

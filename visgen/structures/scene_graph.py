@@ -18,6 +18,9 @@ from .value import register_value
 
 __all__ = ["SceneGraph", "mirrored_predicates"]
 
+# "left" or "right" as a word: between other signs than letters, or a part of camelCase such as in "toLeftOf".
+_SIDE = re.compile(r"(?:(?<![^\W\d_])|(?<=[a-z])(?=[LR]))(?i:left|right)(?:(?![^\W\d_])|(?<=[a-z])(?=[A-Z]))")
+
 
 @register_value
 @dataclass(frozen=True, eq=False)
@@ -262,12 +265,14 @@ class SceneGraph:
 def mirrored_predicates(predicates: tuple[str, ...]) -> tuple[int, ...]:
     """Give, for each predicate, the id of the one that holds in the mirrored image.
 
+    The word counts in any case, and as a part of names such as "left_of", "to-left" and "leftOf".
+
     Raises:
         DataError: A name with the word "left" or "right" has no counterpart.
     """
     ids = []
     for name in predicates:
-        other = re.sub(r"\b(left|right)\b", lambda m: "right" if m[1] == "left" else "left", name)
+        other = _SIDE.sub(_other_side, name)
         if other not in predicates:
             raise DataError(
                 f"predicate '{name}' names a side, but '{other}' is not one of the {len(predicates)} predicates; leave "
@@ -275,6 +280,12 @@ def mirrored_predicates(predicates: tuple[str, ...]) -> tuple[int, ...]:
             )
         ids.append(predicates.index(other))
     return tuple(ids)
+
+
+def _other_side(found: re.Match[str]) -> str:
+    word = found[0]
+    other = "right" if word.lower() == "left" else "left"
+    return other.upper() if word.isupper() else other.title() if word[0].isupper() else other
 
 
 def _check_predicates(predicates: Any) -> None:

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -181,3 +182,58 @@ def test_partly_boxed_classes_are_named_by_the_complete_ones(coco_set):
     assert type(boxes).from_dict(json.loads(json.dumps(boxes.to_dict()))).complete == ("bus",)
     with pytest.raises(ConfigError, match="complete names 'lorry', which is no class"):
         build_source(f"coco:{coco_set}", complete=["lorry"])
+
+
+def test_pictures_of_one_name_in_two_folders_have_maps_of_their_own(coco_set, write_picture):
+    def move(data):
+        for image, folder in zip(data["images"], "ab", strict=False):
+            image["file_name"] = f"{folder}/1.png"
+
+    for i, folder in enumerate("ab"):
+        write_picture(coco_set / "images" / folder / "1.png", (i, 0, 0))
+    write_picture(coco_set / "semantic" / "1.png", np.full((40, 48), 2, np.uint8))
+    spec = edit(coco_set, move)
+    with pytest.raises(DataError, match=r"images a/1\.png and b/1\.png would share the map .*semantic/1\.png"):
+        build_source(spec, targets=["segmentation"])
+    write_picture(coco_set / "semantic" / "b" / "1.png", np.full((40, 48), 3, np.uint8))
+    source = build_source(spec, targets=["segmentation"])
+    assert [s.targets["segmentation"].ids.unique().item() for s in (source[0], source[1])] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("categories", {"id": None}, r"has the category \{'id': None, 'name': 'bus'\}; each needs a whole number"),
+        ("categories", {"id": "x"}, "has the category .*'x'"),
+        ("images", {"file_name": None}, "image 11 has file_name None"),
+        ("annotations", {"image_id": [11]}, r"annotation 1 belongs to image \[11\], which is not listed"),
+        ("annotations", {"category_id": {}}, r"annotation 1 has category \{\}, which is not one of the 3"),
+    ],
+)
+def test_fields_of_other_kinds_are_named(coco_set, part, change, message):
+    with pytest.raises(DataError, match=rf"train\.json.*{message}"):
+        build_source(edit(coco_set, lambda data: data[part][0].update(change)))
+
+
+def test_entries_that_are_no_objects_or_lack_a_name_are_named(coco_set):
+    with pytest.raises(DataError, match=r"train\.json has the category \{'id': 90\}"):
+        build_source(edit(coco_set, lambda data: data["categories"][0].pop("name")))
+    with pytest.raises(DataError, match=r"train\.json has the category 4"):
+        build_source(edit(coco_set, lambda data: data["categories"].insert(0, 4)))
+    with pytest.raises(DataError, match=r"train\.json has the annotation 5"):
+        build_source(
+            edit(
+                coco_set,
+                lambda d: (
+                    d["categories"].pop(0),
+                    d["categories"][0].update(name="bus"),
+                    d["annotations"].insert(0, 5),
+                ),
+            )
+        )
+
+
+def test_ids_may_be_written_as_text(coco_set):
+    plain = build_source(f"coco:{coco_set}")[0].targets["detection"]
+    as_text = build_source(edit(coco_set, lambda data: data["annotations"][0].update(image_id="11", category_id="90")))
+    assert torch.equal(as_text[0].targets["detection"].labels, plain.labels) and len(plain) == 2

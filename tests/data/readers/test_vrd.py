@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from visgen.data import build_source, triplet_counts
 from visgen.errors import DataError
@@ -82,3 +83,13 @@ def test_missing_files(vrd_set):
     (vrd_set / "objects.json").unlink()
     with pytest.raises(DataError, match=r"objects\.json cannot be read as json"):
         build_source(f"vrd:{vrd_set}")
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_of_a_header_is_that_of_the_picture_as_it_is_read(vrd_set, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    file = vrd_set / "sg_dataset" / "sg_train_images" / "a.png"
+    Image.new("RGB", (48, 40)).save(file, exif=exif)
+    source = build_source(f"vrd:{vrd_set}")
+    assert source.graph_of(0).size == source[0].size == ((48, 40) if orientation >= 5 else (40, 48))

@@ -168,3 +168,9 @@ def test_mistakes_are_named(ramp):
         apply_window(uneven, FLIP)
     with pytest.raises(DataError, match="type set has no rule"):
         window_value({1}, FLIP)
+
+
+def test_a_tensor_has_no_rule_of_its_own():
+    sample = Sample(torch.zeros(3, 8, 8, dtype=torch.uint8), {"map": torch.zeros(2, 2, 2)})
+    with pytest.raises(DataError, match="a target of type Tensor has no rule for crops"):
+        apply_window(sample, Window.crop(0, 0, 4, 4))

@@ -39,8 +39,8 @@ class Coco:
             folder.
         targets: Which of "detection", "masks" and "segmentation" samples carry; "masks" needs "detection".
         images: Folder of the images; by default images/, SPLIT/, SPLIT2017/, images/SPLIT or images/SPLIT2017.
-        maps: Folder of the semantic maps (id PNGs named as the images); with "segmentation" only images that have one
-            are in the source.
+        maps: Folder of the semantic maps, id PNGs named as the images, in folders as theirs or without; with
+            "segmentation" only images that have one are in the source.
         class_file: Class names of the semantic maps.
         into: A COCO json whose categories become the label set, so that a set with other categories can feed the same
             head. Boxes whose class is not among them are left out and counted, and only classes that this set knows
@@ -89,41 +89,67 @@ class Coco:
     def _index(self, data: Mapping[str, Any], labels: Mapping[int, int | None]) -> None:
         try:
             records = {int(image["id"]): dict(image) for image in data["images"]}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{self.file} lists an image without a whole number as id: {error!r}; give one.") from error
+        for image in data["images"]:
+            if not isinstance(image.get("file_name"), str):
+                raise DataError(f"{self.file}: image {image['id']} has file_name {image.get('file_name')!r}; name it.")
         _check_unique(data["images"], "images", self.file)
         rows: dict[int, list[dict[str, Any]]] = {image: [] for image in records}
         for row in data["annotations"]:
+            if not isinstance(row, dict):
+                raise DataError(f"{self.file} has the annotation {row!r}; each must be an object with image and box.")
             where = f"{self.file}: annotation {row.get('id')}"
-            if row.get("image_id") not in rows:
+            image_id, category = _whole(row.get("image_id")), _whole(row.get("category_id"))
+            if image_id is None or image_id not in rows:
                 raise DataError(
                     f"{where} belongs to image {row.get('image_id')}, which is not listed; drop one of them."
                 )
-            if row.get("category_id") not in labels:
+            if category is None or category not in labels:
                 raise DataError(
                     f"{where} has category {row.get('category_id')}, which is not one of the {len(labels)} "
                     "listed; add it."
                 )
-            box = row.get("bbox")
+            box: Any = row.get("bbox")
             is_box = isinstance(box, list) and len(box) == 4 and all(isinstance(n, (int, float)) for n in box)
             if not is_box or box[2] < 0 or box[3] < 0:
                 raise DataError(f"{where} has bbox {box}; it must be [left, top, width >= 0, height >= 0] in pixels.")
             if box[2] == 0 or box[3] == 0:
                 self.left_out["boxes without area"] += 1
                 continue
-            label = labels[row["category_id"]]
+            label = labels[category]
             if label is None:
                 self.left_out["boxes of other classes"] += 1
                 continue
-            rows[row["image_id"]].append({**row, "label": label})
+            rows[image_id].append({**row, "label": label})
         self.records, self.rows = list(records.values()), [rows[image] for image in records]
         if "segmentation" in self.targets:
-            have = {p.stem for p in self.maps.glob("*.png")}
-            keep = [i for i, record in enumerate(self.records) if Path(record["file_name"]).stem in have]
+            maps = self._find_maps()
+            keep = [i for i, record in enumerate(self.records) if record["file_name"] in maps]
             self.left_out["images without semantic map"] = len(self.records) - len(keep)
             self.records, self.rows = [self.records[i] for i in keep], [self.rows[i] for i in keep]
+            self.map_files = [maps[record["file_name"]] for record in self.records]
         if not self.records:
             raise DataError(f"{self.file} gives 0 images with the targets {', '.join(self.targets)}; check the folder.")
+
+    def _find_maps(self) -> dict[str, Path]:
+        """The semantic map of each file_name that has one: of the same folders and stem, else of the same stem."""
+        have = {p.relative_to(self.maps).with_suffix("").as_posix() for p in self.maps.rglob("*.png")}
+        found: dict[str, str] = {}
+        owners: dict[str, str] = {}
+        for record in self.records:
+            file = record["file_name"]
+            place = Path(file).with_suffix("")
+            name = place.as_posix() if place.as_posix() in have else place.name
+            if name not in have:
+                continue
+            if (other := owners.setdefault(name, file)) != file:
+                raise DataError(
+                    f"{self.file}: images {other} and {file} would share the map {self.maps / name}.png; put the map "
+                    f"of each at {self.maps}/FILE_NAME with its folders and the ending .png."
+                )
+            found[file] = name
+        return {file: self.maps / f"{name}.png" for file, name in found.items()}
 
     def __len__(self) -> int:
         return len(self.records)
@@ -146,7 +172,7 @@ class Coco:
                 targets["masks"] = self._masks(rows, size)
         if "segmentation" in self.targets:
             names = self.classes["segmentation"]
-            ids = read_semantic_ids(self.maps / f"{Path(record['file_name']).stem}.png", names)
+            ids = read_semantic_ids(self.map_files[index], names)
             targets["segmentation"] = SemanticMap(ids, names, name=self.name)
         meta = {
             "id": record["id"],
@@ -229,10 +255,21 @@ def _label_set(
 
 def _categories(data: Mapping[str, Any], file: Path) -> dict[int, str]:
     """Category id -> name, by increasing id."""
+    for row in data["categories"]:
+        if not isinstance(row, dict) or _whole(row.get("id")) is None or "name" not in row:
+            raise DataError(f"{file} has the category {row!r}; each needs a whole number as id, and a name.")
     rows = sorted(data["categories"], key=lambda c: int(c["id"]))
     names = check_names((c["name"] for c in rows), str(file))
     _check_unique(rows, "categories", file)
     return dict(zip((int(c["id"]) for c in rows), names, strict=True))
+
+
+def _whole(value: Any) -> int | None:
+    """A number of the file, which may be written as text; None where it is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _check_unique(rows: Iterable[Mapping[str, Any]], what: str, file: Path) -> None:

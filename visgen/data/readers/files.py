@@ -18,7 +18,7 @@ from ..source import MissingSplit
 
 __all__ = ["IMAGE_SUFFIXES", "pictures_below", "read_classes", "read_ids", "read_list", "read_pixels", "require_folder"]
 
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _MAX_PIXELS = 64_000_000  # an 8k x 8k picture; a decompression bomb needs far more
 
 
@@ -44,9 +44,7 @@ def read_pixels(source: str | Path | bytes, name: str = "") -> Tensor:
                 plain = picture.mode in ("RGB", "L") and "transparency" not in picture.info
                 if plain:
                     upright = (
-                        picture
-                        if picture.getexif().get(_EXIF_ORIENTATION, 1) == 1
-                        else ImageOps.exif_transpose(picture)
+                        picture if picture.getexif().get(EXIF_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(picture)
                     )
                     pixels = np.asarray(upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

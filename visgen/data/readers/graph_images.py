@@ -14,7 +14,7 @@ from PIL import Image
 from ...errors import ConfigError, DataError, ImageError, nearest
 from ...structures import Boxes, SceneGraph
 from ..sample import Sample
-from .files import read_pixels
+from .files import EXIF_ORIENTATION, read_pixels
 
 __all__ = ["GraphImages", "GraphRecord"]
 
@@ -117,7 +117,13 @@ class GraphImages:
 def _header_size(file: Path) -> tuple[int, int]:
     try:
         with Image.open(file) as picture:
-            return picture.height, picture.width
+            turned = picture.getexif().get(EXIF_ORIENTATION) in (
+                5,
+                6,
+                7,
+                8,
+            )  # shown on its side, as read_pixels reads it
+            return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except OSError as error:
         raise ImageError(
             f"image {file} cannot be read: {error}; replace the file or take it out of the set."

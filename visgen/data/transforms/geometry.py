@@ -272,8 +272,8 @@ def check_in_step(boxes: Boxes, masks: Masks) -> None:
 
 
 def _check_size(key: str, value: Any, size: tuple[int, int]) -> None:
-    found = tuple(getattr(value, "size", size))
-    if found != size:
+    found = getattr(value, "size", None)
+    if isinstance(found, tuple) and found != size:  # of a tensor it is a method
         raise DataError(
             f"target '{key}' is made for {found[0]} x {found[1]} pixels but its image has {size[0]} x {size[1]}; check "
             "the data set with `visgen data check`."
