@@ -9,6 +9,7 @@ import torch
 
 from ..config import PartConfig
 from ..data import Cached, Mapped, Source, Subset, build_source, build_transform, wrap_source
+from ..data.mixture import sample_of
 from ..data.wrap import choosing
 from ..errors import ConfigError, nearest
 from .evaluate import evenly_spaced
@@ -63,3 +64,6 @@ class _OneHead:
 
     def __getitem__(self, index: int) -> Any:
         return self.source[index]
+
+    def of_epoch(self, index: int, epoch: int) -> Any:
+        return sample_of(self.source, index, epoch)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from visgen.data import Sample, collate
+from visgen.data import Mixture, MixturePart, Sample, collate
+from visgen.engine.prefetch import prefetch
 from visgen.errors import ConfigError
 from visgen.gan.architecture.translator import ResNetTranslator
 from visgen.gan.night import Night, NightAugmentation, load_night, name_share, save_night
-from visgen.structures import Boxes, DepthMap
+from visgen.structures import Boxes, DepthMap, SceneGraph
 
 
 def dim(images: Tensor) -> Tensor:
@@ -105,6 +106,57 @@ def test_boxes_that_sink_into_the_dark_are_no_longer_asked_for() -> None:
     found = NightAugmentation(dim, min_contrast=0.05)(day).targets["detection"]
     assert found.is_crowd.tolist() == [False, True] and torch.equal(found.xyxy, boxes.xyxy)
     assert NightAugmentation(dim)(day).targets["detection"] is boxes
+
+
+def test_a_graph_goes_on_sharing_boxes_that_sink_into_the_dark() -> None:
+    boxes = Boxes(torch.tensor([[2.0, 2, 10, 10], [16, 12, 30, 22]]), torch.tensor([0, 1]), (24, 32), ("a", "b"))
+    graph = SceneGraph(boxes, torch.tensor([[0, 1, 0]]), ("on",))
+    other = SceneGraph(boxes.select(torch.tensor([0, 1])), graph.triplets, ("on",))
+    targets = {"detection": boxes, "scene_graph": graph, "other": other}
+    day = Sample(torch.zeros(3, 24, 32, dtype=torch.uint8), targets, {"path": "a.jpg"})
+    night = NightAugmentation(dim, min_contrast=0.05)(day)
+    assert night.targets["scene_graph"].boxes is night.targets["detection"] is not boxes
+    assert night.targets["other"] is other and torch.equal(night.targets["scene_graph"].triplets, graph.triplets)
+
+
+def test_a_mixture_shows_the_draw_of_each_epoch_and_any_worker_the_same() -> None:
+    names = [f"img_{i:06d}" for i in range(12)]
+    for options in ({"select": "random"}, {"epoch_salt": True}):
+        source = Night(Pictures(names), NightAugmentation(dim, 0.5, **options))  # type: ignore[arg-type]
+        mixture = Mixture([MixturePart(source, batch_size=12)])
+        shown = [mixture.batches(step)[0] for step in range(3)]
+        nights = [{m["id"] for m in batch.meta if m.get("night")} for batch in shown]
+        drawn = [{n for n in names if source.augmentation.selects(sample(n), e)} for e in range(3)]
+        assert nights == drawn and len({frozenset(n) for n in nights}) == 3
+        assert {s.meta["id"] for s in source if s.meta.get("night")} == drawn[0]
+        for step, batch in enumerate(prefetch(mixture, 0, 3, 0, workers=1)):
+            assert torch.equal(batch[0].images, shown[step].images)
+
+
+def test_a_batch_of_several_sizes_gets_the_nights_of_its_pictures_alone() -> None:
+    def day(name: str, width: int) -> Sample:
+        pixels = torch.full((3, 24, width), 110, dtype=torch.uint8)
+        pixels[:, :12] = 10
+        corners = torch.tensor([[1.0, 1, 9, 9], [1, 6, 9, 18]])
+        boxes = Boxes(corners, torch.tensor([0, 1]), (24, width), ("a", "b"))
+        return Sample(pixels, {"detection": boxes}, {"path": f"{name}.jpg"})
+
+    def lifted(images: Tensor) -> Tensor:  # turns black to grey, and depends on the whole picture
+        return images / 4 + images.mean((1, 2, 3), keepdim=True) / 8
+
+    def is_dark(one: Sample) -> bool:
+        return float(one.image.mean()) < 0.2
+
+    days = [day("a", 16), day("b", 32), day("c", 16)]
+    night = NightAugmentation(lifted, p=1.0, skip_if=is_dark, min_contrast=0.05)
+    found, alone = night.on_batch(collate(days, {"detection": "detection"}, "x")), [night(one) for one in days]
+    for i, one in enumerate(alone):
+        width = one.size[1]
+        assert found.meta[i]["night"] and one.meta["night"]
+        assert torch.allclose(found.images[i, :, :, :width], one.image, atol=1 / 255)
+        assert not found.images[i, :, :, width:].any()
+        assert found.targets["detection"][i].is_crowd.tolist() == one.targets["detection"].is_crowd.tolist()
+    assert found.targets["detection"][0].is_crowd.tolist() == [True, False]
 
 
 def test_a_cached_night_equals_a_fresh_one(tmp_path: Path) -> None:

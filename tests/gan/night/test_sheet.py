@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from visgen.errors import DataError, ImageError
+from visgen.errors import ConfigError, DataError, ImageError
 from visgen.gan.night import NightGenerator, day_night_sheet, turn_to_night
 
 
@@ -48,6 +48,9 @@ def test_a_folder_of_pictures_becomes_a_folder_of_nights(tmp_path: Path) -> None
         turn_to_night(NightGenerator(Dim()), day, tmp_path / "out")
     with pytest.raises(DataError, match="holds no pictures"):
         turn_to_night(NightGenerator(Dim()), tmp_path / "none", tmp_path / "other")
+    for count in (0, -1):
+        with pytest.raises(ConfigError, match=f"count is {count}; turn at least 1"):
+            turn_to_night(NightGenerator(Dim()), day, tmp_path / "other", count=count)
 
 
 def test_nights_come_whole_or_not_at_all_and_none_hides_another(tmp_path: Path) -> None:

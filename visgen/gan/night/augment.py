@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ...data import Batch, Sample, Source
+from ...data.wrap import name_of
 from ...errors import ConfigError
+from ...structures import SceneGraph
 from ...structures.image import IMAGE_SUFFIXES
 from ...structures.png import encode_png, write_atomically
 from ..architecture.camera import add_camera_noise, check_grain
@@ -48,7 +50,7 @@ class NightAugmentation:
         generator: A NightGenerator, or any function from images (B, 3, H, W) in [0, 1] to the same.
         p: Share of the samples.
         select: "hash" takes those whose name has a `name_share` below `p`: always the same ones, in any process.
-            "random" draws by (seed, epoch, name).
+            "random" draws by (seed, epoch, name); see Night for who counts epochs.
         seed: Of the random draw.
         key: Entry of `meta` whose base name is hashed; "id" where it is missing.
         salt: See `name_share`.
@@ -112,28 +114,35 @@ class NightAugmentation:
         if not self.selects(sample, epoch):
             return sample
         image = self._translated(sample)
-        targets = sample.targets if self.min_contrast is None else self._seen(sample.targets, image)
+        targets = sample.targets if self.min_contrast is None else self._seen(sample.targets, image.float() / 255)
         return sample.replace(image, targets, {**sample.meta, "night": True, "night_model": self.generator_id})
 
     def on_batch(self, batch: Batch, epoch: int = 0) -> Batch:
-        """Translate the selected pictures of a batch at once, on the device where it lies.
+        """Translate the selected pictures of a batch, those of one size at once, on the device where it lies.
 
-        For accelerators: loader workers then need no generator. Padding is translated with its picture.
+        For accelerators: loader workers then need no generator. Padding is no part of a picture and stays black.
         """
         self._check(batch.targets)
-        samples = [Sample(batch.images[i].cpu(), {}, meta) for i, meta in enumerate(batch.meta)]
+        whole = tuple(batch.images.shape[2:])
+        sizes = [tuple(m.get("size", whole)) for m in batch.meta]
+        shown = [image[:, :height, :width] for image, (height, width) in zip(batch.images, sizes, strict=True)]
+        samples = [Sample(image.cpu(), {}, m) for image, m in zip(shown, batch.meta, strict=True)]
         chosen = [i for i, sample in enumerate(samples) if self.selects(sample, epoch)]
         if not chosen:
             return batch
-        images = batch.images.clone()
-        nights = self.generator(batch.images[chosen])
-        names = [self._name(batch.meta[i]) for i in chosen]
-        images[chosen] = torch.stack([self._grained(n, name) for n, name in zip(nights, names, strict=True)]).to(
-            images.dtype
-        )
-        facts = {"night": True, "night_model": self.generator_id}
-        meta = [{**m, **facts} if i in set(chosen) else m for i, m in enumerate(batch.meta)]
-        return replace(batch, images=images, meta=meta)
+        images, targets, meta = batch.images.clone(), batch.targets, list(batch.meta)
+        if self.min_contrast is not None:
+            targets = {key: list(values) for key, values in targets.items()}
+        for size in dict.fromkeys(sizes[i] for i in chosen):
+            alike = [i for i in chosen if sizes[i] == size]
+            for i, clean in zip(alike, self.generator(torch.stack([shown[i] for i in alike])), strict=True):
+                night = self._grained(clean, self._name(meta[i])).to(images.dtype)
+                images[i, :, : size[0], : size[1]] = night
+                meta[i] = {**meta[i], "night": True, "night_model": self.generator_id}
+                if self.min_contrast is not None:
+                    for key, value in self._seen({key: values[i] for key, values in targets.items()}, night).items():
+                        targets[key][i] = value
+        return replace(batch, images=images, targets=targets, meta=meta)
 
     def _check(self, targets: Collection[str]) -> None:
         wrong = sorted(set(targets) & REFUSED)
@@ -179,15 +188,20 @@ class NightAugmentation:
         return read_pixels(file)
 
     def _seen(self, targets: dict[str, Any], image: Tensor) -> dict[str, Any]:
-        """Targets in which boxes that have sunk into the dark are crowd regions."""
+        """Targets in which boxes that have sunk into the dark of an image in [0, 1] are crowd regions."""
         boxes = targets.get("detection")
         if boxes is None or len(boxes) == 0:
             return targets
-        hidden = box_contrast(image.float() / 255, boxes.xyxy) < float(self.min_contrast or 0)
+        hidden = (box_contrast(image, boxes.xyxy) < float(self.min_contrast or 0)).to(boxes.xyxy.device)
         if not hidden.any():
             return targets
-        crowd = hidden if boxes.is_crowd is None else boxes.is_crowd | hidden
-        return {**targets, "detection": replace(boxes, is_crowd=crowd)}
+        seen = replace(boxes, is_crowd=hidden if boxes.is_crowd is None else boxes.is_crowd | hidden)
+        graphs = {
+            key: replace(value, boxes=seen)  # a graph over the boxes of "detection" goes on sharing them
+            for key, value in targets.items()
+            if isinstance(value, SceneGraph) and value.boxes is boxes
+        }
+        return {**targets, "detection": seen, **graphs}
 
 
 def _bytes(night: Tensor) -> Tensor:
@@ -197,11 +211,12 @@ def _bytes(night: Tensor) -> Tensor:
 class Night:
     """A source of which a share is shown by night: `Night(source, NightAugmentation(generator))`.
 
-    Heads, classes and length are those of the source. Set `epoch` where the augmentation draws anew each epoch.
+    Heads, classes and length are those of the source. Where the augmentation draws anew each epoch, a Mixture that
+    reads this source itself (not one around it, such as `Cached`) shows each epoch's draw, plain reading the first.
     """
 
     def __init__(self, source: Source, augmentation: NightAugmentation, name: str | None = None) -> None:
-        self.source, self.augmentation, self.epoch = source, augmentation, 0
+        self.source, self.augmentation = source, augmentation
         self.name = name or source.name
         self.heads, self.classes = dict(source.heads), dict(source.classes)
 
@@ -212,4 +227,12 @@ class Night:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
-        return self.augmentation(self.source[index], self.epoch)
+        return self.of_epoch(index, 0)
+
+    def of_epoch(self, index: int, epoch: int) -> Sample:
+        """Give a sample as it is shown in an epoch, counted from 0."""
+        return self.augmentation(self.source[index], epoch)
+
+    def name_of(self, index: int) -> str:
+        """Give the name of a sample without translating it."""
+        return name_of(self.source, index)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from ...data.readers.files import IMAGE_SUFFIXES, read_pixels
-from ...errors import DataError
+from ...errors import ConfigError, DataError
 from ...structures.png import encode_png
 from .generator import NightGenerator
 
@@ -69,9 +69,12 @@ def turn_to_night(
     Returns:
         The files written, one for each picture.
     Raises:
+        ConfigError: A count below 1.
         DataError: No pictures, or something is at `out` already.
         ImageError: A picture cannot be read; nothing is written then.
     """
+    if count is not None and count < 1:
+        raise ConfigError(f"count is {count}; turn at least 1 picture to night, or leave it out for all.")
     source, folder = Path(pictures), Path(out)
     found = [p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES] if source.is_dir() else []
     found = sorted(p for p in found if not p.name.startswith("."))[:count]

@@ -32,7 +32,8 @@ def wrap_night(
     Args:
         source: Labelled pictures of the day.
         generator: Folder of a trained generator, as `load_night` takes it.
-        p, select, seed, salt, min_contrast, cache, grain: As in NightAugmentation.
+        p, select, seed, salt, min_contrast, cache, grain: As in NightAugmentation. A part with `cache: true` keeps the
+            nights of its first epoch.
         skip_below: Pictures whose mean luma is below this stay as they are: they are dark already. None skips none.
     """
     options: dict[str, Any] = {"select": select, "seed": seed, "salt": salt, "min_contrast": min_contrast}
