@@ -22,6 +22,7 @@ from visgen.gan import (
     save_gan,
     to_bytes,
 )
+from visgen.gan import source as source_module
 from visgen.structures import ClassLabel
 
 CLASSES = ("cat", "dog", "owl")
@@ -157,3 +158,42 @@ class _Pets:
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(torch.zeros(3, 8, 8), {"classification": ClassLabel(0, self.classes["classification"])})
+
+
+def test_a_shuffled_order_makes_each_block_once_while_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, made = GanSource(write(tmp_path), 40, batch_size=8), []
+    inner = source._make
+    monkeypatch.setattr(source, "_make", lambda block: made.append(block) or inner(block))
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0)).tolist()
+    shown = {i: source[i].pixels for i in order}
+    assert sorted(made) == [0, 1, 2, 3, 4]
+    monkeypatch.setattr(source_module, "_KEPT", 2 * 8 * 3 * 32 * 32)  # two blocks
+    for i in range(40):
+        assert torch.equal(source[i].pixels, shown[i])
+    again = GanSource(load_gan(tmp_path), 40, batch_size=8)
+    for i in order:
+        assert torch.equal(again[i].pixels, shown[i]) and len(again._made) <= 2
+
+
+def test_a_save_that_is_cut_short_leaves_no_mixed_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = write(tmp_path)
+    weights = (tmp_path / "generator.safetensors").read_bytes()
+    torch.manual_seed(1)
+    other = build_adversaries(old.config, 3)
+
+    def killed(*given: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("visgen.gan.folder.json.dumps", killed)
+        save_gan(tmp_path, old.config, CLASSES, other.generator, other.discriminator)
+    assert load_gan(tmp_path).sha256 == old.sha256 and (tmp_path / "generator.safetensors").read_bytes() == weights
+    save_gan(tmp_path, old.config, CLASSES, other.generator)
+    assert not (tmp_path / "discriminator.safetensors").exists() and load_gan(tmp_path).sha256 != old.sha256
+    with pytest.raises(CheckpointError, match="is not the discriminator"):
+        save_gan(tmp_path, old.config, CLASSES, other.generator, other.discriminator)
+        new = load_gan(tmp_path)
+        save_gan(tmp_path, old.config, CLASSES, other.generator, build_adversaries(old.config, 3).discriminator)
+        new.discriminator()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,64 @@ def test_wrong_input_is_named() -> None:
     with pytest.raises(DataError, match="pictures without a feature map"):
         objective("none").phases[0].loss(collate([Plain()[0]], {}, "plain"))
     assert copy.deepcopy(objective("none").config) == objective("none").config
+
+
+@pytest.mark.parametrize("boxes", [0, 1])
+def test_a_batch_without_pairs_has_losses_without_them(boxes: int) -> None:
+    samples = []
+    for sample in (Maps()[i] for i in range(4)):
+        graph = sample.targets["scene_graph"]
+        few = SceneGraph(graph.boxes.select(torch.arange(boxes)), torch.zeros(0, 3, dtype=torch.int64), PREDICATES)
+        samples.append(sample.replace(targets={**sample.targets, "scene_graph": few}))
+    shown = collate(samples, {"scene_graph": "scene_graph"}, "maps")
+    made = objective()
+    made.module.train()
+    made.before_step(0)
+    for phase in made.phases:
+        found = phase.loss(shown)
+        assert all(bool(value.isfinite()) for value in found.values())
+        assert "edge" not in found and ("node" in found) == (boxes > 0 and phase.name in "gd")
+        found["loss"].backward()
+
+
+def test_a_save_that_is_cut_short_leaves_no_mixed_pair_and_no_old_generator_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(made: CompositionalObjective) -> None:
+        made.export(made.module, tmp_path)
+
+    old, new, plain = objective(), objective(), objective("real")
+    with torch.no_grad():
+        for part in (new.head, new.generator):
+            for weight in part.parameters():
+                weight.add_(1)
+    save(old)
+
+    def killed(*given: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("visgen.gan.folder.json.dumps", killed)
+        save(new)
+    found = load_compositional(tmp_path)
+    assert found.generator is not None
+    assert same(weights(old.head), weights(found.head)) and same(weights(old.generator), weights(found.generator))
+    kept = (tmp_path / "generator.safetensors").read_bytes()
+    save(new)
+    (tmp_path / "generator.safetensors").write_bytes(kept)  # as a copy of half a folder would leave it
+    with pytest.raises(CheckpointError, match=r"generator\.safetensors' is not what its config\.json names"):
+        load_compositional(tmp_path)
+    save(plain)
+    assert load_compositional(tmp_path).generator is None and not (tmp_path / "generator.safetensors").exists()
+    (tmp_path / "generator.safetensors").write_bytes(kept)
+    assert load_compositional(tmp_path).generator is None
+
+
+def test_a_folder_without_hashes_is_still_read(tmp_path: Path) -> None:
+    made = objective()
+    made.export(made.module, tmp_path)
+    about = json.loads((tmp_path / "config.json").read_text())
+    del about["sha256"]
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    found = load_compositional(tmp_path)
+    assert found.generator is not None and same(weights(made.generator), weights(found.generator))

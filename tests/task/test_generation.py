@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -206,3 +208,18 @@ def test_every_shipped_gan_builds_and_every_phase_has_a_loss(path: Path, tmp_pat
         values["loss"].backward()
         assert bool(values["loss"].isfinite()), phase.name
     assert all(p.grad is not None for p in objective.adversaries.parameters() if p.requires_grad)
+
+
+def _count_of_two(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    made = GanObjective(GanConfig(**SMALL, half_life=10, ramp_up=1.0))
+    for step in range(2):
+        made.before_step(step)
+        made.phases[0].loss(Batch(torch.rand(2 + rank, 3, SIDE, SIDE), {}, {}, [], "x"))
+        made.after_step(step)
+    assert int(made.average.seen) == 2 * (2 + 3)
+    dist.destroy_process_group()
+
+
+def test_the_average_counts_the_images_of_all_processes(tmp_path: Path) -> None:
+    mp.spawn(_count_of_two, args=(str(tmp_path),), nprocs=2)

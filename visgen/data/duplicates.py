@@ -17,7 +17,7 @@ _FLAT = 4.0  # grey levels: below this spread a hash tells nothing
 
 
 def pixel_digest(pixels: Tensor) -> bytes:
-    """Digest the size and the bytes of an image (3, H, W) uint8: equal digests mean equal images."""
+    """Digest the shape and the bytes of an image (3, H, W) uint8, or a stack of them: equal digests, equal images."""
     state = hashlib.blake2b(repr(tuple(pixels.shape)).encode(), digest_size=16)
     state.update(np.ascontiguousarray(pixels.numpy()).tobytes())
     return state.digest()

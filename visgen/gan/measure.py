@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data.duplicates import pixel_digest
 from ..metrics.generative import FeatureNetwork, Seen, generative_figures, stack_pixels
 from .saving import SavedGan, load_gan
 from .shrinkage import measure_shrinkage
@@ -42,6 +43,7 @@ class GanJudge:
         seed: int = 1,
     ) -> None:
         self.real, self.labels, self.blocks, self.seed = real, labels, blocks, seed
+        self.digests = [None if part is None else pixel_digest(part).hex() for part in (real, labels, train)]
         self.known: list[tuple[FeatureNetwork, Seen, Seen | None]] = [
             (network, network.see(real), None if train is None or network is not networks[-1] else network.see(train))
             for network in networks
@@ -74,7 +76,7 @@ class GanJudge:
     def measure_saved(self, folder: Path) -> dict[str, float]:
         """Give `measure_gan` of a saved GAN, kept in FOLDER/figures.json and read from there while nothing changed."""
         gan, file = load_gan(folder), folder / "figures.json"
-        key = [gan.sha256, self.blocks, self.seed, len(self.real), *(n.protocol() for n, *_ in self.known)]
+        key = [gan.sha256, self.blocks, self.seed, *self.digests, *(n.protocol() for n, *_ in self.known)]
         kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if kept.get("key") != key:
             kept = {"key": key, "figures": self.measure_gan(gan), "protocol": self.protocol}

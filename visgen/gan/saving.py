@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -19,6 +18,7 @@ from ..errors import CheckpointError, DataError
 from ..options import build_options
 from .architecture import Discriminator, Generator
 from .config import GanConfig, build_adversaries, build_generator
+from .folder import hash_file, write_folder
 
 __all__ = ["SavedGan", "load_gan", "save_gan"]
 
@@ -35,6 +35,7 @@ class SavedGan:
         generator: The averaged generator, in evaluation mode.
         sha256: Of the generator's file; names it in the provenance of every sample.
         folder: Where it lies.
+        discriminator_sha256: Of the discriminator's file; "" where there is none, or an old folder does not tell.
     """
 
     config: GanConfig
@@ -42,11 +43,15 @@ class SavedGan:
     generator: Generator
     sha256: str
     folder: Path
+    discriminator_sha256: str = ""
 
     def discriminator(self) -> Discriminator:
         """Load the discriminator that was trained against it, in evaluation mode."""
         built = build_adversaries(self.config, len(self.classes)).discriminator
-        _fill(built, self.folder / "discriminator.safetensors")
+        file = self.folder / "discriminator.safetensors"
+        if self.discriminator_sha256 and _sha256(file) != self.discriminator_sha256:
+            raise CheckpointError(f"'{file}' is not the discriminator that its config.json names; save again.")
+        _fill(built, file)
         return built.eval()
 
 
@@ -67,16 +72,12 @@ def save_gan(
         discriminator: Its opponent, where later work shall have it.
         facts: JSON-able facts about the training.
     """
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    for name, network in (("generator", generator), ("discriminator", discriminator)):
-        if network is not None:
-            tensors = {k: v.detach().clone().contiguous() for k, v in network.state_dict().items()}
-            save_file(tensors, path / f"{name}.safetensors")
-    text = {"format": _FORMAT, "gan": asdict(config), "classes": list(classes), "facts": dict(facts or {})}
-    text["generator_sha256"] = _sha256(path / "generator.safetensors")
-    (path / "config.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-    return path
+    about = {"format": _FORMAT, "gan": asdict(config), "classes": list(classes), "facts": dict(facts or {})}
+    networks = {"generator": generator, "discriminator": discriminator}
+    parts = {name: None if network is None else network.state_dict() for name, network in networks.items()}
+    return write_folder(
+        folder, parts, lambda hashes: {**about, **{f"{name}_sha256": value for name, value in hashes.items()}}
+    )
 
 
 def load_gan(folder: str | Path) -> SavedGan:
@@ -104,7 +105,8 @@ def load_gan(folder: str | Path) -> SavedGan:
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[arg-type, union-attr]
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    return SavedGan(config, tuple(stored["classes"]), generator.eval().requires_grad_(False), sha256, path)
+    opponent = str(stored.get("discriminator_sha256", ""))
+    return SavedGan(config, tuple(stored["classes"]), generator.eval().requires_grad_(False), sha256, path, opponent)
 
 
 def _fill(network: nn.Module, file: Path) -> None:
@@ -117,5 +119,4 @@ def _fill(network: nn.Module, file: Path) -> None:
 def _sha256(path: Path) -> str:
     if not path.is_file():
         raise DataError(f"'{path}' does not exist; a saved GAN has config.json and generator.safetensors.")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(path)

@@ -16,6 +16,9 @@ from .saving import SavedGan, load_gan
 
 __all__ = ["GanSource", "of_classes", "to_bytes"]
 
+_KEPT = 2**27
+"""Bytes of pictures that a source keeps, so that a shuffled order does not make a whole block for each of them."""
+
 Accept = Callable[[Tensor, Tensor | None], Tensor]
 
 
@@ -28,7 +31,7 @@ class GanSource:
     """Map-style source of generated images: item i is the same sample every time.
 
     The latent of item i comes from (seed, i, attempt); labels go round the classes, so that every class is equally
-    often there. Items are made `batch_size` at a time, always the same ones together.
+    often there. Items are made `batch_size` at a time, always the same ones together, and the last 128 MiB are kept.
 
     Args:
         gan: A saved GAN, or the folder of one.
@@ -67,7 +70,7 @@ class GanSource:
         names = saved.classes if self.generator.n_classes else ()
         self.heads: dict[str, str] = {"classification": f"classification.{name}"} if names else {}
         self.classes: dict[str, tuple[str, ...]] = {"classification": names} if names else {}
-        self._made: tuple[int, Tensor, Tensor, list[int]] | None = None
+        self._made: dict[int, tuple[Tensor, Tensor, list[int]]] = {}  # the last blocks that were made
 
     def __len__(self) -> int:
         return self.count
@@ -79,9 +82,12 @@ class GanSource:
         if not 0 <= index < self.count:
             raise IndexError(f"index {index} is outside source '{self.name}' of {self.count}.")
         block, offset = divmod(index, self.batch_size)
-        if self._made is None or self._made[0] != block:
-            self._made = (block, *self._make(block))
-        _, images, latents, attempts = self._made
+        if block not in self._made:
+            made = self._make(block)
+            while self._made and (len(self._made) + 1) * made[0].nbytes > _KEPT:
+                del self._made[next(iter(self._made))]
+            self._made[block] = made
+        images, latents, attempts = self._made[block]
         targets = {}
         if self.heads:
             names = self.classes["classification"]

@@ -139,7 +139,7 @@ class CompositionalObjective:
         tiles = self._tiles(flat, rng)
         logits = self.head(map_features(swap_tiles(seen.maps, flat, tiles, changed)), seen.queries)
         loss = self.task.loss(logits, self._targets(graphs, rng), self.config.loss)
-        return {"loss": self.config.second_weight * loss, "changed": changed.float().mean(), "loose": loose}
+        return {"loss": self.config.second_weight * loss, "changed": _share(changed), "loose": loose}
 
     def _g_loss(self, batch: Batch) -> dict[str, Tensor]:
         seen, rng = self.see(batch), _rng()
@@ -156,13 +156,13 @@ class CompositionalObjective:
             self.judges.eval()  # its power iterations belong to its own step
             said = self.judges(maps, nodes, flat.labels, some, flat.predicates[judged])
             self.judges.train()
-        found = {name: self.adversarial.g(logits) for name, logits in said.items()}
+        found = {name: self.adversarial.g(logits) for name, logits in said.items() if len(logits)}
         loss = self.config.adversarial_weight * torch.stack(list(found.values())).sum()
         if self.config.attach_g:
             with frozen(self.head):
                 logits = self.head.read(nodes, edges, seen.queries)
                 loss = loss + self.config.second_weight * self.task.loss(logits, graphs, self.config.loss)
-        changed = (flat.labels != true.labels).float().mean()
+        changed = _share(flat.labels != true.labels)
         return {"loss": loss, **{k: v.detach() for k, v in found.items()}, "changed": changed, "loose": loose}
 
     def _made_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ class CompositionalObjective:
         predicates = real.predicates[judged]
         true = self.judges(made.seen.maps, nodes, real.labels, edges[judged], predicates)
         false = self.judges(made.maps, made.nodes, fake.labels, made.edges[judged], predicates)
-        found = {name: self.adversarial.d(true[name], false[name]) for name in true}
+        found = {name: self.adversarial.d(true[name], false[name]) for name in true if len(true[name])}
         loss = self.config.adversarial_weight * torch.stack(list(found.values())).sum()
         return {"loss": loss, **{k: v.detach() for k, v in found.items()}}
 
@@ -239,6 +239,11 @@ class CompositionalObjective:
 def _group(network: nn.Module, scale: float) -> ParameterGroup:
     """Parameters of one side of the GAN: betas (0, 0.9) where the run has (0.9, 0.999), and no decay."""
     return {"params": list(network.parameters()), "lr_scale": scale, "beta_power": 100.0, "weight_decay": 0.0}
+
+
+def _share(chosen: Tensor) -> Tensor:
+    """Share of bool (n,) that is true; 0 of none."""
+    return chosen.float().sum() / max(len(chosen), 1)
 
 
 def _rng() -> torch.Generator:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import CheckpointError
 from ..gan.compositional import CompositionalConfig, FeatureGenerator
+from ..gan.folder import hash_file, write_folder
 from ..heads import HEADS
 from ..options import build_options
 
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 COMPOSITIONAL_FORMAT = "visgen-compositional-1"
+_PARTS = ("head", "generator")
 
 
 def save_compositional(
@@ -37,15 +39,11 @@ def save_compositional(
     channels: int,
     parts: Mapping[str, nn.Module],
 ) -> Path:
-    """Write config.json and a safetensors file of each part."""
-    base = Path(folder)
-    base.mkdir(parents=True, exist_ok=True)
+    """Write config.json and a safetensors file of each part; a generator that lay there before goes."""
     about = {"format": COMPOSITIONAL_FORMAT, "channels": channels, "config": asdict(config)}
-    text = json.dumps({**about, "classes": list(classes), "predicates": list(predicates)}, indent=1)
-    (base / "config.json").write_text(text, encoding="utf-8")
-    for name, part in parts.items():
-        save_file({k: v.contiguous() for k, v in part.state_dict().items()}, base / f"{name}.safetensors")
-    return base
+    names = {"classes": list(classes), "predicates": list(predicates)}
+    states = {name: parts[name].state_dict() if name in parts else None for name in _PARTS}
+    return write_folder(folder, states, lambda hashes: {**about, **names, "sha256": hashes})
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,23 @@ def load_compositional(folder: str | Path) -> Compositional:
     """Read what `save_compositional` wrote.
 
     Raises:
-        CheckpointError: No such folder, or files that do not fit each other.
+        CheckpointError: No such folder, or files that do not belong together.
     """
     base = Path(folder)
     try:
         about = json.loads((base / "config.json").read_text(encoding="utf-8"))
         if about.get("format") != COMPOSITIONAL_FORMAT:
             raise CheckpointError(f"'{base}' has format {about.get('format')!r}; this reads {COMPOSITIONAL_FORMAT}.")
+        hashes = about.get("sha256", {})  # those that were saved before do not tell
+        for name, sha256 in hashes.items():
+            if hash_file(base / f"{name}.safetensors") != sha256:
+                raise CheckpointError(f"'{base}/{name}.safetensors' is not what its config.json names; save again.")
         config = build_options(CompositionalConfig, about["config"], f"{base}/config.json")
         sizes = (int(about["channels"]), len(about["predicates"]), len(about["classes"]))
         head = build_graph_head(config, *sizes)
         head.load_state_dict(load_file(base / "head.safetensors"))
         generator = None
-        if (base / "generator.safetensors").is_file():
+        if config.has_generator and ("generator" in hashes if hashes else (base / "generator.safetensors").is_file()):
             generator = build_generator(config, *sizes, head)
             generator.load_state_dict(load_file(base / "generator.safetensors"))
             generator.eval()

@@ -52,8 +52,11 @@ class GanObjective:
         self._step, self._images = step, 0
 
     def after_step(self, step: int) -> None:
-        """Let the average follow the generator."""
-        self.average.update(self.adversaries.generator, self._images)
+        """Let the average follow the generator over the images of the step, those of all processes."""
+        images = torch.tensor(self._images, device=self.average.seen.device)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(images)
+        self.average.update(self.adversaries.generator, int(images))
 
     def export(self, module: nn.Module, path: Path) -> Path:
         """Write the averaged generator, its batch norms measured anew, and the discriminator into the folder `path`."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, ConfigError, DataError, VisgenError
@@ -20,6 +20,7 @@ from ...nn.luma import luma
 from ...nn.round_bits import round_bits
 from ...shipped import shipped_path
 from ..architecture.translator import TRANSLATORS
+from ..folder import hash_file, write_folder
 
 __all__ = ["NIGHT_MODEL", "NightGenerator", "load_night", "save_night"]
 
@@ -172,11 +173,7 @@ def save_night(
         ConfigError: Bits outside 1 to 11.
     """
     state = {k: round_bits(v.detach().cpu(), bits) for k, v in translator.state_dict().items()}
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    weights = path / "generator.safetensors"
     stored = {k: v.half() if v.ndim > 1 else v for k, v in state.items()}
-    save_file({k: v.contiguous() for k, v in stored.items()}, path / "generator.tmp", metadata={"format": "pt"})
     model: dict[str, Any] = {
         "kind": "night",
         "translator": dict(options),
@@ -185,12 +182,11 @@ def save_night(
         "gamma": gamma,
         "highlight": highlight,
     }
-    config = {"format": _FORMAT, "model": model, "sha256": _hash(path / "generator.tmp")}
-    (path / "config.tmp").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    # the configuration holds the hash and comes last, so that a half-written pair is refused
-    (path / "generator.tmp").replace(weights)
-    (path / "config.tmp").replace(path / "config.json")
-    return path
+
+    def describe(hashes: dict[str, str]) -> dict[str, Any]:
+        return {"format": _FORMAT, "model": model, "sha256": hashes["generator"]}
+
+    return write_folder(folder, {"generator": stored}, describe, metadata={"format": "pt"})
 
 
 def load_night(place: str | Path) -> NightGenerator:
@@ -210,7 +206,7 @@ def load_night(place: str | Path) -> NightGenerator:
     if not isinstance(config, dict) or config.get("format") not in (_FORMAT, _FLAT_FORMAT):
         found = config.get("format") if isinstance(config, dict) else config
         raise CheckpointError(f"'{described}' has format {found!r}; this visgen reads {_FORMAT}.")
-    if not weights.is_file() or _hash(weights) != config["sha256"]:
+    if not weights.is_file() or hash_file(weights) != config["sha256"]:
         raise CheckpointError(f"'{weights}' is missing or not the file that its config.json names; save it again.")
     model = config if config["format"] == _FLAT_FORMAT else config["model"]
     options = dict(model["translator"])
@@ -237,8 +233,3 @@ def _files(place: str | Path) -> tuple[Path, Path]:
             ) from error
         return described, described.with_suffix(".safetensors")
     return folder / "config.json", folder / "generator.safetensors"
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
