@@ -17,7 +17,7 @@ from typing import Any
 from visgen.backbones import BACKBONES
 from visgen.data import build_source
 from visgen.engine import train_from_config, write_maps
-from visgen.errors import VisgenError
+from visgen.errors import ConfigError, VisgenError
 from visgen.shipped import shipped_path
 
 CONFIG = "configs/compositional/town.yaml"
@@ -46,23 +46,29 @@ QUICK: dict[str, Any] = {"count": 4, "side": 128, "arms": ["again", "graphn"], "
 
 
 def write(options: argparse.Namespace) -> None:
-    """Write the maps of each split that is not there."""
+    """Write the maps of each split that is not there; raises ConfigError where others than are asked for lie there."""
     wanted: dict[str, Any] = json.loads(options.backbone)
     if options.weights:
         wanted["weights"] = str(options.weights)
     about = {"backbone": {**wanted, "weights": Path(wanted.get("weights", "")).name}}
     for split in options.splits:
         name = "train" if split == options.splits[0] else split
-        if (options.out / "maps" / name / "about.json").is_file():
-            continue
         spec = options.data
         if spec.startswith("town:"):
             spec += f"&count={options.count or COUNTS[split]}" + ("" if name == "train" else UNSEEN)
+        facts = {**about, "asked": {"data": spec, "split": split, "side": options.side, "grid": options.grid}}
+        file = options.out / "maps" / name / "about.json"
+        if file.is_file():
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            changed = {key: kept[key] for key, value in facts.items() if kept.get(key, value) != value}
+            if changed:
+                raise ConfigError(f"{file} tells of {changed}, but {facts} is asked for; use another --out.")
+            continue
         source = build_source(spec, split)
         backbone = BACKBONES.get(wanted["name"])(**{k: v for k, v in wanted.items() if k != "name"}).eval()
         print(f"{split}: {len(source)} pictures", flush=True)
         size = {"long_side": options.side, "grid": None if options.grid is None else tuple(options.grid)}
-        write_maps(backbone, source, options.out / "maps", name, about=about, **size)
+        write_maps(backbone, source, options.out / "maps", name, about=facts, **size)
 
 
 def settings(out: Path, arm: str, seed: int) -> list[str]:

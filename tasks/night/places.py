@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 shown = ", ".join(f"by {t} {sum(row.values()) / len(row):.3f}" for t, row in found.items())
                 print(f"fold {fold} seed {seed} {name}: mAP {shown}", file=sys.stderr, flush=True)
     night, day = (gather(values[time], options.seeds) for time in ("night", "day"))
-    places = [place for tested in folds for place in tested]
+    places = list(values["night"]["untrained"][options.seeds[0]])  # in the order of the values of `gather`
     each = {arm: {p: summarise(x[:, i, 0].tolist()) for i, p in enumerate(places)} for arm, x in night.items()}
     return {"mAP": compare_arms(night, day), "mAP by night of each place": each}
 

@@ -106,6 +106,8 @@ def test_gaps_are_asked_for_trained_and_reported(
     assert resumed.exit_code == 0 and resumed.stderr.count("training") == 1 and "closed, seed 1" in resumed.stderr
     shown = visgen(*close)  # nothing is trained twice
     assert "gain over control" in shown.stdout and "everything (" in shown.stdout and "training" not in shown.stderr
+    other = visgen(*close, "--set", "train.steps=3")
+    assert other.exit_code == 2 and "control-0' was trained by another" in other.stderr and "in steps" in other.stderr
 
 
 def test_nothing_weak_asks_for_nothing(visgen: Callable[..., Any], town_model: Path, tmp_path: Path) -> None:

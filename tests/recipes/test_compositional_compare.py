@@ -26,6 +26,9 @@ def test_every_arm_trains_and_is_measured(tmp_path: Path) -> None:
     done = run("train.py", *data, "--set", "train.steps=1", "--out", out, "--seeds", 0, "--arms", *ARMS)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("all steps at step 1") == len(ARMS)
+    again = (*data[:2], "--count", 9, "--side", 128, "--out", out, "--seeds", 0, "--arms", "again")
+    other = run("train.py", *again)
+    assert other.returncode == 2 and "about.json tells of" in other.stderr and "count=9" in other.stderr
     record, page = tmp_path / "record.json", tmp_path / "page.md"
     marks = ("record", "record differences")
     page.write_text("".join(f"<!-- table {m} -->\n<!-- end {m} -->\n" for m in marks), encoding="utf-8")

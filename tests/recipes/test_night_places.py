@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def write_places(base: Path) -> None:
     places: dict[str, dict[str, list[str]]] = {}
-    for number, name in enumerate(("arch", "bridge", "canal", "dome")):
+    for number, name in enumerate(("dome", "canal", "bridge", "arch")):  # not in the order of their names
         scene = np.random.default_rng(number).integers(0, 256, (6, 8, 3))
         for time, share in (("day", 1.0), ("night", 0.2)):
             (base / time).mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,7 @@ def test_both_experiments_on_places(tmp_path: Path) -> None:
     metrics = read_record(tmp_path / "p.json")["metrics"]
     assert metrics["mAP"] == printed and "claim" in printed and "untrained" in printed["arms"]
     assert set(metrics["mAP by night of each place"]["A5"]) == {"arch", "bridge", "canal", "dome"}
+    assert list(metrics["mAP by night of each place"]["A5"]) == ["canal", "arch", "dome", "bridge"]  # as values come
 
     words = ["--data-root", root, "--generators", out, "--limit", "2", "--record", str(tmp_path / "a.json")]
     shown = json.loads(run("answers.py", words))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +132,15 @@ def _folder_of_pictures(base: Path) -> Path:
         pixels = np.random.default_rng(i).integers(0, 256, (40, 60, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / f"{i}.png")
     return base
+
+
+def test_descriptors_of_other_settings_are_refused(study: PlacesStudy) -> None:
+    first = study.read(study.run("A0", ARMS["A0"], 0))
+    assert torch.equal(study.read(study.run("A0", ARMS["A0"], 0)), first)
+    longer = copy(study)
+    longer.config = replace(study.config, train=replace(study.config.train, steps=3))
+    with pytest.raises(ConfigError, match=r"A0-0/descriptors\.safetensors is of other .*: steps was 2 and is 3; use"):
+        longer.run("A0", ARMS["A0"], 0)
+    longer.config = replace(study.config, optim=replace(study.config.optim, lr=0.5))
+    with pytest.raises(ConfigError, match="optim was .*lr=0.5"):
+        longer.run("A0", ARMS["A0"], 0)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...config import PartConfig, from_mapping, load_run
+from ...config import PartConfig, RunConfig, from_mapping, load_run
 from ...data import Cached, Source
 from ...errors import ConfigError, DataError
 from ...metrics import summarise
@@ -95,7 +95,7 @@ def close_gaps(
 ) -> Closed:
     """Train both arms for each seed and compare them on the reporting part.
 
-    A run that is in `out` already is taken as it is, and one that was cut short goes on.
+    A run that is in `out` already is taken as it is, and one that was cut short goes on, if this call trains the same.
 
     Args:
         run: Run file that `visgen data gaps` wrote; its control and report lie beside it.
@@ -109,7 +109,7 @@ def close_gaps(
         device: Where to train and measure.
         progress: Told what is done next.
     Raises:
-        ConfigError: A file is missing, or no seed is given.
+        ConfigError: A file is missing, no seed is given, or a run in `out` was trained by another configuration.
     """
     file = Path(run)
     files = {"closed": file, "control": file.with_suffix(".control.yaml"), "report": file.with_suffix(".json")}
@@ -137,6 +137,14 @@ def close_gaps(
             config = replace(config, data=replace(config.data, val={}))  # measured below, by strata
             if model:
                 config = replace(config, model=replace(config.model, weights=str(Path(model) / "model.safetensors")))
+            kept = folder / "config.yaml"
+            before = _trained(load_run(kept)) if kept.is_file() else _trained(config)
+            changed = [name for name, value in _trained(config).items() if value != before[name]]
+            if changed:
+                raise ConfigError(
+                    f"the run in '{folder}' was trained by another configuration than is asked now (it differs in "
+                    f"{', '.join(changed)}); give another folder with --out."
+                )
             done = folder / "finished.txt"  # a run that was cut short leaves a model too
             if not done.is_file():
                 tell(f"training {arm}, seed {seed}: {config.train.steps} steps")
@@ -159,6 +167,13 @@ def close_gaps(
         "shares": {name: part.weight for name, part in load_run(file).data.train.items()},
     }
     return Closed(start, settings.train.steps, tuple(seeds), tuple(rows), protocol)
+
+
+def _trained(config: RunConfig) -> dict[str, Any]:
+    """What the weights of a run follow from; its folder, device and logs are not among it."""
+    parts = ("seed", "model", "data", "objective", "optim", "finetune")
+    loop = ("steps", "accumulate", "normalise", "precision", "ema_decay", "ema_warmup")
+    return {name: getattr(config, name) for name in parts} | {name: getattr(config.train, name) for name in loop}
 
 
 def _measure(

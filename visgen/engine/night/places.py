@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -88,10 +89,12 @@ class PlacesStudy:
         """Train an arm unless it is there; give the file of the descriptors of the tested pictures.
 
         Raises:
-            ConfigError: The arm is not one of photographs, or its training was interrupted.
+            ConfigError: The arm is not one of photographs, its training was interrupted, or the descriptors that are
+                there are of other settings.
         """
         if arm.even or arm.night == "match":
             raise ConfigError(f"arm '{name}' is of the street experiment alone; leave it out of --arms.")
+        told = self._told()
         folder = self.out / f"{name}-{seed}"
         file = folder / "descriptors.safetensors"
         if not file.is_file():
@@ -104,9 +107,29 @@ class PlacesStudy:
             summary = trainer.fit(resume=True)
             if not summary.finished:
                 raise ConfigError(f"{folder} ended by {summary.reason} at step {summary.steps}; run the command again.")
-            save_file({"vectors": self._describe(model)}, file)
+            save_file({"vectors": self._describe(model)}, file, metadata=told)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        with safe_open(file, "pt") as kept:
+            before = kept.metadata() or {}
+        changed = {key: (before.get(key, "not told"), value) for key, value in told.items() if before.get(key) != value}
+        if changed:
+            said = "; ".join(f"{key} was {old} and is {new}" for key, (old, new) in changed.items())
+            raise ConfigError(f"{file} is of other settings than are asked: {said}; use another `out`.")
         return file
+
+    def _told(self) -> dict[str, str]:
+        """What descriptors depend on besides arm and seed."""
+        config, others = self.config, 0 if self.others is None else len(self.others)
+        return {
+            "steps": str(config.train.steps),
+            "optim": str(config.optim),
+            "batch_size": str(config.data.train["places"].batch_size),
+            "head": str(config.model.heads["retrieval"].options),
+            "loss": str(self._loss()),
+            "size": str(self.size),
+            "tested": ", ".join(self.tested),
+            "others": str(others),
+        }
 
     def untrained(self, seed: int) -> Tensor:
         """Descriptors of the tested pictures from a head as it starts."""
