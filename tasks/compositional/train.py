@@ -62,7 +62,8 @@ def write(options: argparse.Namespace) -> None:
             kept = json.loads(file.read_text(encoding="utf-8"))
             changed = {key: kept[key] for key, value in facts.items() if kept.get(key, value) != value}
             if changed:
-                raise ConfigError(f"{file} tells of {changed}, but {facts} is asked for; use another --out.")
+                now = {key: facts[key] for key in changed}
+                raise ConfigError(f"{file} tells of {changed}, but {now} is asked for; use another --out.")
             continue
         source = build_source(spec, split)
         backbone = BACKBONES.get(wanted["name"])(**{k: v for k, v in wanted.items() if k != "name"}).eval()
