@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from visgen import pipeline
-from visgen.cli.predict import _row
+from visgen.cli.predict import _Counted, _print_list, _row
+from visgen.errors import ImageError
 from visgen.structures import Boxes, Classification, DepthMap, OODVerdict, Result, SceneGraph
 from visgen.task import build_model
 from visgen.zoo import save_pretrained
@@ -189,3 +190,37 @@ def test_questions_are_answered_by_their_figures() -> None:
     assert cell(Result(depth=depth, request={"answers": [{"median": {"dog": None}}]}), column) == "dog not seen"
     one = {"answers": [{"median": {"car": 2.0}}]}
     assert cell(Result(depth=depth, request=one), column) == "2.00 m (1.00 - 3.00)"
+
+
+def test_a_question_about_the_whole_picture_keeps_its_answer_beside_others() -> None:
+    odds = Classification(torch.tensor([0.7, 0.2, 0.1]), ("owl", "cat", "dog"))
+    whole, cat = ({"task": "classification", "classes": names} for names in ([], ["cat"]))
+    request = {"requests": [whole, cat], "answers": [{}, {"probability": {"cat": 0.2}}]}
+    assert cell(Result(classification=odds, request=request), "class") == "owl 70%\ncat 20%"
+    assert cell(Result(classification=odds, request={**request, "requests": [cat]}), "class") == "cat 20%"
+    depth = DepthMap(torch.tensor([[1.0, 3.0]]))
+    asked = [{"task": "depth", "classes": []}, {"task": "depth", "classes": ["dog"]}]
+    far = {"requests": asked, "answers": [{}, {"median": {"dog": None}}]}
+    assert cell(Result(depth=depth, request=far), "depth: median (min - max)") == "2.00 m (1.00 - 3.00)\ndog not seen"
+
+
+def test_answers_in_sets_count_the_classes_of_their_own() -> None:
+    found = {
+        "find cup": boxes().where("cup"),
+        "find dog": replace(boxes().select(torch.zeros(4).bool()), classes=("dog",)),
+    }
+    found["find cup"] = replace(found["find cup"], classes=("cup",))
+    request = {"answers": [{"count": {"cup": 2}}, {"count": {"dog": 0}}]}
+    assert cell(Result(detection=found, request=request), "found") == "find cup: 2 cup\nfind dog: 0 dog"
+
+
+def test_a_list_that_breaks_off_can_still_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(good: int) -> Any:
+        yield from (Result(source=f"{k}.png") for k in range(good))
+        raise ImageError("no picture")
+
+    for good, sources in ((2, ["0.png", "1.png"]), (0, None)):
+        with pytest.raises(ImageError, match="no picture"):
+            _print_list(_Counted(broken(good), None))
+        printed = capsys.readouterr().out
+        assert [row["source"] for row in json.loads(printed)] == sources if sources else printed == ""

@@ -263,6 +263,22 @@ def test_depth_is_read_where_the_class_is() -> None:
     assert answers == [{"median": {"car": 2.0, "road": 6.0, "dog": None}}]
 
 
+def test_the_figures_of_one_are_its_own_whatever_else_is_asked() -> None:
+    found = values()
+    corners = found["detection"].xyxy.clone()
+    corners[0, 2] = 1  # the best car is the left half of what the map calls car
+    found["detection"] = Boxes(corners, found["detection"].labels, (2, 4), THINGS, found["detection"].scores)
+
+    def figures(text: str) -> list[dict[str, Any]]:
+        return plan(text).answer(found, lambda value: value)[1]["answers"]  # type: ignore[index]
+
+    one, every = "segment one car", "segment the car"
+    assert figures(f"{one}. {every}") == [{"share": {"car": 0.25}}, {"share": {"car": 0.5}}]
+    one, every = "how far is one car", "how far is the car"
+    assert figures(f"{one} and {every}") == [{"median": {"car": 1.0}}, {"median": {"car": 2.0}}]
+    assert figures(one) + figures(every) == figures(f"{one} and {every}")
+
+
 def test_depth_falls_back_to_boxes_where_no_map_knows_the_class() -> None:
     heads = ("detection", "depth")
     skills = Skills({h: ALL_SIX.tasks[h] for h in heads}, {h: ALL_SIX.classes[h] for h in heads})

@@ -93,6 +93,8 @@ def predict(
         )
         if explain and inputs:
             say(plan.explain())
+        elif inputs and (why := getattr(plan, "left_out", None)):
+            say(f"nothing is drawn: {why}")
         counted = _Counted(results, out)
         rows = None if as_json else [_row(result) for result in counted]
     if not inputs:
@@ -137,8 +139,13 @@ def _print_list(results: _Counted) -> None:
     opening = "[\n"
     iterator = iter(results)
     while True:
-        with only_json(True):
-            result = next(iterator, None)
+        try:
+            with only_json(True):
+                result = next(iterator, None)
+        except Exception:
+            if opening == ",\n":
+                typer.echo("\n]")  # what was printed stays a list that can be read
+            raise
         if result is None:
             break
         typer.echo(opening + to_json(result.to_dict(), indent=None), nl=False)
@@ -165,10 +172,16 @@ def _row(result: Result) -> tuple[str, ...]:
     if result.error is not None:
         return name, f"not read: {result.error}", *("" for _ in _COLUMNS[2:])
     asked = _figures(result.request)
-    classes = _lines(None if "probability" in asked else result.classification, lambda c: f"{c.label} {c.score:.0%}")
     odds = ", ".join(f"{label} {p:.0%}" for label, p in asked.get("probability", {}).items())
+    is_likeliest = not odds or _has_whole(result.request, "classification")
+    likeliest = _lines(result.classification if is_likeliest else None, lambda c: f"{c.label} {c.score:.0%}")
+    classes = "\n".join(filter(None, (likeliest, odds)))
+    one_set = not isinstance(result.detection, dict)  # of several, each counts the classes that it can name
     found = _lines(
-        result.detection, lambda boxes: _counts({**dict.fromkeys(asked.get("count", ()), 0), **_tally(boxes)})
+        result.detection,
+        lambda boxes: _counts(
+            {**{name: 0 for name in asked.get("count", ()) if one_set or name in boxes.classes}, **_tally(boxes)}
+        ),
     )
     maps = _lines(
         result.segmentation,
@@ -179,12 +192,13 @@ def _row(result: Result) -> tuple[str, ...]:
     if len(medians) > 1 or None in medians.values():
         first = next(iter(result.depth.values())) if isinstance(result.depth, dict) else result.depth
         unit = _unit(first.kind)
-        depths = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
+        there = ", ".join(f"{k} {'not seen' if v is None else f'{v:.2f}{unit}'}" for k, v in medians.items())
+        depths = f"{depths}\n{there}" if _has_whole(result.request, "depth") else there
     triplets = _lines(result.scene_graph, lambda g: ", ".join(_best(g)) or "nothing")
     verdicts = _lines(result.ood, _verdict) or _carried(result)
     agreed = ", ".join(f"{task} {share:.0%}" for task, share in (result.request or {}).get("agreement", {}).items())
     seconds = f"{sum(result.timing.values()):.2f}"
-    return name, classes or odds, found, maps, depths, verdicts, triplets, agreed, seconds
+    return name, classes, found, maps, depths, verdicts, triplets, agreed, seconds
 
 
 def _figures(request: Any) -> dict[str, dict[str, Any]]:
@@ -194,6 +208,11 @@ def _figures(request: Any) -> dict[str, dict[str, Any]]:
         for kind, values in answer.items():
             figures.setdefault(kind, {}).update(values)
     return figures
+
+
+def _has_whole(request: Any, task: str) -> bool:
+    """Whether one of the requests asks a task about the whole picture, naming no class."""
+    return any(row["task"] == task and not row["classes"] for row in (request or {}).get("requests", ()))
 
 
 def _tally(boxes: Any) -> dict[str, int]:

@@ -7,17 +7,17 @@ for it. What every request leaves whole comes back as the same object.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from ..language import TaskRequest
-from ..structures import IGNORE, Boxes, DepthMap, Masks, SceneGraph, SemanticMap
+from ..structures import IGNORE, Boxes, Classification, DepthMap, Masks, SceneGraph, SemanticMap
 
-__all__ = ["class_region", "narrow_boxes", "narrow_depth", "narrow_graph", "narrow_map", "wanted_boxes"]
+__all__ = ["class_region", "figures_of", "narrow_boxes", "narrow_depth", "narrow_graph", "narrow_map", "wanted_boxes"]
 
 Objects = TypeVar("Objects", bound=Boxes | Masks)
 
@@ -100,6 +100,30 @@ def class_region(value: SemanticMap | Boxes, name: str, one: bool = False) -> Te
     for x1, y1, x2, y2 in value.select(wanted_boxes(value, request)).clip().xyxy.tolist():
         region[int(y1) : math.ceil(y2), int(x1) : math.ceil(x2)] = True
     return region
+
+
+def figures_of(value: Any, request: TaskRequest, where: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Give the numbers that answer a request: {} where the typed value says it all.
+
+    Args:
+        value: The value, narrowed to this request alone.
+        request: In the words of the value.
+        where: Of a request of depth, the pixels (H, W) bool of each class.
+    """
+    known = [name for name in request.classes if name in getattr(value, "classes", ())]
+    if isinstance(value, (Boxes, Masks)):
+        return {"count": {n: value.names.count(n) for n in (known if request.classes else dict.fromkeys(value.names))}}
+    if not request.classes:
+        return {}
+    if isinstance(value, Classification):
+        return {"probability": {name: float(value.probabilities[value.classes.index(name)]) for name in known}}
+    if isinstance(value, SemanticMap):
+        shares = {name: share for _, name, share in value.shares()}
+        return {"share": {name: shares.get(name, 0.0) for name in known}}
+    if isinstance(value, DepthMap):
+        there = {name: replace(value, metres=value.metres * where[name]) for name in request.classes}
+        return {"median": {name: depth.summary()["median"] for name, depth in there.items()}}
+    return {}
 
 
 def _is_whole(request: TaskRequest) -> bool:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ..errors import ConfigError, UnknownName
 from ..language import TaskRequest, explain, read_instruction
-from ..structures import Boxes, Classification, DepthMap, Masks, SceneGraph, SemanticMap
-from .narrow import class_region, narrow_boxes, narrow_depth, narrow_graph, narrow_map, wanted_boxes
+from ..structures import Boxes, DepthMap, Masks, SceneGraph, SemanticMap
+from .narrow import class_region, figures_of, narrow_boxes, narrow_depth, narrow_graph, narrow_map
 from .skills import Skills
 
 __all__ = ["Plan", "Step", "plan_instruction"]
@@ -47,6 +47,18 @@ class Step:
         """The heads that only say where things are."""
         found = [head for _, head in self.places] + ([self.boxes] if self.boxes else [])
         return tuple(dict.fromkeys(head for head in found if head not in self.heads))
+
+    @property
+    def aside(self) -> str:
+        """What a line of the plan adds about where the answer is read, with a comma in front; often nothing."""
+        words = ""
+        if self.places:
+            words += f", where {' and '.join(f'{head} sees {name}' for name, head in self.places)}"
+        if self.boxes and self.boxes not in self.heads:
+            words += f", in the best box of {self.boxes}"
+        if self.request.task == "ood" and (self.request.classes or self.request.exclude):
+            words += ", about the whole picture"
+        return words
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,10 @@ class Plan:
                 for n, head in enumerate(self.heads, 1)
             )
         lines = explain([step.request for step in self.steps]).splitlines()
-        return "\n".join(f"{line} - {self._who(step)}" for line, step in zip(lines, self.steps, strict=True))
+        return "\n".join(
+            f"{line} - answered by {' and '.join(step.heads)}{step.aside}"
+            for line, step in zip(lines, self.steps, strict=True)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the plan as a JSON-able dictionary; lists run parallel to "requests"."""
@@ -110,22 +125,15 @@ class Plan:
             return {head: limit(values[head]) for head in self.heads}, None
         helpers = {head: limit(values[head]) for step in self.steps for head in step.helpers}
         seen = {**values, **helpers}
-        given = {head: limit(self._narrow(head, values[head], seen)) for head in self.heads}
+        given = {
+            head: limit(self._narrow(head, values[head], seen, [step for step in self.steps if head in step.heads]))
+            for head in self.heads
+        }
         answers = [self._figures(step, given, seen) for step in self.steps]
         return given, {**self.to_dict(), "answers": answers}
 
-    def _who(self, step: Step) -> str:
-        who = f"answered by {' and '.join(step.heads)}"
-        if step.places:
-            who += f", where {' and '.join(f'{head} sees {name}' for name, head in step.places)}"
-        if step.boxes and step.boxes not in step.heads:
-            who += f", in the best box of {step.boxes}"
-        if step.request.task == "ood" and (step.request.classes or step.request.exclude):
-            who += ", about the whole picture"
-        return who
-
-    def _narrow(self, head: str, value: Any, seen: Mapping[str, Any]) -> Any:
-        steps = [step for step in self.steps if head in step.heads]
+    def _narrow(self, head: str, value: Any, seen: Mapping[str, Any], steps: Sequence[Step]) -> Any:
+        """What some of the steps that a head answers ask for of its value."""
         requests = [self._in_words_of(head, step.request) for step in steps]
         if isinstance(value, (Boxes, Masks)):
             return narrow_boxes(value, requests)
@@ -164,42 +172,31 @@ class Plan:
         regions = [self._place(name, step.boxes, seen, one=True) for name in step.request.classes]
         return [(replace(request, classes=(name,)), r) for name, r in zip(request.classes, regions, strict=True)]
 
+    def _where(self, step: Step, seen: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The pixels of each class that a request of depth names."""
+        where = {name: self._place(name, head, seen) for name, head in step.places}
+        for name in step.request.classes if step.boxes else ():
+            where[name] = where[name] & self._place(name, str(step.boxes), seen, one=True)
+        return where
+
     def _region(self, step: Step, seen: Mapping[str, Any]) -> Tensor | None:
         """The pixels that a request of depth is about; None for all."""
         if not step.places:
             return None
-        where = {name: self._place(name, head, seen) for name, head in step.places}
-        for name in step.request.classes if step.boxes else ():
-            where[name] = where[name] & self._place(name, str(step.boxes), seen, one=True)
+        where = self._where(step, seen)
         asked = [where[name] for name in step.request.classes]
         left_out = [where[name] for name in step.request.exclude]
         region = _union(asked) if asked else torch.ones_like(left_out[0])
         return region & ~_union(left_out) if left_out else region
 
     def _figures(self, step: Step, given: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
-        """The numbers that answer a request: {} where the typed value says it all."""
+        """The numbers that answer a request, from what of the answers it alone asks for."""
         figures: dict[str, Any] = {}
         for head in reversed(step.heads):  # the first head has the last word
-            value, request = given[head], self._in_words_of(head, step.request)
-            if isinstance(value, Classification) and request.classes:
-                known = [name for name in request.classes if name in value.classes]
-                odds = {name: float(value.probabilities[value.classes.index(name)]) for name in known}
-                figures["probability"] = {**figures.get("probability", {}), **odds}
-            elif isinstance(value, (Boxes, Masks)):
-                names = value.select(wanted_boxes(value, request)).names
-                known = [name for name in request.classes if name in value.classes]
-                counts = {name: names.count(name) for name in (known if request.classes else dict.fromkeys(names))}
-                figures["count"] = {**figures.get("count", {}), **counts}
-            elif isinstance(value, SemanticMap) and request.classes:
-                shares = {name: share for _, name, share in value.shares()}
-                known = [name for name in request.classes if name in value.classes]
-                figures["share"] = {**figures.get("share", {}), **{name: shares.get(name, 0.0) for name in known}}
-            elif isinstance(value, DepthMap) and request.classes:
-                figures["median"] = {
-                    name: replace(value, metres=value.metres * self._place(name, place, seen)).summary()["median"]
-                    for name, place in step.places
-                    if name in step.request.classes
-                }
+            value = self._narrow(head, given[head], seen, (step,))
+            where = self._where(step, seen) if step.places else {}
+            for kind, found in figures_of(value, self._in_words_of(head, step.request), where).items():
+                figures[kind] = {**figures.get(kind, {}), **found}
         return figures
 
 
