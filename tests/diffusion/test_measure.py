@@ -33,6 +33,14 @@ def test_paint_on_an_absent_class_costs_its_area():
     assert score_answer(query, answer([255] * 4))["score"] == 1.0
 
 
+def test_each_absent_class_pays_for_its_own_paint_alone():
+    target = SemanticMap(torch.full((4, 4), 2), ("cat", "dog", "owl"))
+    query = Query(TaskRequest("segmentation", ("cat", "dog")), target, is_there=False)
+    for name in (0, 1):
+        painted = SemanticMap(torch.tensor([[name, 255, 255, 255]] * 4), ("cat", "dog"))
+        assert score_answer(query, painted) == {"score": 0.875, "area": 0.25}
+
+
 def test_an_invented_box_lowers_the_score():
     true = Boxes(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([0]), (20, 20), ("cat",))
     query = Query(TaskRequest("detection", ("cat",)), true)

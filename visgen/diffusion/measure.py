@@ -120,11 +120,11 @@ def score_answer(query: Query, value: Any) -> dict[str, float]:
     """Score one typed answer against the target of its question; "score" rises with quality, from 0 to 1.
 
     Segmentation: IoU over the labelled pixels, several classes averaged; of an absent class "area", the share of pixels
-    that were painted all the same, and the score is 1 - area. Detection: F1 of boxes that overlap by half, 1 where
-    nothing is and nothing was found; surplus boxes half inside a crowd, or of a class that the target does not box
-    completely, do not count. Depth: "AbsRel" on known pixels, and the score is max(0, 1 - AbsRel).
-    Classification: 1 when right, a tie is wrong. Scene graphs: 1 when the predicate is right and both boxes overlap by
-    half; of an absent pair, 1 when nothing was drawn. OOD: the value under "shade".
+    that were painted all the same (of several, their sum), and the score of each is 1 - its own. Detection: F1 of boxes
+    that overlap by half, 1 where nothing is and nothing was found; surplus boxes half inside a crowd, or of a class
+    that the target does not box completely, do not count. Depth: "AbsRel" on known pixels, and the score is
+    max(0, 1 - AbsRel). Classification: 1 when right, a tie is wrong. Scene graphs: 1 when the predicate is right and
+    both boxes overlap by half; of an absent pair, 1 when nothing was drawn. OOD: the value under "shade".
     """
     return _SCORES[query.request.task](query, value)
 
@@ -139,8 +139,9 @@ def _segmentation(query: Query, value: SemanticMap) -> dict[str, float]:
         if bool(true.any()):
             shares.append(float((true & painted).sum()) / float((true | painted).sum()))
         else:
-            area += float(painted.sum()) / max(1, int(known.sum()))
-            shares.append(1.0 - area)
+            own = float(painted.sum()) / max(1, int(known.sum()))
+            area += own
+            shares.append(1.0 - own)
     scores = {"score": sum(shares) / len(shares)}
     if query.is_there:
         scores["IoU"] = scores["score"]
