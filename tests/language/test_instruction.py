@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from visgen.errors import ConfigError, UnknownName
-from visgen.language import TaskRequest, parse, read_instruction
+from visgen.language import OpenWorld, TaskRequest, parse, read_instruction
 
 VOCABULARY = {
     "detection": ("car", "person", "traffic light", "box"),
@@ -48,6 +48,15 @@ def test_names_are_asked_of_the_tasks_named() -> None:
     no_boxes = {"segmentation": ("car",), "depth": ()}
     assert read_instruction(["car"], no_boxes)[0].task == "segmentation"
     assert [r.raw for r in read_instruction(["cars", "box"], VOCABULARY)] == ["cars; box"]
+
+
+def test_names_that_another_model_alone_knows_are_read_as_in_a_sentence() -> None:
+    for world, names in ((OpenWorld(("zebra",)), ["The zebras", "car"]), (OpenWorld(any_noun=True), ["zeppelins"])):
+        sentence = parse(f"find {' and '.join(names)}", VOCABULARY, None, world)
+        assert bare(read_instruction(names, VOCABULARY, world=world)) == bare(sentence)
+        assert sentence[0].open_vocabulary
+    with pytest.raises(UnknownName, match="'zebras' names no task"):
+        read_instruction(["zebras"], VOCABULARY)
 
 
 def test_a_class_of_any_name_can_be_asked_for_by_it() -> None:

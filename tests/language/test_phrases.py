@@ -87,6 +87,13 @@ def test_canonical_by_hand() -> None:
     assert canonical(TaskRequest("segmentation", exclude=("sky", "stop_sign"))) == (
         "segment everything except sky and stop sign"
     )
+    red = (("dog", "red"),)
+    assert canonical(TaskRequest("segmentation", ("dog",), colours=(("dog", "blue"),), attributes=red)) == (
+        "paint red dog blue"
+    )
+    assert canonical(TaskRequest("classification", ("dog", "cat"), attributes=red)) == (
+        "which of these is it: red dog, cat"
+    )
 
 
 @pytest.mark.parametrize("kind", REQUESTS)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..language import TaskRequest
+from ..errors import ConfigError, DataError
+from ..language import TaskRequest, explain
 from ..language.phrases import canonical
 from ..options import build_options
 from ..structures import Boxes, Classification, SceneGraph
@@ -17,7 +18,10 @@ from .codec import Codec, CodecSettings, Letterbox, codec_for, merge_passes, pas
 from .config import Sampling
 from .model import InstructDiffusion
 
-__all__ = ["Answer", "answer_requests", "codec_settings", "merge_answers"]
+__all__ = ["Answer", "answer_requests", "codec_settings", "merge_answers", "plan_passes", "sampling_for"]
+
+MOST_PASSES = 200  # pictures of one request: every pair of 14 classes; at 26 ms each (the tiny model) five seconds
+_AT_A_TIME = 16  # pictures drawn together, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,38 @@ def codec_settings(model: InstructDiffusion) -> CodecSettings:
     return build_options(CodecSettings, model.config.codec, "codec")
 
 
+def plan_passes(model: InstructDiffusion, request: TaskRequest) -> list[TaskRequest]:
+    """Give the requests, of one picture each, that a model answers a request by; nothing is drawn.
+
+    Raises:
+        DataError: No picture answers it, its sentence is too long for the text encoder, or it takes more than 200
+            pictures.
+    """
+    fits = lambda part: len(model.tokenizer(canonical(part), verbose=False)["input_ids"]) <= model.tokens  # noqa: E731
+    parts = passes(request, model.config.classes.get(request.task, ()), fits)
+    if len(parts) > MOST_PASSES:
+        raise DataError(
+            f"'{explain([request])[3:]}' takes {len(parts)} pictures, and one request may take {MOST_PASSES}; name the "
+            "classes that it is about, or fewer of them."
+        )
+    for part in parts:
+        codec_for(part, codec_settings(model))
+    model.tokenise([canonical(part) for part in parts])
+    return parts
+
+
+def sampling_for(model: InstructDiffusion, task: str, **changes: Any) -> Sampling:
+    """Give how a model draws the answers of a task; `changes` as in `DiffusionConfig.sampling_of`.
+
+    Raises:
+        ConfigError: A value that Sampling refuses, or more steps than the noise schedule has.
+    """
+    chosen, most = model.config.sampling_of(task, **changes), model.last_timestep + 1
+    if chosen.steps > most:
+        raise ConfigError(f"steps is {chosen.steps} but the noise schedule of the model has {most}; use 1..{most}.")
+    return chosen
+
+
 def answer_requests(
     model: InstructDiffusion,
     image: Tensor,
@@ -59,7 +95,7 @@ def answer_requests(
     image_scale: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Answer]:
-    """Answer requests about one photograph, all passes of one way of drawing in one batch.
+    """Answer requests about one photograph, the passes of one way of drawing in batches of at most 16.
 
     Args:
         model: The instruction model.
@@ -69,29 +105,31 @@ def answer_requests(
         steps, text_scale, image_scale: Replace the model's own settings.
         progress: Called with (denoising steps done, steps in all), over all groups.
     Raises:
-        DataError: A request that no picture can answer.
+        ConfigError, DataError: As `sampling_for` and `plan_passes`.
     """
     settings, side = codec_settings(model), model.config.size
     size = (int(image.shape[1]), int(image.shape[2]))
     canvas = Letterbox.fit(size, (side, side)).place_image(image) * 2 - 1
     rows: list[tuple[int, TaskRequest, Codec, Sampling]] = []
     for number, request in enumerate(requests):
-        chosen = model.config.sampling_of(request.task, steps=steps, text_scale=text_scale, image_scale=image_scale)
-        for part in passes(request, model.config.classes.get(request.task, ())):
+        chosen = sampling_for(model, request.task, steps=steps, text_scale=text_scale, image_scale=image_scale)
+        for part in plan_passes(model, request):
             rows.append((number, part, codec_for(part, settings), chosen))
     drawn: list[Tensor | None] = [None] * len(rows)
     ways = list(dict.fromkeys(row[3] for row in rows))
-    total, before = sum(way.steps for way in ways), 0
-    for way in ways:
-        members = [k for k, row in enumerate(rows) if row[3] == way]
+    members = [[k for k, row in enumerate(rows) if row[3] == way] for way in ways]
+    batches = [some[start : start + _AT_A_TIME] for some in members for start in range(0, len(some), _AT_A_TIME)]
+    total, before = sum(rows[batch[0]][3].steps for batch in batches), 0
+    for batch in batches:
+        way = rows[batch[0]][3]
 
         def report(done: int, _: int, before: int = before) -> None:
             if progress is not None:
                 progress(before + done, total)
 
-        texts = [canonical(rows[k][1]) for k in members]
-        pictures = model.answer(canvas[None], texts, way, [seed] * len(members), report)
-        for k, picture in zip(members, pictures, strict=True):
+        texts = [canonical(rows[k][1]) for k in batch]
+        pictures = model.answer(canvas[None], texts, way, [seed] * len(batch), report)
+        for k, picture in zip(batch, pictures, strict=True):
             drawn[k] = picture
         before += way.steps
     answers = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ class Sampling:
             start from noise.
         text_scale, image_scale: The two scales of guidance, any numbers; 1 and 1 guide nothing and cost one pass.
     Raises:
-        ConfigError: Fewer than 1 step.
+        ConfigError: Not a whole number of steps from 1 on, or a scale that is no finite number.
     """
 
     steps: int = 1
@@ -35,8 +37,11 @@ class Sampling:
     image_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError(f"steps is {self.steps}; a picture takes at least 1 denoising step.")
+        if not isinstance(self.steps, Integral) or self.steps < 1:
+            raise ConfigError(f"steps is {self.steps}; a picture takes a whole number of denoising steps, at least 1.")
+        for name, scale in (("text_scale", self.text_scale), ("image_scale", self.image_scale)):
+            if not isinstance(scale, Real) or not math.isfinite(scale):
+                raise ConfigError(f"{name} is {scale}; it must be a finite number, and 1 guides nothing.")
 
 
 FAST = Sampling()

@@ -7,9 +7,11 @@ from typing import Any
 
 from ..errors import ConfigError, UnknownName
 from .frames import SET
-from .names import PLACES, class_names
+from .names import PLACES, ClassNames, class_names, singular
 from .parser import MAX_WORDS, normalise, parse
 from .request import TaskRequest
+from .resolver import WORLD
+from .world import OpenWorld, open_noun_end
 
 __all__ = ["read_instruction"]
 
@@ -19,6 +21,7 @@ def read_instruction(
     vocabulary: Mapping[str, Sequence[str]],
     predicates: Sequence[str] | None = None,
     tasks: Sequence[str] = (),
+    world: OpenWorld | None = None,
 ) -> list[TaskRequest]:
     """Give the requests of an instruction.
 
@@ -26,7 +29,7 @@ def read_instruction(
         instruction: One or more sentences in one text; or a list, each item of which stands on its own and is a
             sentence or a class name ("it" does not reach back into another item). The class names of a list are one
             request together: `["cars", "people"]` is "find the cars and the people".
-        vocabulary, predicates: As in `parse`.
+        vocabulary, predicates, world: As in `parse`.
         tasks: What class names without a verb are asked of; when empty, detection, or segmentation in a model
             without detection.
     Returns:
@@ -36,11 +39,13 @@ def read_instruction(
         UnknownName: A sentence is not understood (see `parse`), or no task of `tasks` knows a class name.
     """
     if isinstance(instruction, str):
-        return parse(instruction, vocabulary, predicates)
+        return parse(instruction, vocabulary, predicates, world)
     items = _items(instruction)
     named: dict[str, tuple[str, ...]] = {}
     sentences: list[TaskRequest] = []
-    names = class_names(tuple((task, tuple(classes)) for task, classes in vocabulary.items()))
+    known = tuple((task, tuple(classes)) for task, classes in vocabulary.items())
+    names = class_names(known if world is None else (*known, (WORLD, world.classes)))
+    is_open = False  # a name that no head knows stands among those of the list
     asked = list(tasks) or [next((task for task in PLACES if task in vocabulary), "")]
     for position, item in enumerate(items):
         exact = _exactly(item, vocabulary, asked)
@@ -52,10 +57,13 @@ def read_instruction(
         while len(words) > 1 and (words[0],) in SET["DET"]:
             words = words[1:]
         try:
-            if not words or names.match(words, 0) != len(words):
-                sentences += [r for r in parse(item, vocabulary, predicates) if r not in sentences]
+            opened = _opened(words, names, world)
+            if opened is None and (not words or names.match(words, 0) != len(words)):
+                sentences += [r for r in parse(item, vocabulary, predicates, world) if r not in sentences]
                 continue
             able = {task: name for task in asked if (name := names.find(task, words)) is not None}
+            if not able and opened is not None:
+                able, is_open = dict.fromkeys(asked, opened), True
             if not able:
                 raise UnknownName(
                     f"class '{' '.join(words)}' is not known to {' or '.join(filter(None, asked)) or 'this model'}"
@@ -69,7 +77,17 @@ def read_instruction(
         for task, name in able.items():
             named[task] = tuple(dict.fromkeys((*named.get(task, ()), name)))
     raw = "; ".join(items)
-    return [*(TaskRequest(task, classes, raw=raw) for task, classes in named.items()), *sentences]
+    listed = [TaskRequest(task, classes, raw=raw, open_vocabulary=is_open) for task, classes in named.items()]
+    return [*listed, *sentences]
+
+
+def _opened(words: Sequence[str], names: ClassNames, world: OpenWorld | None) -> str | None:
+    """The class that these words are for a model which reads words itself; None when they are none."""
+    if world is None or not words:
+        return None
+    if world.any_noun and open_noun_end(words, 0, names) == len(words):
+        return " ".join([*words[:-1], singular(words[-1])])
+    return names.find(WORLD, words)
 
 
 def _exactly(item: str, vocabulary: Mapping[str, Sequence[str]], tasks: Sequence[str]) -> dict[str, str]:

@@ -113,7 +113,7 @@ def canonical(request: TaskRequest) -> str:
         names += f" except {' and '.join(map(_plain, request.exclude))}"
     subject, predicate, target = request.relation or (None, None, None)
     colours = dict(request.colours)
-    pairs = " and ".join(f"{_plain(name)} {colours[name]}" for name in request.classes if name in colours)
+    pairs = " and ".join(f"{_described(request, name)} {colours[name]}" for name in request.classes if name in colours)
     flag = f"is there {_article(names)}? if so show {colours.get('yes', 'green')}, otherwise {colours.get('no', 'red')}"
     return {
         "segmentation": f"segment {names}",
@@ -124,7 +124,7 @@ def canonical(request: TaskRequest) -> str:
         "depth of": f"how far is {names}",
         "flag": f"is there {_article(names)}",
         "coloured flag": flag,
-        "panel": f"which of these is it: {', '.join(map(_plain, request.classes))}",
+        "panel": f"which of these is it: {', '.join(_described(request, name) for name in request.classes)}",
         "ood": "is anything unusual",
         "relation": f"how is the {subject} related to the {target}",
         "whole relation": f"is the {subject} {predicate} the {target}",

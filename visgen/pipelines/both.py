@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UnknownName, VisgenError
+from ..errors import DataError, UnknownName, VisgenError
 from ..structures import Boxes, Classification, DepthMap, Result, SemanticMap, load_image, picture_of
 from ..structures.boxes import pairwise_iou
 from .inputs import Inputs, chain_inputs, open_inputs
 from .instruct import InstructPipeline, InstructPlan
 from .pipeline import Pipeline
 from .plan import Plan
-from .run import check_reading
+from .run import RunOptions
 
 __all__ = ["BothPlan", "PairedPipeline", "agreement"]
 
@@ -26,10 +26,11 @@ DELTA = 1.25  # ratio of depths that counts as the same, as in the delta1 metric
 
 @dataclass(frozen=True)
 class BothPlan:
-    """What each path does; None where it cannot."""
+    """What each path does; None where it cannot, and then `left_out` says why nothing is drawn beside the experts."""
 
     experts: Plan | None
     drawn: InstructPlan | None
+    left_out: str | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -38,13 +39,15 @@ class BothPlan:
         return tuple(dict.fromkeys(found))
 
     def explain(self) -> str:
-        """Give the lines of both plans."""
-        return "\n".join(plan.explain() for plan in (self.experts, self.drawn) if plan is not None)
+        """Give the lines of both plans, and why nothing is drawn."""
+        lines = [plan.explain() for plan in (self.experts, self.drawn) if plan is not None]
+        return "\n".join([*lines, *([f"nothing is drawn: {self.left_out}"] if self.left_out else ())])
 
     def to_dict(self) -> dict[str, Any]:
         """Give both plans as one JSON-able dictionary; that of the experts comes first."""
         first = (self.experts or self.drawn).to_dict()  # type: ignore[union-attr]
-        return {**first, "paths": [name for name, plan in self._named() if plan is not None]}
+        paths = [name for name, plan in self._named() if plan is not None]
+        return {**first, "paths": paths, **({"left_out": self.left_out} if self.left_out else {})}
 
     def _named(self) -> tuple[tuple[str, Any], ...]:
         return (("moe", self.experts), ("diffusion", self.drawn))
@@ -57,7 +60,8 @@ class PairedPipeline:
         experts: The pipeline of the mixture of experts.
         drawn: The pipeline of the instruction model.
         path: "both": each answers, and `Result.request["agreement"]` compares; where the experts do not know what is
-            asked, the instruction model's answer stands alone. "auto": the experts answer what they know, and what they
+            asked, the instruction model's answer stands alone; where that cannot draw it, the experts' does, and
+            `Result.request["left_out"]` says why. "auto": the experts answer what they know, and what they
             do not know goes to the instruction model.
     """
 
@@ -73,6 +77,7 @@ class PairedPipeline:
 
         Raises:
             ConfigError, UnknownName: Neither path can; the error is that of the experts.
+            DataError: The experts do not know what is asked, and the instruction model does but cannot draw it.
         """
         experts: Plan | None = None
         failure: VisgenError | None = None
@@ -81,23 +86,27 @@ class PairedPipeline:
         except UnknownName as error:
             failure = error
         drawn: InstructPlan | None = None
+        left_out: str | None = None
         if (self.path == "both" or experts is None) and instruction is not None:
             try:
                 drawn = self.drawn.plan(instruction)
             except VisgenError as error:
+                if failure is not None and isinstance(error, DataError):
+                    raise
                 if failure is not None:
                     raise failure from error
+                left_out = str(error)
         if experts is None and drawn is None and failure is not None:
             raise failure
-        return BothPlan(experts, drawn)
+        return BothPlan(experts, drawn, left_out)
 
     def __call__(self, inputs: Any, instruction: str | Sequence[str] | None = None, **options: Any) -> Any:
-        """Answer for one or many pictures; options as for `visgen.pipelines.Pipeline`, and `steps` for the other."""
-        check_reading(options.get("color", "rgb"), options.get("on_error", "raise"))
+        """Answer for one or many pictures; options as for `InstructPipeline`, those of drawing for its part alone."""
         plan = self.plan(instruction)
-        opened = open_inputs(inputs, allow_private=options.pop("allow_private", False))
-        stream = options.pop("stream", False)
-        results = self._run(plan, instruction, opened, **options)
+        stream, progress, allowed = (options.pop(key, False) for key in ("stream", "progress", "allow_private"))
+        limits, drawing = self.drawn.settle(plan.tasks, **options)
+        opened = open_inputs(inputs, allow_private=allowed)
+        results = self._run(plan, instruction, opened, options, limits, drawing, progress)
         if stream or opened.form == "stream":
             return results
         return next(results, None) if opened.form == "one" else list(results)
@@ -106,40 +115,40 @@ class PairedPipeline:
         self, inputs: Sequence[Any], instruction: str | Sequence[str] | None = None, **options: Any
     ) -> Iterator[Result]:
         """Answer for several inputs in a row, lazily."""
-        check_reading(options.get("color", "rgb"), options.get("on_error", "raise"))
         plan = self.plan(instruction)
-        opened = chain_inputs(inputs, allow_private=options.pop("allow_private", False))
-        return self._run(plan, instruction, opened, **options)
+        progress, allowed = (options.pop(key, False) for key in ("progress", "allow_private"))
+        limits, drawing = self.drawn.settle(plan.tasks, **options)
+        opened = chain_inputs(inputs, allow_private=allowed)
+        return self._run(plan, instruction, opened, options, limits, drawing, progress)
 
     def _run(
         self,
         plan: BothPlan,
         instruction: str | Sequence[str] | None,
         opened: Inputs,
-        *,
-        seed: int | None = None,
-        steps: int | None = None,
-        color: str = "rgb",
-        on_error: str = "raise",
-        progress: bool = False,
-        **options: Any,
+        options: dict[str, Any],
+        limits: RunOptions,
+        drawing: dict[str, Any],
+        progress: bool,
     ) -> Iterator[Result]:
-        for item in opened.items:
+        shared = {key: options[key] for key in ("batch_size", "threshold", "top_k", "max_side") if key in options}
+        for number, item in enumerate(opened.items):
             try:
-                image = load_image(item.read(), color=color)
+                image = load_image(item.read(), color=limits.color)
             except (VisgenError, OSError) as error:
-                if on_error == "raise":
+                if limits.on_error == "raise":
                     raise
-                if on_error == "record":
+                if limits.on_error == "record":
                     yield Result(source=item.source, error=f"{item.source}: {error}", request=plan.to_dict())
                 continue
             shown = None if item.is_file else picture_of(image)
             result: Result | None = None
             if plan.experts is not None:
-                result = self.experts(image, instruction, **options)
+                result = self.experts(image, instruction, **shared)
+                if plan.left_out:
+                    result = replace(result, request={**(result.request or {}), "left_out": plan.left_out})
             if plan.drawn is not None:
-                limits = {k: options[k] for k in ("threshold", "top_k") if options.get(k) is not None}
-                other = self.drawn(image, instruction, seed=seed, steps=steps, progress=progress, **limits)
+                other = self.drawn.draw(image, plan.drawn, number, limits, drawing, progress)
                 result = other if result is None else self._joined(result, other)
             assert result is not None
             yield replace(result, source=item.source, image=shown)

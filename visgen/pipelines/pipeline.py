@@ -11,11 +11,10 @@ import torch
 
 from ..errors import ConfigError, UnknownName, nearest
 from ..structures import Result
-from ..structures.working_size import MIN_SIDE
 from ..zoo import DEFAULT_MODEL, INSTRUCT_MODEL, load_model, resolve_device, resolve_dtype
 from .inputs import Inputs, chain_inputs, open_inputs
 from .plan import Plan, plan_instruction
-from .run import OnError, RunOptions, check_reading, run_items
+from .run import OnError, RunOptions, check_options, run_items
 from .skills import skills_of
 
 if TYPE_CHECKING:
@@ -225,28 +224,16 @@ class Pipeline:
         on_error: Any,
         max_side: int | None,
     ) -> RunOptions:
-        tasks = set(plan.tasks)
-        if type(batch_size) is not int or batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be a whole number from 1 on.")
-        if threshold is not None and not (isinstance(threshold, (int, float)) and 0 <= threshold <= 1):
-            raise ConfigError(f"threshold is {threshold!r}; it is a probability, from 0 to 1.")
-        if threshold is not None and not tasks & {"detection", "segmentation", "scene_graph"}:
-            raise ConfigError(
-                f"threshold is {threshold:g} but none of the tasks asked ({', '.join(sorted(tasks))}) uses it; "
-                "leave it out."
-            )
-        if top_k is not None and top_k < 1:
-            raise ConfigError(f"top_k is {top_k}; it must be at least 1.")
-        if top_k is not None and not tasks & {"detection", "scene_graph"}:
-            raise ConfigError(
-                f"top_k is {top_k} but it limits detections and relations, and the tasks asked are "
-                f"{', '.join(sorted(tasks))}; for classes use result.classification.top({top_k})."
-            )
-        if seed is not None and seed < 0:
-            raise ConfigError(f"seed is {seed}; it must be 0 or more.")
-        check_reading(color, on_error)
-        if max_side is not None and max_side < MIN_SIDE:
-            raise ConfigError(f"max_side is {max_side}; it must be at least {MIN_SIDE}, the least that a model takes.")
+        check_options(
+            plan.tasks,
+            batch_size=batch_size,
+            threshold=threshold,
+            top_k=top_k,
+            seed=seed,
+            color=color,
+            on_error=on_error,
+            max_side=max_side,
+        )
         side = self.model.max_side if max_side is None else max_side
         floor = min(self.model.min_side, side)
         return RunOptions(
@@ -260,7 +247,7 @@ class Pipeline:
             top_k,
             color,
             on_error,
-            has_boxes=bool(tasks & {"detection", "scene_graph"}),
+            has_boxes=bool({*plan.tasks} & {"detection", "scene_graph"}),
         )
 
 

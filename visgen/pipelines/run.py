@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from torchvision.ops import nms
 
 from ..errors import ConfigError, VisgenError
 from ..structures import Boxes, Masks, Result, SceneGraph, SemanticMap, load_image, picture_of
-from ..structures.working_size import resize_for_work
+from ..structures.working_size import MIN_SIDE, resize_for_work
 from ..zoo import autocast, synchronise
 from .inputs import Item
 from .plan import Plan
@@ -24,7 +25,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "check_reading", "limit_value", "run_items"]
+__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "check_options", "limit_value", "run_items"]
 
 # For people, not for evaluation: the detector gives up to 100 boxes of any score, a scene graph every pair of boxes.
 DISPLAY_THRESHOLD = 0.25  # low, since a detector whose scores are qualities is rarely sure: 0.5 would show little
@@ -34,8 +35,44 @@ MOST_TRIPLETS = 20  # the smallest K of the usual recall at 20, 50, 100
 OnError = Literal["raise", "skip", "record"]
 
 
-def check_reading(color: str, on_error: str) -> None:
-    """Raise ConfigError unless both options of reading pictures are ones there are, before the first picture."""
+def check_options(
+    tasks: Sequence[str],
+    *,
+    batch_size: int = 1,
+    threshold: float | None = None,
+    top_k: int | None = None,
+    seed: int | None = None,
+    color: str = "rgb",
+    on_error: str = "raise",
+    max_side: int | None = None,
+) -> None:
+    """Check the options of a call, on every path, before the first picture.
+
+    Args:
+        tasks: Those asked; the others are options of `Pipeline.__call__`.
+    Raises:
+        ConfigError: An option outside its range, or one that none of the tasks uses.
+    """
+    if type(batch_size) is not int or batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; it must be a whole number from 1 on.")
+    if threshold is not None and not (isinstance(threshold, (int, float)) and 0 <= threshold <= 1):
+        raise ConfigError(f"threshold is {threshold!r}; it is a probability, from 0 to 1.")
+    if threshold is not None and not {*tasks} & {"detection", "segmentation", "scene_graph"}:
+        raise ConfigError(
+            f"threshold is {threshold:g} but none of the tasks asked ({', '.join(sorted(tasks))}) uses it; "
+            "leave it out."
+        )
+    if top_k is not None and not (isinstance(top_k, Integral) and top_k >= 1):
+        raise ConfigError(f"top_k is {top_k!r}; it must be a whole number from 1 on.")
+    if top_k is not None and not {*tasks} & {"detection", "scene_graph"}:
+        raise ConfigError(
+            f"top_k is {top_k} but it limits detections and relations, and the tasks asked are "
+            f"{', '.join(sorted(tasks))}; for classes use result.classification.top({top_k})."
+        )
+    if seed is not None and not (isinstance(seed, Integral) and seed >= 0):
+        raise ConfigError(f"seed is {seed!r}; it must be a whole number from 0 on.")
+    if max_side is not None and not (isinstance(max_side, Integral) and max_side >= MIN_SIDE):
+        raise ConfigError(f"max_side is {max_side!r}; it must be at least {MIN_SIDE}, the least that a model takes.")
     if color not in ("rgb", "bgr"):
         raise ConfigError(f"color is '{color}'; it must be 'rgb' or 'bgr'.")
     if on_error not in ("raise", "skip", "record"):

@@ -61,7 +61,7 @@ def test_passes_by_hand() -> None:
     assert [(r.classes, r.attributes) for r in passes(two)] == [(("dog",), ()), (("cat",), (("cat", "red"),))]
     everything = TaskRequest("segmentation", exclude=("class 3",))
     found = passes(everything, tuple(f"class {k}" for k in range(10)))
-    assert [len(r.classes) for r in found] == [7, 2] and all("class 3" not in r.classes for r in found)
+    assert [len(r.classes) for r in found] == [4, 5] and all("class 3" not in r.classes for r in found)
     pairs = passes(TaskRequest("scene_graph", ("man", "horse")))
     assert [r.relation for r in pairs] == [("man", None, "horse"), ("horse", None, "man")]
     for request in (REQUESTS["depth"], REQUESTS["ood"], REQUESTS["scene_graph"]):
@@ -70,6 +70,32 @@ def test_passes_by_hand() -> None:
         codec_for(request, SETTINGS)
     with pytest.raises(DataError, match="segmentation of everything needs the names of everything"):
         passes(TaskRequest("segmentation"))
+
+
+@pytest.mark.parametrize("count", [2, 3, 16, 17, 33, 49, 203])
+def test_panels_are_split_evenly_and_none_has_one_class(count: int) -> None:
+    names = tuple(f"class {k}" for k in range(count))
+    sizes = [len(r.classes) for r in passes(TaskRequest("classification"), names)]
+    assert sum(sizes) == count and 2 <= min(sizes) <= max(sizes) <= 16 and max(sizes) - min(sizes) <= 1
+    assert tuple(n for r in passes(TaskRequest("classification", names)) for n in r.classes) == names
+
+
+def test_parts_get_smaller_until_they_fit() -> None:
+    request = TaskRequest("segmentation", tuple(f"class {k}" for k in range(10)))
+    fits = lambda part: len(part.classes) <= 3  # noqa: E731
+    assert [len(part.classes) for part in passes(request, (), fits)] == [2, 3, 2, 3]
+    assert len(passes(request, (), lambda part: False)) == 10
+    never = passes(TaskRequest("classification", request.classes[:5]), (), lambda part: False)
+    assert [len(part.classes) for part in never] == [2, 3]
+
+
+def test_what_a_picture_would_leave_out_of_a_request_is_refused() -> None:
+    with pytest.raises(DataError, match="the request names 'man' alone; name two classes"):
+        passes(TaskRequest("scene_graph", ("man",)))
+    with pytest.raises(DataError, match="the request leaves out car; ask for everything"):
+        codec_for(TaskRequest("depth", exclude=("car",)))
+    with pytest.raises(DataError, match="one of 2 panels, but the request names the colour 'blue'"):
+        codec_for(TaskRequest("classification", ("dog", "cat"), colours=(("yes", "blue"), ("no", "red"))))
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ...errors import DataError
 from ...language import TaskRequest
@@ -49,17 +51,21 @@ def codec_for(request: TaskRequest, settings: CodecSettings | None = None) -> Co
     return codec
 
 
-def passes(request: TaskRequest, classes: Sequence[str] = ()) -> list[TaskRequest]:
+def passes(
+    request: TaskRequest, classes: Sequence[str] = (), fits: Callable[[TaskRequest], bool] | None = None
+) -> list[TaskRequest]:
     """Split a request into such that one picture each can answer.
 
     Args:
         request: Any request.
         classes: The classes that "everything" stands for; what the request excludes is left out.
+        fits: Tells of a part of a list of classes whether it may stand, as when its sentence must not be too long; the
+            parts get smaller until all may, or cannot get smaller.
     Returns:
-        One request or more. Boxes take one class each, segmentation seven, the panels of classification sixteen; a
-        scene graph without a relation asks for every ordered pair of its classes.
+        One request or more. Boxes take one class each, segmentation up to seven, the panels of classification two to
+        sixteen, split evenly; a scene graph without a relation asks for every ordered pair of its classes.
     Raises:
-        DataError: It names no class and `classes` is empty.
+        DataError: It names no class and `classes` is empty, or it asks for the relations of one class.
     """
     if request.task in ("depth", "ood") or request.relation is not None:
         return [request]
@@ -69,10 +75,21 @@ def passes(request: TaskRequest, classes: Sequence[str] = ()) -> list[TaskReques
             f"the {request.task} of everything needs the names of everything; name the classes in the instruction."
         )
     if request.task == "scene_graph":
+        if len(names) == 1:
+            raise DataError(
+                f"relations are drawn pair by pair, but the request names '{names[0]}' alone; name two classes."
+            )
         pairs = [(a, b) for a in names for b in names if a != b]
         return [replace(request, classes=(), exclude=(), relation=(a, None, b)) for a, b in pairs]
     most = {"detection": 1, "segmentation": Palette.most, "classification": PanelGrid.most}[request.task]
-    return [_part(request, tuple(names[k : k + most])) for k in range(0, len(names), most)]
+    fewest = 2 if request.task == "classification" else 1  # a panel of one class would be a yes or no
+    parts: list[TaskRequest] = []
+    for count in range(math.ceil(len(names) / most), max(1, len(names) // fewest) + 1):
+        cuts = pairwise(len(names) * k // count for k in range(count + 1))
+        parts = [_part(request, tuple(names[start:end])) for start, end in cuts]
+        if fits is None or all(map(fits, parts)):
+            break
+    return parts
 
 
 def _part(request: TaskRequest, names: tuple[str, ...]) -> TaskRequest:

@@ -68,6 +68,11 @@ class PanelGrid(Codec):
                 f"codec {self.name} draws 2..{self.most} classes, but the request names {len(request.classes)}; name "
                 "the labels to choose from."
             )
+        if request.colours:
+            raise DataError(
+                f"codec {self.name} lights one of {len(request.classes)} panels, but the request names the colour "
+                f"'{request.colours[0][1]}'; ask for one class, or without colours."
+            )
 
     def _draw(self, value: Any, request: TaskRequest, size: Size) -> Tensor:
         if not isinstance(value, ClassLabel):

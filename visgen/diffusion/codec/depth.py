@@ -23,6 +23,14 @@ NOISE = 0.01  # channels of a clean grey agree; a standard deviation across them
 class _Depth(Codec):
     task = "depth"
 
+    def check_request(self, request: TaskRequest) -> None:
+        super().check_request(request)
+        if request.exclude:
+            raise DataError(
+                f"codec {self.name} draws the depth of the whole picture, but the request leaves out "
+                f"{' and '.join(request.exclude)}; ask for everything, and for a segmentation of what to leave out."
+            )
+
     def valid(self, value: DepthMap, request: TaskRequest, size: Size) -> Tensor:
         """(h, w) bool: pixels whose depth was measured."""
         return Letterbox.fit(value.size, size).place_map(value.valid[None])[0]
