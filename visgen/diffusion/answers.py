@@ -20,7 +20,7 @@ from .model import InstructDiffusion
 
 __all__ = ["Answer", "answer_requests", "codec_settings", "merge_answers", "plan_passes", "sampling_for"]
 
-MOST_PASSES = 200  # pictures of one request: every pair of 14 classes; at 26 ms each (the tiny model) five seconds
+MOST_PASSES = 200  # pictures of one request, as many as the ordered pairs of 14 classes
 _AT_A_TIME = 16  # pictures drawn together, which bounds the memory
 
 
@@ -59,7 +59,10 @@ def plan_passes(model: InstructDiffusion, request: TaskRequest) -> list[TaskRequ
         DataError: No picture answers it, its sentence is too long for the text encoder, or it takes more than 200
             pictures.
     """
-    fits = lambda part: len(model.tokenizer(canonical(part), verbose=False)["input_ids"]) <= model.tokens  # noqa: E731
+
+    def fits(part: TaskRequest) -> bool:
+        return len(model.tokenizer(canonical(part), verbose=False)["input_ids"]) <= model.tokens
+
     parts = passes(request, model.config.classes.get(request.task, ()), fits)
     if len(parts) > MOST_PASSES:
         raise DataError(
