@@ -233,12 +233,71 @@ def test_normalise_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["is there only one car?", "do you see exactly one person?", "count one car", "are there just one car?"]
+    "text",
+    [
+        "is there only one car?",
+        "do you see exactly one person?",
+        "count one car",
+        "are there just one car?",
+        "is there a single car?",
+        "is there just a single car?",
+        "does the picture contain exactly one car?",
+        "does this picture show a single car?",
+    ],
 )
 def test_a_number_that_the_question_names_is_not_dropped(text: str) -> None:
     with pytest.raises(UnknownName, match="asks for a number and names it; ask how many there are"):
         parse(text, FULL)
     assert plan("is there one car?")[0]["quantifier"] == "one"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "find the dogs, not only the cars",
+        "count everything, not only the people",
+        "segment the road, not just the cars",
+        "find the dogs but not all cars",
+        "find the dogs but not both cars",
+    ],
+)
+def test_not_only_takes_nothing_away(text: str) -> None:
+    with pytest.raises(UnknownName):
+        parse(text, FULL)
+
+
+def test_without_says_what_things_have() -> None:
+    for text in (
+        "count the people without dogs",
+        "how many tables without chairs are there?",
+        "find people without a dog",
+        "how far is the person without the dog?",
+        "count the cars minus the buses",
+        "find the cars. count them without the buses",
+    ):
+        with pytest.raises(UnknownName, match=r"'(without|minus)' in '.*' may say what .* write 'but not'\."):
+            parse(text, FULL)
+    (left_out,) = plan("count the people but not the dogs")
+    assert plan("without the dogs, count the people") == [left_out] and left_out["exclude"] == ["dog"]
+    assert plan("find everything without the dogs") == plan("find everything except the dogs")
+    assert plan("find everything minus the dogs") == plan("find everything except all the dogs")
+
+
+def test_after_an_exclusion_nobody_knows_what_one_more_thing_is() -> None:
+    for text in ("find cars and dogs, not buses, and the people", "find the cars but not buses, and people"):
+        with pytest.raises(UnknownName):
+            parse(text, FULL)
+    assert plan("find cars, not buses, trucks and people")[0]["exclude"] == ["bus", "truck", "person"]
+    assert plan("find everything but buses, and the people")[0]["exclude"] == ["bus", "person"]
+    assert [p["quantifier"] for p in plan("find cars, not buses, and count the people")] == ["all", "count"]
+
+
+def test_both_and_each_are_what_was_asked_for_before() -> None:
+    assert plan("find the dog and the car; segment both") == plan("find the dog and the car; segment them")
+    assert plan("count the cars and mark each") == plan("count the cars and mark them")
+    assert plan("find both dogs and count each") == plan("find the dogs and count them")
+    with pytest.raises(UnknownName, match="'both' has nothing to stand for"):
+        parse("segment both", FULL)
 
 
 def test_the_first_of_several_is_not_all_of_them() -> None:

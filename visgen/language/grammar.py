@@ -17,6 +17,8 @@ from .lexicon import FRAMES, NOUNS, VERBS, phrases
 
 __all__ = ["Grammar"]
 
+NOT_ALL: tuple[Words, ...] = (("only",), ("just",), ("both",), ("all",), ("every",))
+NO_NOUN: tuple[Words, ...] = ((), (",",), ("and",), ("then",), ("please",))  # after "both", where it is no article
 MOST_HEADS = 8  # verbs or nouns that may share one noun phrase: more than there are tasks
 
 
@@ -151,6 +153,8 @@ class Grammar:
         found += [(end, Item("all", position, end)) for end in self._picture(position)]
         for kind, words in (("else", "ELSE"), ("all", "EVERYTHING"), ("pronoun", "PRONOUN")):
             found += [(end, Item(kind, position, end)) for end in self._ends(position, SET[words])]
+        both = [end for end in self._ends(position, SET["BOTH"]) if self.words[end : end + 1] in NO_NOUN]
+        found += [(end, Item("pronoun", position, end)) for end in both]
         return found
 
     def _list(self, position: int) -> list[tuple[int, tuple[Item, ...]]]:
@@ -167,13 +171,23 @@ class Grammar:
         return sorted(found.items(), reverse=True)
 
     def _exclusions(self, position: int, from_all: bool) -> list[tuple[int, tuple[Item, ...]]]:
-        """What is taken away here: "except the sky", "but not the cars or the buses"."""
+        """What is taken away here: "except the sky", "but not the cars or the buses".
+
+        "Not only the cars" takes nothing away, and after "the dogs, not the cats, and the people" nobody knows what
+        the people are.
+        """
         after = self._comma(position)
         starts = [*self._ends(after, (("but",), ("and",))), after]
         ends = [end for start in starts for end in self._ends(start, SET["REMOVE"])]
+        ends = [end for end in ends if self.words[end - 1] != "not" or self.words[end : end + 1] not in NOT_ALL]
         if from_all:
             ends += self._ends(after, SET["REMOVE_FROM_ALL"])
-        return [(end, items) for start in ends for end, items in self._list(start)]
+        found = [(end, items) for start in ends for end, items in self._list(start)]
+        return [
+            (end, items)
+            for end, items in found
+            if from_all or len(items) < 2 or self.words[items[0].end : items[0].end + 2] != (",", "and")
+        ]
 
     def phrases(self, position: int) -> list[tuple[int, Phrase]]:
         """Noun phrases that begin here, the longest first."""

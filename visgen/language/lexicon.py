@@ -101,6 +101,7 @@ SETS = {
     "ELSE": "everything_else all_else anything_else the_rest the_rest_of_it",
     "POINTED_AT": "this_thing that_thing this_object that_object",
     "PRONOUN": "it them they this that these those",
+    "BOTH": "both each",
     "IMAGE_NOUN": "image picture photo photograph photography scene frame shot snapshot view close-up closeup",
     "WHOLE": "whole entire full",
     "AND": "and or plus also as_well_as and_also along_with together_with",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from ..errors import UnknownName
 from .draft import Draft, Item, Phrase
-from .frames import SET, own_predicate
+from .frames import own_predicate
 from .names import PLACES, ClassNames, singular
 from .refusal import listed, missing_task
 from .request import TaskRequest
@@ -20,7 +19,7 @@ __all__ = ["WORLD", "Resolver"]
 WORLD = "in the open world"
 """The key, in a vocabulary, of the classes that only a model which reads words itself knows."""
 
-_NO_OTHER = {("only", "one"), ("exactly", "one"), ("just", "one")}
+_NO_OTHER = {"only", "exactly", "just", "single"}
 
 
 class Resolver:
@@ -67,6 +66,9 @@ class Resolver:
         """Ask detection or segmentation whether something is there, where classification does not know it."""
         if draft.task != "classification" or draft.phrase is None or draft.flag is not None:
             return draft
+        for item in draft.phrase.items:
+            if item.one and _NO_OTHER & set(self.words[draft.start : item.start]):
+                raise UnknownName(self._names_number(draft))
         spans = [self.words[item.start : item.end] for item in draft.phrase.items if item.kind == "class"]
         able = [t for t in (draft.task, *PLACES) if all(self.names.find(t, span) is not None for span in spans)]
         able = [task for task in able if task in self.vocabulary]
@@ -96,6 +98,8 @@ class Resolver:
         both = [name for name in classes if name in left_out]
         if both:
             raise UnknownName(f"class '{both[0]}' is both asked for and left out in '{asked}'; keep one of the two.")
+        if classes and left_out:
+            self._check_without(draft.phrase, draft.task, asked)
         quantifier = self._quantifier(items, draft, asked)
         return TaskRequest(
             draft.task,
@@ -106,6 +110,17 @@ class Resolver:
             attributes=self._attributes(items, classes, draft, asked),
             colours=self._colours(draft, asked),
         )
+
+    def _check_without(self, phrase: Phrase, task: str, asked: str) -> None:
+        """Refuse "people without backpacks" where the answer is whole things: it may say what one of them has."""
+        if task == "segmentation" or not phrase.exclude:
+            return
+        between = self.words[phrase.items[-1].end : phrase.exclude[-1].start]
+        if own := next((word for word in between if word in ("without", "minus")), None):
+            raise UnknownName(
+                f"'{own}' in '{asked}' may say what one of them has or what to leave out; to leave a class out, "
+                "write 'but not'."
+            )
 
     def _attributes(
         self, items: tuple[Item, ...], classes: tuple[str, ...], draft: Draft, asked: str
@@ -242,14 +257,16 @@ class Resolver:
             )
         return own
 
+    def _names_number(self, draft: Draft) -> str:
+        asked = " ".join(self.words[draft.start : draft.end])
+        return f"'{asked}' asks for a number and names it; ask how many there are."
+
     def _quantifier(self, items: tuple[Item, ...], draft: Draft, asked: str) -> str:
         ones = {item.one for item in items}
         if True not in ones:
             return draft.quantifier
-        words = tuple(self.words[draft.start : draft.end])
-        is_asked = any(words[i : i + len(exist)] == exist for exist in SET["EXIST"] for i in range(len(words)))
-        if draft.quantifier != "all" or (is_asked and _NO_OTHER & set(pairwise(words))):
-            raise UnknownName(f"'{asked}' asks for a number and names it; ask how many there are.")
+        if draft.quantifier != "all":
+            raise UnknownName(self._names_number(draft))
         if len(ones) > 1:
             raise UnknownName(f"'{asked}' asks for one of some classes and all of others; ask in two sentences.")
         return "one"
