@@ -53,6 +53,76 @@ def test_what_is_not_plain_is_refused(text: str) -> None:
     assert read(text) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "find the box on the couch",
+        "is there a box on the couch",
+        "where is the box on the couch",
+        "give me the box on the couch",
+        "find the tag on the dog",
+        "find the frame of the couch",
+        "find the corner of the couch",
+        "select the sticker of the couch",
+        "leave the dog out of the mask",
+        "drop the dog and the cat from the mask",
+        "keep dog off the mask",
+        "keep dog away from the mask",
+        "drop the dog from the count",
+        "leave dog out when you count",
+        "leave away the dog when you mask",
+        "does exactly one dog appear",
+        "does only one dog appear",
+        "is a single dog present",
+        "show me one of the dog outlined",
+        "how many feet does the dog have",
+        "what number does the dog have",
+        "what features does the dog have",
+        "how much space does the dog take up",
+        "what shape is the couch",
+        "where is the dog going",
+        "where is the dog looking",
+        "where should i place the couch",
+        "where was the couch made",
+        "when did the dog appear",
+        "tell me when the dog appears",
+        "what is the dog looking for",
+        "how many see the dog",
+        "count me out of the dog",
+        "is there a dog , if so , how far is it",
+    ],
+)
+def test_words_with_another_meaning_together_are_refused(text: str) -> None:
+    assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "put a box on the dog",
+        "lay a frame over the dog",
+        "find a frame around the dog",
+        "give me the corners of the dog",
+        "find the location of the dog",
+        "i am looking for the dog",
+        "looking for my dog",
+        "where should i look for the dog",
+        "when you have a moment , get me the location of the dog",
+    ],
+)
+def test_what_only_resembles_them_is_read(text: str) -> None:
+    assert read(text) == ("detection", "all", ["dog"], [])
+
+
+def test_a_verb_in_a_clause_of_its_own_is_a_request_of_its_own() -> None:
+    assert read("find the outline of the dog and the cat") == ("segmentation", "all", ["dog", "cat"], [])
+    assert read("find the dog and the cat , outline what they are") is None
+    assert read("get me the number of dog and find it") is None
+    assert read("how far can it be , find the dog") is None
+    assert read("every single dog outlined") == ("segmentation", "all", ["dog"], [])
+    assert read("how near the dog has come") == ("depth", "all", ["dog"], [])
+
+
 def test_glue_holds_nothing_with_a_meaning_of_its_own() -> None:
     glue = {phrase for phrase in phrases(GLUE) if len(phrase) == 1}
     meaning = {*phrases("on in under behind between beside near next over below above with without not no never none"),

@@ -59,6 +59,23 @@ def test_random_words_raise_nothing_but_unknown_name(words: list[str], world: Op
         assert requests and not any(set(request.classes) & set(request.exclude) for request in requests)
 
 
+def test_one_noun_in_two_ways_is_two_requests_where_the_verb_is_said_again() -> None:
+    once = [request for ask in ("paint the red dog blue", "paint the big dog blue") for request in bare(ask)]
+    assert bare("paint the red dog blue. paint the big dog blue") == once
+    assert bare("paint the red dog blue and paint the big dogs blue") == once
+    with pytest.raises(UnknownName, match="gives one class two colours"):
+        parse("paint the red dog blue. paint the red dog green", FULL, None, ANY)
+    assert len(bare("paint the red dog blue. paint the cat green")) == 1
+
+
+def test_a_box_in_the_picture_is_no_box_to_draw() -> None:
+    known = {"detection": ["suitcase"]}
+    assert parse("give me the boxes of the suitcases", known, None, TAUGHT)[0].classes == ("suitcase",)
+    for text in ("find the box of the suitcase", "find the box on the suitcase", "what is the box on the suitcase"):
+        with pytest.raises(UnknownName):
+            parse(text, known, None, TAUGHT)
+
+
 def test_what_heads_know_needs_no_other_model() -> None:
     for text in ("find the dog", "segment everything except the sky", "is the man on the horse?", "how far is the car"):
         assert bare(text) == [replace(request, raw="") for request in parse(text, FULL)]
@@ -114,6 +131,7 @@ def test_where_an_unknown_noun_ends(words: str, end: int | None) -> None:
         ("paint the dog red and the cat red", "dog and cat are both red .* use two colours"),
         ("paint everything red", "paints everything; name the classes, each with its colour"),
         ("paint the dog puce", "'puce' in 'paint the dog puce' is no colour. A picture keeps red, green"),
+        ("turn each sign yellow", "'sign' in 'turn each sign' is no class"),
         ("paint the dog pink", "colour 'pink' in 'paint the dog pink' cannot be drawn; use one of red, green"),
         ("is there a cat? if so show pink, otherwise red", "colour 'pink' .* cannot be drawn"),
         ("find the red dog and the dog", r"asks for 'dog' in two ways \(red and any\); ask in two sentences"),

@@ -2,17 +2,19 @@
 
 This is tried only after the grammar has failed. A sentence passes when it holds cues of exactly one task, one unbroken
 list of known classes (or none, where the whole picture is meant), and otherwise nothing but words without a meaning of
-their own. One word that is neither, a negation, a place or a second thing refuses it, so that nothing is guessed.
+their own. One word that is neither, a negation, a place or a second thing refuses it, so that nothing is guessed; so do
+words that have a meaning together (`ANOTHER_MEANING`) and a request in a clause of its own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from .draft import Draft, Item, Phrase
 from .frames import SET, Words
 from .lexicon import VERBS, phrases
-from .wide_lexicon import AFTER_CUE, BEFORE_ODD, CUES, GLUE
+from .wide_lexicon import AFTER_CUE, ANOTHER_MEANING, BEFORE_ODD, CUES, GLUE
 
 __all__ = ["read_cues"]
 
@@ -26,6 +28,9 @@ GLUE_FORMS = frozenset(phrases(GLUE))
 LONGEST = max(map(len, (*CUE_FORMS, *GLUE_FORMS)))
 IMAGE_NOUNS = {word for (word,) in SET["IMAGE_NOUN"]}
 WHOLE = ("depth", "ood")  # tasks that may be about the whole picture
+ARTICLES = f"(?:(?:{'|'.join(map(' '.join, SET['DET']))}) )*"
+ELSEWHERE = re.compile("|".join(f"(?:^| ){form} " for form in ANOTHER_MEANING).replace("THE", ARTICLES))
+BOUNDS = {",", "and", "then"}  # between two clauses
 
 
 def read_cues(words: Sequence[str], class_end: Callable[[int], int | None]) -> list[Draft] | None:
@@ -44,8 +49,8 @@ class _Reader:
         self.words, self.class_end = words, class_end
         self.items: list[Item] = []
         self.excluded: list[Item] = []
-        self.tasks: set[str] = set()
-        self.weak: set[str] = set()
+        self.tasks: dict[str, list[int]] = {}  # where the cues of each stand
+        self.weak: dict[str, list[int]] = {}
         self.has_or = False
         self.last_cue: str | None = None  # the task of the cue that ends at this word
 
@@ -64,8 +69,8 @@ class _Reader:
         tasks = self.tasks or self.weak
         named = [item for item in self.items if item.kind == "class"]
         if not self.tasks and not self.excluded and len(named) > 1 and self.has_or:
-            tasks = {"classification"}  # "a cat or a dog?"
-        if len(tasks) != 1:
+            tasks = {"classification": []}  # "a cat or a dog?"
+        if len(tasks) != 1 or self._means_another() or self._has_two_clauses():
             return None
         (task,) = tasks
         if (task not in WHOLE and not self.items) or (task == "classification" and not named):
@@ -74,6 +79,27 @@ class _Reader:
         phrase = Phrase() if whole else Phrase(tuple(self.items), tuple(self.excluded))
         quantifier = "count" if task == "count" else "all"
         return [Draft("detection" if task == "count" else task, quantifier, 0, len(self.words), phrase)]
+
+    def _means_another(self) -> bool:
+        """Whether the words around the classes turn the sentence into one that no cue is about."""
+        start, end = self._span()
+        said = [*self.words[:start], *(["CLASS"] if end else []), *self.words[end:]]
+        return ELSEWHERE.search(f" {' '.join(said)} ") is not None
+
+    def _has_two_clauses(self) -> bool:
+        """Whether a weak verb of another task has no cue in its own clause: "find the dog, then outline it"."""
+        start, end = self._span()
+        bounds = [k for k, word in enumerate(self.words) if word in BOUNDS and not start <= k < end]
+        cues = [sum(bound < k for bound in bounds) for places in self.tasks.values() for k in places]
+        weak = [
+            sum(bound < k for bound in bounds) for task in self.weak.keys() - self.tasks.keys() for k in self.weak[task]
+        ]
+        return bool(cues) and not set(weak) <= set(cues)
+
+    def _span(self) -> tuple[int, int]:
+        """Where the list of classes stands; (0, 0) without one."""
+        named = [item for item in self.items if item.kind == "class"]
+        return (named[0].start, named[-1].end) if named else (0, 0)
 
     def _class(self, here: int) -> int | None:
         """One list of classes; a class before "photo" belongs to the picture."""
@@ -124,7 +150,7 @@ class _Reader:
             form = self.words[here : here + size]
             if form in CUE_FORMS:
                 task = CUE_FORMS[form]
-                (self.weak if form in WEAK_FORMS else self.tasks).add(task)
+                (self.weak if form in WEAK_FORMS else self.tasks).setdefault(task, []).append(here)
                 self.last_cue = task
                 return here + size
         return None

@@ -9,6 +9,7 @@ from .draft import Draft, Item, Phrase
 from .frames import SET, Words
 from .grammar import Grammar
 from .lexicon import FRAMES, phrases
+from .names import singular
 from .wide_lexicon import ATTRIBUTES, AWAY, COLOUR_WORDS, PAINT, PAINT_IN, WIDE_FRAMES
 
 __all__ = ["WideGrammar"]
@@ -108,6 +109,12 @@ class WideGrammar(Grammar):
         plain = [(end, False) for end in self._ends(start, phrases(PAINT))]
         return [*plain, *((end, True) for end in self._ends(start, phrases(PAINT_IN)) if (end, False) not in plain)]
 
+    def _narrow_otherwise(self, items: Sequence[Item], more: Sequence[Item]) -> bool:
+        """Whether a noun has other attributes in each, as in "paint the red dog blue. paint the big dog green"."""
+        nouns = [(singular(" ".join(self.words[i.start : i.end])), i.attributes) for i in (*items, *more)]
+        first, second = nouns[: len(items)], nouns[len(items) :]
+        return any(noun == other and own != its for noun, own in first for other, its in second)
+
     def _pairs(
         self, position: int, needs_in: bool, verb: int
     ) -> Iterator[tuple[int, tuple[Item, ...], tuple[str, ...]]]:
@@ -123,5 +130,6 @@ class WideGrammar(Grammar):
                         again = [e for e, _ in self._painters(middle)]
                         for further in [*again, middle]:
                             for last, more, colours in self._pairs(further, needs_in, verb):
-                                yield last, one[0] + more, one[1] + colours
+                                if further == middle or not self._narrow_otherwise(items, more):
+                                    yield last, one[0] + more, one[1] + colours
                     yield end, *one

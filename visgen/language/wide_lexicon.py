@@ -13,6 +13,7 @@ from __future__ import annotations
 __all__ = [
     "ADJECTIVES",
     "AFTER_CUE",
+    "ANOTHER_MEANING",
     "ATTRIBUTES",
     "AWAY",
     "BEFORE_ODD",
@@ -166,7 +167,9 @@ WIDE_FRAMES = (
             "SEEK NAMED THAT_IS AWAY",
             "cover|mark NAMED with DET? filled|solid? box|boxes|rectangle|rectangles",
             "put|draw|place DET? filled? bounding? box|boxes|rectangle|rectangles around|on|over|onto NAMED",
-            "LIGHT? DET? filled? bounding? box|boxes|rectangle|rectangles around|for|of|on NAMED",
+            "LIGHT? DET? filled? bounding? box|boxes|rectangle|rectangles around|for NAMED",
+            "LIGHT? DET? filled? bounding box|boxes|rectangle|rectangles of|on NAMED",
+            "DET? filled? box|boxes|rectangle|rectangles of|on NAMED",
             "LIGHT? DET? location|locations|position|positions|place|places|whereabouts of NAMED",
             "show|tell me? where NP BE",
         ),
@@ -288,6 +291,32 @@ AFTER_CUE = {  # words that may follow a cue of these tasks, and what comes befo
     "ood": ("about", "with"),
 }
 BEFORE_ODD = ("anything", "something", "everything")
+# What turns a sentence with a cue into one about something else, as regular expressions for its words, where CLASS
+# stands for the list of classes and THE for articles.
+_THING = "(?:box|boxes|rectangles?|frames?|tags?|corners?|stickers?|borders?|edges?)"
+_SOUGHT = "(?:find|found|spot|locate|detect|seek|pinpoint|(?:look|looking|search|searching|hunt) for|(?:where|there) "
+_SOUGHT += "(?:is|are)|(?:is|are) there)"
+_PUT = "(?:put|draw|place|drop|set|add|attach|lay|make|print|plot|sketch|render|display)"
+_LEAVE = "(?:leave|drop|keep|keeps|kept|take|send|set)"
+_WITH_OBJECT = "see|have|use|like|love|want|need|know|view|show|make|get|keep|find|look|bring|hold|carry|cover"
+_GOING = "go|goes|going|look|looks|looking|come|comes|put|place|make|makes|made|live|lives|did|was"
+ANOTHER_MEANING = (
+    f"{_SOUGHT} THE{_THING}(?! (?:around|round))",  # "find the tag of the suitcase": the tag is meant
+    "(?:mark|select) THE(?:tag|sticker)s?",
+    f"^(?:(?! {_PUT} ).)* {_THING} (?:on|over|onto)",  # "the box on the table", but "draw a box on the table"
+    f"{_LEAVE} (?:THECLASS|it|them) (?:out|off|away|from)",  # "leave the car out of the mask"
+    f"{_LEAVE} (?:out|off|away)",
+    "(?<! every )(?<! each )(?:one|single) (?:of (?:the|these|those) )?CLASS",  # a cue has no room for a number
+    "CLASS (?:have|has|had)(?! (?:i|we|you|been|come|gone))",  # "what features does the dog have"
+    "how much (?:space|room) (?:do|does|did) THECLASS",
+    "(?:what|which) shapes? (?:is|are)",
+    f"where(?=[^,]* CLASS )[^,]* (?:{_GOING})(?! for)",  # "where is the car going"
+    "when (?:did|do|does|is|are|was|were|has|have|had|will|can|could|would|should|THECLASS)",
+    "^(?:(?! i | we ).)* [^ ,]+ looking for",  # "what is the dog looking for", but "i am looking for the dog"
+    f"how many (?:{_WITH_OBJECT})",  # "how many see the dog"
+    "count (?:me|us) out",
+    "if so (?:, )?(?:how(?! many)|.*(?:depth|distance|range))",  # whether it is there is asked before
+)
 
 # Words that end no noun phrase, so that "segment the beautiful" names nothing.
 ADJECTIVES = (
