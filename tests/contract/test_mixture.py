@@ -111,6 +111,8 @@ def test_weights_are_the_shares_of_the_draws() -> None:
     drawn = Counter(mixture(weights=(3, 1)).plan(step)[0].part for step in range(2000))
     # Three standard deviations of 2000 fair draws at 3/4 are 58.
     assert abs(drawn["labels"] - 1500) < 58
+    assert mixture(weights=(3, 1)).effective_weights() == {"labels": 0.75, "metres": 0.25}
+    assert mixture("round_robin").effective_weights({"metres": 0.5}) == {"labels": 1.0, "metres": 0.5}
 
 
 def test_augmentation_differs_between_epochs_and_repeats_within_a_step() -> None:

@@ -83,6 +83,15 @@ def test_round_robin_gives_every_part_at_every_step(parts):
         assert [(b.source, len(b)) for b in mixture.batches(step)] == [("a", 4), ("b", 3)]
 
 
+def test_effective_weights(parts):
+    mixture = Mixture(parts())
+    assert mixture.effective_weights() == {"a": 0.75, "b": 0.25}
+    assert mixture.effective_weights({"b": 0.2}) == pytest.approx({"a": 0.75, "b": 0.05})
+    assert Mixture(parts(), mode="round_robin").effective_weights({"a": 0.5}) == {"a": 0.5, "b": 1.0}
+    with pytest.raises(ConfigError, match="loss weight for 'c'"):
+        mixture.effective_weights({"c": 1.0})
+
+
 def test_augmentation_depends_on_seed_part_epoch_and_index_only(parts):
     noise = build_transform([{"name": "gaussian_noise", "sigma": [0.1, 0.2], "p": 1.0}])
     found = {}

@@ -17,10 +17,12 @@ from visgen.structures import (
     Boxes,
     box_area,
     cxcywh_to_xyxy,
+    denormalise,
     normalise,
     pairwise_iou,
     value_from_dict,
     xywh_to_xyxy,
+    xyxy_to_cxcywh,
     xyxy_to_xywh,
 )
 
@@ -52,14 +54,19 @@ def make(**changes: Any) -> Boxes:
 def test_conversions_by_hand() -> None:
     box = torch.tensor([[10.0, 20.0, 30.0, 60.0]])
     assert xyxy_to_xywh(box).tolist() == [[10, 20, 20, 40]]
-    assert cxcywh_to_xyxy(torch.tensor([[20.0, 40.0, 20.0, 40.0]])).tolist() == box.tolist()
+    assert xyxy_to_cxcywh(box).tolist() == [[20, 40, 20, 40]]
     assert box_area(box).tolist() == [800]
     assert normalise(box, (100, 40)).tolist() == [pytest.approx([0.25, 0.2, 0.75, 0.6])]
 
 
 @given(corners())
 def test_every_conversion_comes_back(boxes: Tensor) -> None:
-    torch.testing.assert_close(xywh_to_xyxy(xyxy_to_xywh(boxes)), boxes, rtol=1e-12, atol=1e-9)
+    for there, back in (
+        (xyxy_to_xywh, xywh_to_xyxy),
+        (xyxy_to_cxcywh, cxcywh_to_xyxy),
+        (lambda b: normalise(b, (37, 911)), lambda b: denormalise(b, (37, 911))),
+    ):
+        torch.testing.assert_close(back(there(boxes)), boxes, rtol=1e-12, atol=1e-9)
 
 
 def test_iou_by_hand() -> None:

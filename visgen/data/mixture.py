@@ -123,6 +123,24 @@ class Mixture:
         self._block: tuple[int, Tensor] | None = None
         self._orders: dict[tuple[int, int], Tensor] = {}
 
+    def effective_weights(self, loss_weights: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Give the expected weight of each part's loss in one rank's step.
+
+        Args:
+            loss_weights: Part name to loss weight; 1 where not given.
+        Returns:
+            Part name to (probability that a rank draws it at a step) x (loss weight); in "round_robin" the probability
+            is 1.
+        """
+        weights = dict(loss_weights or {})
+        for name in weights:
+            if name not in {p.name for p in self.parts}:
+                raise ConfigError(
+                    f"loss weight for '{name}': no such part{nearest(name, [p.name for p in self.parts])}"
+                )
+        chances = [1.0] * len(self.parts) if self.mode == "round_robin" else self.probabilities
+        return {p.name: c * weights.get(p.name, 1.0) for p, c in zip(self.parts, chances, strict=True)}
+
     def plan(self, step: int, rank: int = 0) -> list[Planned]:
         """Tell which samples `batches` would load, without loading them.
 

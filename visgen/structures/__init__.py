@@ -6,9 +6,11 @@ from .boxes import (
     Boxes,
     box_area,
     cxcywh_to_xyxy,
+    denormalise,
     normalise,
     pairwise_iou,
     xywh_to_xyxy,
+    xyxy_to_cxcywh,
     xyxy_to_xywh,
 )
 from .classification import Classification, ClassLabel
@@ -42,6 +44,7 @@ __all__ = [
     "box_area",
     "class_palette",
     "cxcywh_to_xyxy",
+    "denormalise",
     "depth_colours",
     "load_image",
     "mask_to_rle",
@@ -52,5 +55,6 @@ __all__ = [
     "rle_to_mask",
     "value_from_dict",
     "xywh_to_xyxy",
+    "xyxy_to_cxcywh",
     "xyxy_to_xywh",
 ]

@@ -20,9 +20,11 @@ __all__ = [
     "Boxes",
     "box_area",
     "cxcywh_to_xyxy",
+    "denormalise",
     "normalise",
     "pairwise_iou",
     "xywh_to_xyxy",
+    "xyxy_to_cxcywh",
     "xyxy_to_xywh",
 ]
 
@@ -37,6 +39,11 @@ def xywh_to_xyxy(boxes: Tensor) -> Tensor:
     return torch.cat((boxes[..., :2], boxes[..., :2] + boxes[..., 2:]), dim=-1)
 
 
+def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
+    """Turn corner boxes (..., 4) into (centre x, centre y, width, height)."""
+    return torch.cat(((boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]), dim=-1)
+
+
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """Turn (centre x, centre y, width, height) boxes (..., 4) into corner boxes."""
     half = boxes[..., 2:] / 2
@@ -47,6 +54,12 @@ def normalise(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Divide boxes (..., 4) of any form by the image (height, width), so that the image is the unit square."""
     height, width = size
     return boxes / boxes.new_tensor([width, height, width, height])
+
+
+def denormalise(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Multiply unit-square boxes (..., 4) of any form by the image (height, width)."""
+    height, width = size
+    return boxes * boxes.new_tensor([width, height, width, height])
 
 
 def box_area(boxes: Tensor) -> Tensor:
