@@ -45,13 +45,11 @@ def train(arm: str, seed: int, args: argparse.Namespace) -> None:
     joint, own = load_run(JOINT, (), args.data_root), load_run(file, (), args.data_root)
     share = sum(joint.data.train[p].weight for p in own.data.train) / sum(p.weight for p in joint.data.train.values())
     settings = [f"out={out}", f"seed={seed}", f"train.steps={round(args.steps * share)}", "train.threads=1"]
-    changes = [*changes, *settings, "data.val={}", *args.set]
-    summary = train_from_config(file, changes, resume=True, data_root=args.data_root, export=save_pretrained)
+    sets = [*changes, *settings, "data.val={}", *args.set]
+    summary = train_from_config(file, sets, resume=True, data_root=args.data_root, export=save_pretrained)
     if not summary.finished:
         sys.exit(f"{arm} {seed} stopped by {summary.reason}; the same command goes on")
-    model = load_model(str(out / "last"))
-    figures: dict[str, float] = {}
-    sources: dict[str, list] = {}
+    model, figures, sources = load_model(str(out / "last")), {}, {}
     for name, part in own.data.val.items():
         source = build_source(part.source, part.split or "val", **part.options)
         task = next(iter(source.heads))

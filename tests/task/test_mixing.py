@@ -103,7 +103,7 @@ def test_the_head_is_frozen_orthonormal_and_even() -> None:
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match="the head is a ClassificationHead, which embeds nothing; set head: orthog"):
         step(build(head="classification"), mix="adaptive_mix")
-    with pytest.raises(ConfigError, match="mix of the classification loss is 'mix_up'; did you mean 'mixup'"):
+    with pytest.raises(ConfigError, match="classification loss: mix is 'mix_up'; did you mean 'mixup'"):
         step(build(), mix="mix_up")
     with pytest.raises(ConfigError, match="with label_smoothing 0.1"):
         step(build(), mix="adaptive_mix", label_smoothing=0.1)

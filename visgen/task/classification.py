@@ -51,7 +51,7 @@ class ClassificationLossOptions:
             )
         if self.alpha <= 0 or self.sigma < 0 or self.shrink < 0:
             raise ConfigError(
-                f"classification loss has alpha {self.alpha}, sigma {self.sigma}, shrink {self.shrink}; alpha must be "
+                f"classification loss has alpha {self.alpha:g}, sigma {self.sigma:g}, shrink {self.shrink:g}; alpha must be "
                 "above 0, the others 0 or more."
             )
         if self.mix == "adaptive_mix" and self.label_smoothing:

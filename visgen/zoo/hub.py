@@ -88,5 +88,5 @@ def push_to_hub(
                 allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],
             )
         except (OSError, HTTPError, HFValidationError) as error:  # OSError: also what the Hub's tools make of answers
-            raise CheckpointError(f"'{repo_id}' could not be written on the Hub: {error}.") from error
+            raise CheckpointError(f"'{repo_id}' could not be written on the Hub: {str(error).rstrip('.')}.") from error
     return str(commit)
