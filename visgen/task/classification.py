@@ -51,8 +51,8 @@ class ClassificationLossOptions:
             )
         if self.alpha <= 0 or self.sigma < 0 or self.shrink < 0:
             raise ConfigError(
-                f"classification loss has alpha {self.alpha:g}, sigma {self.sigma:g}, shrink {self.shrink:g}; alpha must be "
-                "above 0, the others 0 or more."
+                f"classification loss has alpha {self.alpha:g}, sigma {self.sigma:g}, shrink {self.shrink:g}; alpha "
+                "must be above 0, the others 0 or more."
             )
         if self.mix == "adaptive_mix" and self.label_smoothing:
             raise ConfigError(
