@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from visgen.config import load_run
-from visgen.engine import build_run, load_newest, train_from_config
-from visgen.engine.checkpoint import save_tensors
+from visgen.engine import build_run, load_newest, train_from_config, with_head
 from visgen.engine.log import read_csv
-from visgen.engine.run import start_from
+from visgen.engine.start import start_from
 from visgen.errors import CheckpointError, ConfigError
+from visgen.zoo import save_pretrained
 
 SIZE = (40, 48)
 
@@ -275,13 +275,16 @@ def test_the_split_of_a_part_is_no_option_of_its_reader(tmp_path: Path, data: Pa
 def test_classes_of_another_model_are_no_start_for_a_head(tmp_path: Path, data: Path) -> None:
     model = build_run(load_run(write(tmp_path), [], data)).model
     spec = model.specs["classification.light"]
-    for name, classes, starts in (("same", spec.classes, True), ("other", ("cat", "dog"), False)):
-        (tmp_path / name).mkdir()
-        save_tensors(tmp_path / name / "model.safetensors", model.state_dict())
-        heads = {"classification.light": {"classes": list(classes)}}
-        (tmp_path / name / "config.json").write_text(json.dumps({"heads": heads}), encoding="utf-8")
-        fresh = start_from(model, tmp_path / name)
-        assert bool(fresh) is not starts and all(key.startswith("heads.classification__light.") for key in fresh)
+    for classes, starts in ((spec.classes, True), (("cat", "dog"), False)):
+        saved = save_pretrained(
+            with_head(model, "classification.light", replace(spec, classes=classes)), tmp_path / "m"
+        )
+        for path in (saved, saved / "model.safetensors"):
+            fresh = start_from(model, path)
+            assert bool(fresh) is not starts and all(key.startswith("heads.classification__light.") for key in fresh)
+    (saved / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"config\.json', which tells the classes"):
+        start_from(model, saved)
 
 
 def test_a_head_that_cannot_be_fitted_costs_no_weights(tmp_path: Path, data: Path) -> None:

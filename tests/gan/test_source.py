@@ -168,7 +168,7 @@ def test_a_shuffled_order_makes_each_block_once_while_it_is_kept(
     monkeypatch.setattr(source, "_make", lambda block: made.append(block) or inner(block))
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0)).tolist()
     shown = {i: source[i].pixels for i in order}
-    assert sorted(made) == [0, 1, 2, 3, 4]
+    assert sorted(made) == [0, 1, 2, 3, 4] == sorted(source._made) and source.__getstate__()["_made"] == {}
     monkeypatch.setattr(source_module, "_KEPT", 2 * 8 * 3 * 32 * 32)  # two blocks
     for i in range(40):
         assert torch.equal(source[i].pixels, shown[i])

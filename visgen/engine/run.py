@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -12,8 +11,6 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..config import PartConfig, RunConfig, load_run, to_mapping, to_yaml
@@ -30,10 +27,11 @@ from .fit import HeadFitter, run_fitters
 from .named import build_objective
 from .optim import train_only
 from .parts import open_part
+from .start import start_from
 from .state import RunSummary
 from .train import Trainer, export_state
 
-__all__ = ["BuiltRun", "build_run", "inner_model", "start_from", "train_from_config", "train_run"]
+__all__ = ["BuiltRun", "build_run", "inner_model", "train_from_config", "train_run"]
 
 _DRY_RUN_SAMPLES = 2
 _DRY_RUN_COUNTED = 50
@@ -207,56 +205,6 @@ def train_from_config(
                 raise CheckpointError(f"the dry run saved no readable checkpoint under {folder}; see the warnings.")
         return replace(summary, reason="dry run", out=config.out)
     return run(config, resume=resume, export=export)
-
-
-def start_from(model: MultiTaskModel, path: Path) -> list[str]:
-    """Fill a model with the weights of another; heads that are new, of other classes or of another size stay fresh.
-
-    Args:
-        path: A safetensors file of a state dict, or a folder that holds `model.safetensors`.
-    Returns:
-        Names of the tensors that stayed fresh.
-    Raises:
-        CheckpointError: The file cannot be read, or the backbone in it is not this one.
-    """
-    file = path / "model.safetensors" if path.is_dir() else path
-    try:
-        found = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"model.weights is '{path}', which cannot be read: {error}; give a safetensors file or a folder with "
-            "model.safetensors."
-        ) from error
-    # A training state holds the model under this name.
-    found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
-    for head in _heads_of_other_classes(model, path):
-        stem = f"heads.{head.replace('.', '__')}."
-        found = {name: tensor for name, tensor in found.items() if not name.startswith(stem)}
-    own = model.state_dict()
-    fits = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
-    fresh = [name for name in own if name not in fits]
-    wrong = [name for name in fresh if not name.startswith("heads.")]
-    if wrong:
-        theirs = f"of shape {tuple(found[wrong[0]].shape)}" if wrong[0] in found else "absent"
-        raise CheckpointError(
-            f"model.weights '{path}' does not fit the backbone: {len(wrong)} tensors differ, such as '{wrong[0]}', "
-            f"{tuple(own[wrong[0]].shape)} here and {theirs} there; use the backbone options of that model."
-        )
-    model.load_state_dict({name: t.to(own[name].dtype) for name, t in fits.items()}, strict=False)
-    return fresh
-
-
-def _heads_of_other_classes(model: MultiTaskModel, path: Path) -> list[str]:
-    """Heads that a saved model has under the same name for other classes, or in another order."""
-    file = path / "config.json"
-    if not (path.is_dir() and file.is_file()):
-        return []
-    theirs = json.loads(file.read_text(encoding="utf-8")).get("heads", {})
-    return [
-        name
-        for name, spec in model.specs.items()
-        if name in theirs and tuple(theirs[name].get("classes", ())) != tuple(spec.classes)
-    ]
 
 
 def train_run(

@@ -72,6 +72,9 @@ class GanSource:
         self.classes: dict[str, tuple[str, ...]] = {"classification": names} if names else {}
         self._made: dict[int, tuple[Tensor, Tensor, list[int]]] = {}  # the last blocks that were made
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_made": {}}  # each process makes what it reads
+
     def __len__(self) -> int:
         return self.count
 

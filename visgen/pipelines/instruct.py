@@ -20,7 +20,7 @@ from ..language import TASKS, TaskRequest, explain
 from ..structures import Result, load_image, picture_of
 from .inputs import Inputs, Item, chain_inputs, open_inputs
 from .plan import Plan, Step
-from .run import OnError, RunOptions, check_options, limit_value
+from .run import RunOptions, check_options, limit_value
 from .skills import Skills
 
 if TYPE_CHECKING:
@@ -166,42 +166,19 @@ class InstructPipeline:
         steps: int | None = None,
         text_scale: float | None = None,
         image_scale: float | None = None,
-        threshold: float | None = None,
-        top_k: int | None = None,
-        color: str = "rgb",
-        on_error: OnError = "raise",
-        batch_size: int = 1,
         max_side: int | None = None,
+        **shown: Any,
     ) -> tuple[RunOptions, dict[str, Any]]:
         """Check the options of a call about `tasks`; give those of reading and showing, and the `drawing` of `answer`.
 
         Raises:
             ConfigError: As a call.
         """
-        check_options(
-            tasks,
-            batch_size=batch_size,
-            threshold=threshold,
-            top_k=top_k,
-            seed=seed,
-            color=color,
-            on_error=on_error,
-            max_side=max_side,
-        )
+        check_options(tasks, max_side=max_side, seed=seed, **shown)
         drawing = {"steps": steps, "text_scale": text_scale, "image_scale": image_scale}
         for task in tasks:
             sampling_for(self.model, task, **drawing)
-        limits = RunOptions(
-            self.device,
-            torch.float32,
-            self.path,
-            0,
-            0,
-            threshold=threshold,
-            top_k=top_k,
-            color=color,
-            on_error=on_error,
-        )
+        limits = RunOptions(self.device, torch.float32, self.path, 0, 0, **shown)
         return limits, {"seed": seed or 0, **drawing}
 
     def _run(

@@ -14,7 +14,7 @@ from ..structures import Result
 from ..zoo import DEFAULT_MODEL, INSTRUCT_MODEL, load_model, resolve_device, resolve_dtype
 from .inputs import Inputs, chain_inputs, open_inputs
 from .plan import Plan, plan_instruction
-from .run import OnError, RunOptions, check_options, run_items
+from .run import OnError, RunOptions, check_options, has_boxes, run_items
 from .skills import skills_of
 
 if TYPE_CHECKING:
@@ -180,7 +180,16 @@ class Pipeline:
             UnknownName: The instruction is not understood, or names a class that the model does not know.
         """
         plan = self.plan(instruction)
-        options = self._options(plan, batch_size, threshold, top_k, seed, color, on_error, max_side)
+        options = self._options(
+            plan,
+            max_side,
+            seed,
+            batch_size=batch_size,
+            threshold=threshold,
+            top_k=top_k,
+            color=color,
+            on_error=on_error,
+        )
         opened = open_inputs(inputs, allow_private=allow_private)
         results = self._run(plan, opened, options, progress)
         if stream or opened.form == "stream":
@@ -205,50 +214,18 @@ class Pipeline:
         plan = self.plan(instruction)
         progress = options.pop("progress", False)
         opened = chain_inputs(inputs, allow_private=options.pop("allow_private", False))
-        named = {"batch_size": 1, "threshold": None, "top_k": None, "seed": None, "color": "rgb"}
-        settled = self._options(plan, **{**named, "on_error": "raise", "max_side": None, **options})
+        settled = self._options(plan, **options)
         return self._run(plan, opened, settled, progress)
 
     def _run(self, plan: Plan, opened: Inputs, options: RunOptions, progress: bool) -> Iterator[Result]:
         results = run_items(self.model, plan, opened.items, options)
         return _with_bar(results, opened.total) if progress else results
 
-    def _options(
-        self,
-        plan: Plan,
-        batch_size: int,
-        threshold: float | None,
-        top_k: int | None,
-        seed: int | None,
-        color: str,
-        on_error: Any,
-        max_side: int | None,
-    ) -> RunOptions:
-        check_options(
-            plan.tasks,
-            batch_size=batch_size,
-            threshold=threshold,
-            top_k=top_k,
-            seed=seed,
-            color=color,
-            on_error=on_error,
-            max_side=max_side,
-        )
+    def _options(self, plan: Plan, max_side: int | None = None, seed: int | None = None, **shown: Any) -> RunOptions:
+        check_options(plan.tasks, max_side=max_side, seed=seed, **shown)
         side = self.model.max_side if max_side is None else max_side
         floor = min(self.model.min_side, side)
-        return RunOptions(
-            self.device,
-            self.dtype,
-            self.path,
-            side,
-            floor,
-            batch_size,
-            threshold,
-            top_k,
-            color,
-            on_error,
-            has_boxes=bool({*plan.tasks} & {"detection", "scene_graph"}),
-        )
+        return RunOptions(self.device, self.dtype, self.path, side, floor, has_boxes=has_boxes(plan.tasks), **shown)
 
 
 def _drawing(model: Any, task: str | Sequence[str] | None, device: torch.device, name: str) -> InstructPipeline:

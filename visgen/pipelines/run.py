@@ -25,7 +25,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "check_options", "limit_value", "run_items"]
+__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "check_options", "has_boxes", "limit_value", "run_items"]
 
 # For people, not for evaluation: the detector gives up to 100 boxes of any score, a scene graph every pair of boxes.
 DISPLAY_THRESHOLD = 0.25  # low, since a detector whose scores are qualities is rarely sure: 0.5 would show little
@@ -64,7 +64,7 @@ def check_options(
         )
     if top_k is not None and not (isinstance(top_k, Integral) and top_k >= 1):
         raise ConfigError(f"top_k is {top_k!r}; it must be a whole number from 1 on.")
-    if top_k is not None and not {*tasks} & {"detection", "scene_graph"}:
+    if top_k is not None and not has_boxes(tasks):
         raise ConfigError(
             f"top_k is {top_k} but it limits detections and relations, and the tasks asked are "
             f"{', '.join(sorted(tasks))}; for classes use result.classification.top({top_k})."
@@ -77,6 +77,11 @@ def check_options(
         raise ConfigError(f"color is '{color}'; it must be 'rgb' or 'bgr'.")
     if on_error not in ("raise", "skip", "record"):
         raise ConfigError(f"on_error is '{on_error}'; it must be 'raise', 'skip' or 'record'.")
+
+
+def has_boxes(tasks: Sequence[str]) -> bool:
+    """Whether a threshold or `top_k` of a call about these tasks is for boxes or relations."""
+    return not {"detection", "scene_graph"}.isdisjoint(tasks)
 
 
 @dataclass(frozen=True)
