@@ -98,6 +98,10 @@ def test_a_record_holds_a_command_that_repeats_it(
     words = shlex.split(record["command"])
     assert words[:2] == ["visgen", "evaluate"]
     assert visgen_json(*words[1:])["metrics"] == report["metrics"]
+    averaged = visgen_json(*words[1:], "--tta", "--record", path)
+    assert (averaged["protocol"]["tta"], report["protocol"]["tta"]) == (True, False)
+    assert averaged["metrics"] != report["metrics"]
+    assert visgen_json(*shlex.split(read_record(path)["command"])[1:])["metrics"] == averaged["metrics"]
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,14 @@ def test_mistakes_are_told() -> None:
         evaluate(model, source, batch_size=0)
     with pytest.raises(ConfigError, match="dtype is 'half'; use one of float32, bfloat16, float16"):
         evaluate(model, source, dtype="half")
+    model.specs["detection.light"] = SimpleNamespace(task="detection", classes=LIGHT)
+    boxes = SimpleNamespace(name="boxes", heads={"detection": "detection.light"}, classes={"detection": LIGHT})
+    with pytest.raises(
+        ConfigError,
+        match="tta is asked of task 'detection' of a Threshold; a MultiTaskModel averages class",
+    ):
+        evaluate(model, boxes, tta=True)
+    del model.specs["detection.light"]
     with pytest.raises(ConfigError, match="'segmentation.light' needs labels for 'segmentation', but source 'greys'"):
         evaluate(model, source, "segmentation")
     with pytest.raises(DataError, match="none of the 2 samples read from 'greys' has a target for 'classification'"):

@@ -290,6 +290,16 @@ def test_options_are_checked_alike_on_every_path(model, drawing, path, option, s
         visgen.pipeline(path=path, **chosen[path])("no such picture.jpg", "how far is everything?", **option)
 
 
+def test_only_the_experts_answers_are_averaged(model, drawing):
+    with pytest.raises(ConfigError, match="tta is on but drawn answers are not averaged"):
+        visgen.pipeline(model=drawing)("no such picture.jpg", "how far is everything?", tta=True)
+    pipe = visgen.pipeline(model=model, path="both", instruct=drawing)
+    photo = torch.rand(3, 40, 48)
+    metres = [pipe(photo, "how far is everything?", steps=1, tta=tta).depth.metres for tta in (False, True)]
+    alone = visgen.pipeline("depth", model)(photo, tta=True).depth.metres
+    assert torch.equal(metres[1], alone) and not torch.equal(*metres)
+
+
 @pytest.mark.parametrize(
     ("option", "says"),
     [

@@ -204,6 +204,12 @@ def test_options_outside_their_range_are_refused(pipe: Any, picture: np.ndarray,
         pipe(picture, **options)
 
 
+def test_averaging_with_the_mirrored_picture_leaves_no_side(model: MultiTaskModel, picture: np.ndarray) -> None:
+    pipe = pipeline("depth", model, device="cpu")
+    there, back = (pipe(values, tta=True).depth.metres for values in (picture, picture[:, ::-1].copy()))
+    assert torch.allclose(back.flip(-1), there, rtol=1e-4) and not torch.allclose(there, pipe(picture).depth.metres)
+
+
 def test_a_threshold_that_no_task_uses_is_refused(model: MultiTaskModel, picture: np.ndarray) -> None:
     with pytest.raises(ConfigError, match=r"threshold is 0\.5 but none of the tasks asked \(depth\) uses it"):
         pipeline("depth", model, device="cpu")(picture, threshold=0.5)

@@ -75,6 +75,23 @@ def test_answers_have_the_size_asked_and_ignore_padding(model):
     torch.testing.assert_close(cut[:36, :44], plain[:36, :44])
 
 
+def test_averaged_answers_of_a_mirrored_picture_are_the_mirrored_answers(model):
+    images = torch.rand(2, 3, 45, 64)
+    there, back = model.predict(images, tta=True), model.predict(images.flip(-1), tta=True)
+    plain = model.predict(images)
+    for i in range(2):
+        torch.testing.assert_close(back["depth"][i].metres.flip(-1), there["depth"][i].metres)
+        assert not torch.allclose(there["depth"][i].metres, plain["depth"][i].metres)
+        for name in ("segmentation.a", "segmentation.b"):
+            agree = back[name][i].ids.flip(-1) == there[name][i].ids
+            assert agree.float().mean() > 0.999  # two classes may be equally likely but for rounding
+        mirrored = model.predict(images.flip(-1))["classification"][i].probabilities.log()
+        mean = (plain["classification"][i].probabilities.log() + mirrored) / 2
+        torch.testing.assert_close(there["classification"][i].probabilities, mean.softmax(0))
+    odd = model.predict(images[..., :63], ["depth"], tta=True)["depth"]
+    assert odd[0].size == (45, 63)
+
+
 def test_stride_two_scores_lie_where_stride_four_scores_lie(model):
     answer = model.predict(torch.rand(1, 3, 45, 67), ["segmentation.a", "segmentation.b"])
     assert all(values[0].ids.shape == (45, 67) for values in answer.values())

@@ -194,6 +194,8 @@ def test_every_answer_carries_the_verdict_of_its_own_head(below: str, tmp_path) 
     alone = net.predict(images, ["ood.x"])["ood.x"]
     assert [a.ood.score for a in carried] == pytest.approx([v.score for v in alone], rel=1e-5)
     assert all(a.ood is None for a in net.predict(images, [below])[below])
+    averaged = net.predict(images, [below], verdicts=True, tta=True)[below]  # the threshold is that of plain pictures
+    assert [a.ood.score for a in averaged] == [a.ood.score for a in carried]
     again = type(carried[0]).from_dict(carried[0].to_dict())
     assert again.ood.to_dict() == carried[0].ood.to_dict() and again.to("cpu").ood.score == again.ood.score
     assert (again.ood.map is not None) == (below == "segmentation")

@@ -41,6 +41,9 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures of one size at a time.")] = 1,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, or an accelerator.")] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")] = "float32",
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Average classes, maps and depths with those of the mirrored picture.")
+    ] = False,
     record: Annotated[
         Path | None, typer.Option("--record", help="Also write a record of figures and protocol.")
     ] = None,
@@ -75,6 +78,7 @@ def evaluate(
             device=device,
             dtype=dtype,
             metric=metric_options,
+            tta=tta,
             name=model or DEFAULT_MODEL,
             data=data,
             progress=None if quiet or not sys.stderr.isatty() else counter(),
@@ -131,7 +135,10 @@ def _command(options: dict[str, Any]) -> str:
     """Give the command that repeats this evaluation; what only changes the display is left out."""
     words = ["visgen", "evaluate"]
     for name, value in options.items():
-        if name in ("record", "as_json", "quiet", "words") or value is None:
+        if name in ("record", "as_json", "quiet", "words") or value is None or value is False:
+            continue
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [f"--{name.replace('_', '-')}", str(one)]

@@ -54,6 +54,9 @@ def predict(
     max_side: Annotated[
         int | None, typer.Option("--max-side", help="Longer side at which the model works; its own when left out.")
     ] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Average classes, maps and depths with those of the mirrored picture.")
+    ] = False,
     on_error: Annotated[
         str, typer.Option("--on-error", help="For unreadable pictures: record them and go on, skip, or raise.")
     ] = "record",
@@ -89,7 +92,9 @@ def predict(
             on_error=on_error,
             allow_private=allow_private,
             progress=progress,
-            **{key: value for key, value in {"seed": seed, "steps": steps}.items() if value is not None},
+            **{
+                k: value for k, value in {"seed": seed, "steps": steps, "tta": tta or None}.items() if value is not None
+            },
         )
         if explain and inputs:
             say(plan.explain())

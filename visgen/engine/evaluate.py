@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..data import Sample, Source
 from ..errors import ConfigError, DataError
 from ..structures.working_size import resize_for_work
-from ..task import TASKS
+from ..task import TASKS, MultiTaskModel
 from .distributed import choose_device
 from .prefetch import prefetch
 
@@ -83,6 +83,7 @@ def evaluate(
     device: str | torch.device = "cpu",
     dtype: str = "float32",
     metric: Mapping[str, Any] | None = None,
+    tta: bool = False,
     workers: int = 0,
     name: str = "",
     data: str = "",
@@ -107,11 +108,13 @@ def evaluate(
         dtype: "float32", or "bfloat16" or "float16" for autocast.
         metric: Keywords of the task's metric. Where the task has protocols, `protocol` chooses one; else all are
             measured, and their names stand before those of the figures ("predcls/R@20").
+        tta: Average what the head of a MultiTaskModel says with what it says of the mirrored image, at twice the cost.
         workers: Processes that read samples ahead.
         name, data: Shown in the report.
         progress: Called with (samples read, samples in all).
     Raises:
-        ConfigError: No head fits, a value is out of range, or the label sets of model and source differ.
+        ConfigError: No head fits, a value is out of range, the label sets of model and source differ, or `tta` is asked
+            of a task whose answers are not averaged.
         DataError: No sample has a target of the task.
     """
     check_counts(batch_size, limit, max_side)
@@ -120,6 +123,12 @@ def evaluate(
     head, measured = check_evaluation(model, source, head, metric)
     spec = model.specs[head]
     task = TASKS.get(spec.task)
+    if tta and not (task.mirrors and isinstance(model, MultiTaskModel)):
+        able = ", ".join(key for key in TASKS if TASKS.get(key).mirrors)
+        raise ConfigError(
+            f"tta is asked of task '{task.key}' of a {type(model).__name__}; a MultiTaskModel averages {able}. "
+            "Leave it out."
+        )
     target_device = choose_device(device) if isinstance(device, str) else device
     if isinstance(model, nn.Module):
         model.to(target_device)
@@ -134,6 +143,8 @@ def evaluate(
         context = nullcontext() if precision is None else torch.autocast(target_device.type, dtype=precision)
         for given, figure in measured.items():
             asked: dict[str, Any] = {} if given == task.unaided else {"given": {head: (given, targets)}}
+            if tta:
+                asked["tta"] = True
             with torch.no_grad(), context:
                 answers = model.predict(images, [head], sizes=sizes or None, **asked)[head]
             figure.update([answer.to("cpu") if hasattr(answer, "to") else answer for answer in answers], targets)
@@ -154,6 +165,7 @@ def evaluate(
         "batch_size": batch_size,
         "dtype": dtype,
         "metric": dict(metric or {}),
+        "tta": tta,
     }
     figures = {
         f"{given}/{key}" if len(measured) > 1 else key: float(value)

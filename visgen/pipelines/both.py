@@ -104,7 +104,7 @@ class PairedPipeline:
         """Answer for one or many pictures; options as for `InstructPipeline`, those of drawing for its part alone."""
         plan = self.plan(instruction)
         stream, progress, allowed = (options.pop(key, False) for key in ("stream", "progress", "allow_private"))
-        limits, drawing = self.drawn.settle(plan.tasks, **options)
+        limits, drawing = self._settle(plan, options)
         opened = open_inputs(inputs, allow_private=allowed)
         results = self._run(plan, instruction, opened, options, limits, drawing, progress)
         if stream or opened.form == "stream":
@@ -117,9 +117,14 @@ class PairedPipeline:
         """Answer for several inputs in a row, lazily."""
         plan = self.plan(instruction)
         progress, allowed = (options.pop(key, False) for key in ("progress", "allow_private"))
-        limits, drawing = self.drawn.settle(plan.tasks, **options)
+        limits, drawing = self._settle(plan, options)
         opened = chain_inputs(inputs, allow_private=allowed)
         return self._run(plan, instruction, opened, options, limits, drawing, progress)
+
+    def _settle(self, plan: BothPlan, options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
+        """As `InstructPipeline.settle`; `tta` is for the experts, so that some of the answers must be theirs."""
+        rest = {key: value for key, value in options.items() if key != "tta" or plan.experts is None}
+        return self.drawn.settle(plan.tasks, **rest)
 
     def _run(
         self,
@@ -131,7 +136,9 @@ class PairedPipeline:
         drawing: dict[str, Any],
         progress: bool,
     ) -> Iterator[Result]:
-        shared = {key: options[key] for key in ("batch_size", "threshold", "top_k", "max_side") if key in options}
+        shared = {
+            key: options[key] for key in ("batch_size", "threshold", "top_k", "max_side", "tta") if key in options
+        }
         for number, item in enumerate(opened.items):
             try:
                 image = load_image(item.read(), color=limits.color)

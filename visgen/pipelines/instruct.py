@@ -167,6 +167,7 @@ class InstructPipeline:
         text_scale: float | None = None,
         image_scale: float | None = None,
         max_side: int | None = None,
+        tta: bool = False,
         **shown: Any,
     ) -> tuple[RunOptions, dict[str, Any]]:
         """Check the options of a call about `tasks`; give those of reading and showing, and the `drawing` of `answer`.
@@ -175,6 +176,10 @@ class InstructPipeline:
             ConfigError: As a call.
         """
         check_options(tasks, max_side=max_side, seed=seed, **shown)
+        if tta:
+            raise ConfigError(
+                "tta is on but drawn answers are not averaged with those of a mirrored picture; leave it out."
+            )
         drawing = {"steps": steps, "text_scale": text_scale, "image_scale": image_scale}
         for task in tasks:
             sampling_for(self.model, task, **drawing)

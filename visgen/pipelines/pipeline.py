@@ -145,6 +145,7 @@ class Pipeline:
         stream: bool = False,
         progress: bool = False,
         max_side: int | None = None,
+        tta: bool = False,
         allow_private: bool = False,
     ) -> Any:
         """Answer for one or many pictures.
@@ -168,6 +169,8 @@ class Pipeline:
             progress: Show a bar on standard error.
             max_side: Larger photographs are shrunk to this longer side for the model; maps and boxes come back in the
                 photograph's own pixels. None takes the size that the model was trained at.
+            tta: Test-time augmentation: classes, maps and depths are averaged with those of the mirrored picture, which
+                costs as much again. OOD verdicts, boxes and relations are those of the plain picture.
             allow_private: Let addresses on this machine and in private networks through.
         Returns:
             One Result for one picture (None when it was skipped); a list for a list, batch, folder or pattern; a lazy
@@ -189,6 +192,7 @@ class Pipeline:
             top_k=top_k,
             color=color,
             on_error=on_error,
+            tta=tta,
         )
         opened = open_inputs(inputs, allow_private=allow_private)
         results = self._run(plan, opened, options, progress)

@@ -18,6 +18,7 @@ from torchvision.ops import nms
 from ..errors import ConfigError, VisgenError
 from ..structures import Boxes, Masks, Result, SceneGraph, SemanticMap, load_image, picture_of
 from ..structures.working_size import MIN_SIDE, resize_for_work
+from ..task import TASKS
 from ..zoo import autocast, synchronise
 from .inputs import Item
 from .plan import Plan
@@ -45,6 +46,7 @@ def check_options(
     color: str = "rgb",
     on_error: str = "raise",
     max_side: int | None = None,
+    tta: bool = False,
 ) -> None:
     """Check the options of a call, on every path, before the first picture.
 
@@ -73,6 +75,8 @@ def check_options(
         raise ConfigError(f"seed is {seed!r}; it must be a whole number from 0 on.")
     if max_side is not None and not (isinstance(max_side, Integral) and max_side >= MIN_SIDE):
         raise ConfigError(f"max_side is {max_side!r}; it must be at least {MIN_SIDE}, the least that a model takes.")
+    if tta and not any(TASKS.get(task).mirrors for task in tasks):
+        raise ConfigError(f"tta is on but the answers of {', '.join(sorted(tasks))} are not averaged; leave it out.")
     if color not in ("rgb", "bgr"):
         raise ConfigError(f"color is '{color}'; it must be 'rgb' or 'bgr'.")
     if on_error not in ("raise", "skip", "record"):
@@ -102,6 +106,7 @@ class RunOptions:
     color: str = "rgb"
     on_error: OnError = "raise"
     has_boxes: bool = False
+    tta: bool = False
 
 
 @dataclass
@@ -167,7 +172,9 @@ def _answer(model: MultiTaskModel, plan: Plan, group: list[_Picture], options: R
     start = time.perf_counter()
     images = torch.stack([p.image for p in group if p.image is not None])
     with torch.no_grad(), autocast(options.device, options.dtype):
-        answers = model.predict(images, plan.running, sizes=[p.size for p in group if p.size], verdicts=True)
+        answers = model.predict(
+            images, plan.running, sizes=[p.size for p in group if p.size], verdicts=True, tta=options.tta
+        )
     synchronise(options.device)
     is_here = options.device.type == "cpu"
     seconds = (time.perf_counter() - start) / len(group)

@@ -26,8 +26,9 @@ class BatchRun:
         valid: Sequence[tuple[int, int]],
         sizes: Sequence[tuple[int, int]],
         given: Mapping[str, tuple[str, Sequence[Any]]],
+        mirrored: Mapping[str, Any],
     ) -> None:
-        self.model, self.features, self.full = model, features, full
+        self.model, self.features, self.full, self.mirrored = model, features, full, mirrored
         self.valid, self.sizes, self.given = valid, sizes, given
         self.logits: dict[str, Any] = {}
         self.answers: dict[str, list[Any]] = {}
@@ -47,6 +48,9 @@ class BatchRun:
             queries = None
         head = model.head(name)
         logits, stride = self._see(name, queries)
+        if task.mirrors and route in self.mirrored:
+            turned = head(self.mirrored[route], queries)
+            logits = (logits + (turned.flip(-1) if turned.ndim == 4 else turned)) / 2
         answers = task.decode(logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head))
         weigher = model.weigher(name)
         if weigher is not None:

@@ -66,6 +66,7 @@ class ClassificationTask(Task):
 
     key = "classification"
     head = "classification"
+    mirrors = True
 
     def class_counts(self, targets: Sequence[ClassLabel], classes: Sequence[str]) -> Tensor:
         labels = torch.tensor([t.label for t in targets], dtype=torch.int64)

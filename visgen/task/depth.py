@@ -42,6 +42,7 @@ class DepthTask(Task):
 
     key = "depth"
     head = "depth"
+    mirrors = True
 
     def outputs(self, classes: Sequence[str]) -> int:
         return 1

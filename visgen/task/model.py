@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone
@@ -259,6 +260,7 @@ class MultiTaskModel(nn.Module):
         sizes: Sequence[tuple[int, int]] | None = None,
         given: Mapping[str, tuple[str, Sequence[Any]]] | None = None,
         verdicts: bool = False,
+        tta: bool = False,
     ) -> dict[str, list[Any]]:
         """Answer for a batch, computing the task-independent prefix once and each task's features once.
 
@@ -270,6 +272,8 @@ class MultiTaskModel(nn.Module):
             given: Head name -> (protocol, targets), where a part of the answer is given as `Task.protocols` say.
             verdicts: Let an answer carry the verdict of the fitted OOD head that stands on its head, where there is
                 one and the typed value has a field for it.
+            tta: Test-time augmentation: what heads of tasks that `Task.mirrors` say is averaged with what they say of
+                the mirrored pictures, turned back. Heads that stand on them or are weighed by them read the plain one.
         Returns:
             Head name -> one typed value per image, on the device of the images.
         """
@@ -286,7 +290,8 @@ class MultiTaskModel(nn.Module):
             riders = self._riders(names) if verdicts else {}
             wanted = self.with_needed([*names, *riders.values()], given or ())
             features = self.features(images, wanted)
-            run = BatchRun(self, features, full, valid, sizes, given or {})
+            mirrored = self._mirrored_features(images, names) if tta else {}
+            run = BatchRun(self, features, full, valid, sizes, given or {}, mirrored)
             answers = {name: run.answer(name) for name in dict.fromkeys(names)}
             for name, rider in riders.items():
                 task = self.specs[rider].task
@@ -310,6 +315,12 @@ class MultiTaskModel(nn.Module):
         plain = [route for route in dict.fromkeys(self.route(h) for h in heads) if route not in noted]
         found = self.backbone.suffixes(state, plain) if plain else {}
         return found | {route: self.backbone.suffix(state, route, collect=True) for route in noted}  # type: ignore[call-arg]
+
+    def _mirrored_features(self, images: Tensor, heads: Sequence[str]) -> dict[str, Any]:
+        """Give the features of the mirrored pictures for those of the heads whose tasks `Task.mirrors`."""
+        able = [name for name in heads if TASKS.get(self.specs[name].task).mirrors]
+        whole = F.pad(images, (0, -images.shape[-1] % 4, 0, 0), mode="replicate")  # a map turns back onto itself
+        return self.features(whole.flip(-1), able) if able else {}
 
     def _riders(self, heads: Sequence[str]) -> dict[str, str]:
         """Give, for each head that a fitted head rides on, that head."""

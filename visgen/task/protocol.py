@@ -66,6 +66,8 @@ class Task:
         weighed_by: Task whose maps may weigh the answers of this one's heads: semantic maps the scores of boxes.
         rides: True when the head reads the features of the head below it, so that the task has no pass of its own.
         counts_experts: The head is told how many experts the backbone has, as the option `experts`.
+        mirrors: What its heads say of the mirrored picture, turned back, holds of the picture: both may be averaged.
+            Maps have strides that divide 4.
         is_trained: False when its heads have no loss and are fitted after training.
         protocols: What evaluation may give the model beside the picture, each measured on its own.
         unaided: The protocol that gives nothing, which is also plain use.
@@ -78,6 +80,7 @@ class Task:
     weighed_by: ClassVar[str | None] = None
     rides: ClassVar[bool] = False
     counts_experts: ClassVar[bool] = False
+    mirrors: ClassVar[bool] = False
     is_trained: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = ("",)
     unaided: ClassVar[str] = ""

@@ -44,6 +44,7 @@ class SegmentationTask(Task):
 
     key = "segmentation"
     head = "segmentation"
+    mirrors = True
 
     def class_counts(self, targets: Sequence[SemanticMap], classes: Sequence[str]) -> Tensor:
         total = torch.zeros(len(classes), dtype=torch.float64)
