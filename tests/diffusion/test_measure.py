@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
 from visgen.data import Sample
 from visgen.diffusion import Query
-from visgen.diffusion.measure import FOREIGN, Asked, score_answer, shuffled_texts
+from visgen.diffusion.measure import FOREIGN, Asked, answer_pictures, other_samples, score_answer, shuffled_texts
+from visgen.errors import DataError
 from visgen.language import TaskRequest
 from visgen.structures import Boxes, Classification, ClassLabel, DepthMap, SemanticMap
 
@@ -92,3 +96,36 @@ def test_the_control_asks_something_else():
     assert not [1 for row, text in zip(rows, texts, strict=True) if row.text == text]
     same = [Asked(sample, Query(TaskRequest("depth"), MAP), "how far is everything")] * 3
     assert not set(shuffled_texts(same)) - set(FOREIGN) and "how far is everything" not in shuffled_texts(same)
+
+
+def test_the_other_image_is_another_one_and_far_in_the_clip():
+    samples = [Sample(torch.full((3, 4, 4), k / 10)) for k in range(5)]
+    query = Query(TaskRequest("depth"), MAP)
+    rows = [Asked(sample, query, "how far is everything") for sample in samples for _ in range(2)]
+    seen = [round(float(sample.image[0, 0, 0]) * 10) for sample in other_samples(rows)]
+    assert seen == [2, 2, 3, 3, 4, 4, 0, 0, 1, 1]
+    with pytest.raises(DataError, match="all questions are about one image"):
+        other_samples(rows[:2])
+
+
+def test_each_control_changes_one_thing_alone():
+    told = []
+
+    def answer(images, texts, sampling, seeds):
+        told.append((images.clone(), list(texts), list(seeds)))
+        return images
+
+    model: Any = SimpleNamespace(config=SimpleNamespace(size=8, codec={}), answer=answer)
+    samples = [Sample(torch.full((3, 8, 8), k / 4)) for k in range(3)]
+    names = ("cat", "dog", "cat")
+    rows = [
+        Asked(sample, Query(TaskRequest("segmentation", (name,)), MAP), f"segment {name}")
+        for sample, name in zip(samples, names, strict=True)
+    ]
+    pictures = {way: answer_pictures(model, rows, way) for way in ("model", "other image", "no image", "blank")}
+    assert len(told) == 3  # nothing is asked of the model for a blank answer
+    for images, texts, seeds in told:
+        assert (images.shape, texts, seeds) == ((3, 3, 8, 8), [row.text for row in rows], [0, 1, 2])
+    levels = {way: [float(picture.mean()) for picture in values] for way, values in pictures.items()}
+    assert levels["model"] == pytest.approx([-1.0, -0.5, 0.0]) and levels["other image"] == pytest.approx([-0.5, 0, -1])
+    assert levels["no image"] == levels["blank"] == [-1.0] * 3

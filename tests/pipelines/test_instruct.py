@@ -135,6 +135,25 @@ def test_agreement_by_hand():
     assert agreement(Result(depth=depths[0].depth), Result(segmentation=maps[0].segmentation)) == {}
 
 
+@pytest.mark.parametrize(("odds", "same"), [((0.01, 0.99), True), ((0.99, 0.01), False)])
+def test_agreement_on_yes_or_no_is_about_what_the_other_shows(odds, same):
+    no_dog = Result(classification=Classification(torch.tensor(odds), ("dog", "not dog")))
+    ids = torch.zeros(4, 4, dtype=torch.int64)
+    box = Boxes(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([0]), (9, 9), ("cat", "dog"))
+    for without in (
+        Result(classification=Classification(torch.tensor([0.9, 0.1]), ("cat", "dog"))),
+        Result(detection=box),
+        Result(segmentation={"pets": SemanticMap(ids, ("cat", "dog"))}),
+    ):
+        assert agreement(without, no_dog) == agreement(no_dog, without) == {"classification": float(same)}
+    assert (
+        agreement(Result(detection=box.select(torch.tensor([], dtype=torch.int64))), no_dog)["classification"] == same
+    )
+    assert agreement(Result(segmentation=SemanticMap(ids, ("cat",))), no_dog) == {}
+    one = [Classification(torch.tensor(p), ("cat", k)) for p, k in (([0.9, 0.1], "dog"), ([0.1, 0.9], "owl"))]
+    assert agreement(*(Result(classification=value) for value in one)) == {}  # one class in common says nothing
+
+
 def test_reading_for_a_model_that_lists_no_words_takes_any_noun(drawing):
     open_model = build_tiny(["a"], TinyConfig(size=32, vae_widths=(8, 8), vae_groups=4, unet_widths=(8, 8),
                                               unet_groups=4, text_width=8, text_layers=1, vocabulary=600))  # fmt: skip
@@ -288,6 +307,18 @@ def test_options_are_checked_alike_on_every_path(model, drawing, path, option, s
     chosen = {"moe": {"model": model}, "both": {"model": model, "instruct": drawing}, "diffusion": {"model": drawing}}
     with pytest.raises(ConfigError, match=says):
         visgen.pipeline(path=path, **chosen[path])("no such picture.jpg", "how far is everything?", **option)
+
+
+def test_what_an_instruction_model_has_not_is_refused(drawing):
+    for name in ("segmentation.nonsense", "depth.x"):
+        with pytest.raises(UnknownName, match=f"task '{name}' names a label set, but instruction model .* has none"):
+            visgen.pipeline(["depth", name], model=drawing)
+    for dtype in ("bfloat16", torch.bfloat16):
+        with pytest.raises(ConfigError, match="bfloat16' but instruction model .* draws in float32; leave it out"):
+            visgen.pipeline(model=drawing, dtype=dtype)
+    assert visgen.pipeline("depth", model=drawing, dtype="float32").tasks == ("depth",)
+    with pytest.raises(TypeError, match="settle.* unexpected keyword argument 'foo'"):
+        visgen.pipeline(model=drawing)("no such picture.jpg", "how far is everything?", foo=1)
 
 
 def test_only_the_experts_answers_are_averaged(model, drawing):

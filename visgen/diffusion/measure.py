@@ -1,4 +1,4 @@
-"""Measure an instruction model question by question: its answers, the bound of the VAE, and a control."""
+"""Measure an instruction model question by question: its answers, the bound of the VAE, and controls."""
 
 from __future__ import annotations
 
@@ -19,10 +19,21 @@ from .config import FAST, Sampling
 from .model import InstructDiffusion
 from .queries import Query, canvas_image
 
-__all__ = ["WAYS", "Asked", "answer_pictures", "read_answers", "score_answer", "shuffled_texts"]
+__all__ = [
+    "WAYS",
+    "Asked",
+    "answer_pictures",
+    "is_strange",
+    "other_samples",
+    "read_answers",
+    "right_class",
+    "score_answer",
+    "shuffled_texts",
+]
 
-WAYS = ("model", "bound", "shuffled")
-"""The model's answers; the true pictures through the VAE; the model's answers to another question about the image."""
+WAYS = ("model", "bound", "shuffled", "other image", "no image", "blank")
+"""The model's answers; the true pictures through the VAE; the model's answers to another question about the image, to
+the same question about another image, and about an all-black one; and a black answer, which needs no model."""
 SAME_BOX = 0.5
 FOREIGN = ("segment the person", "find the car", "is there a dog", "is anything unusual", "how far is everything")
 
@@ -58,20 +69,25 @@ def answer_pictures(
         seed: Question k is drawn from seed + k.
         progress: Called with (questions done, questions in all).
     Raises:
-        DataError: An unknown way.
+        DataError: An unknown way, or another image is asked for and there is none.
     """
     if way not in WAYS:
         raise DataError(f"way '{way}' is not known; use one of {', '.join(WAYS)}.")
     settings, size = codec_settings(model), (model.config.size, model.config.size)
     texts = shuffled_texts(rows, seed) if way == "shuffled" else [row.text for row in rows]
+    seen = other_samples(rows) if way == "other image" else [row.sample for row in rows]
     found: list[Tensor] = []
     for start in range(0, len(rows), batch_size):
         some = rows[start : start + batch_size]
         if way == "bound":
             true = [row.query.picture(codec_for(row.query.request, settings), size)[0] for row in some]
             pictures = model.decode(model.encode_target(torch.stack(true))).clamp(-1, 1)
+        elif way == "blank":
+            pictures = torch.full((len(some), 3, *size), -1.0)
         else:
-            images = torch.stack([canvas_image(row.sample, size) for row in some])
+            images = torch.stack([canvas_image(sample, size) for sample in seen[start : start + batch_size]])
+            if way == "no image":
+                images = torch.full_like(images, -1.0)
             seeds = [seed + start + k for k in range(len(some))]
             pictures = model.answer(images, texts[start : start + batch_size], sampling, seeds)
         found += list(pictures)
@@ -107,6 +123,21 @@ def shuffled_texts(rows: Sequence[Asked], seed: int = 0) -> list[str]:
     return [texts[k] for k in order]
 
 
+def other_samples(rows: Sequence[Asked]) -> list[Sample]:
+    """For each row another image of the rows, half of them further on, so that frames of a clip are far apart.
+
+    The control for "it looks at the image": the words stay, the picture comes from elsewhere.
+
+    Raises:
+        DataError: All rows ask about one image.
+    """
+    images = list({id(row.sample): row.sample for row in rows}.values())
+    if len(images) < 2:
+        raise DataError("all questions are about one image, so that there is no other one; ask about two or more.")
+    place = {id(image): k for k, image in enumerate(images)}
+    return [images[(place[id(row.sample)] + len(images) // 2) % len(images)] for row in rows]
+
+
 def read_answers(model: InstructDiffusion, rows: Sequence[Asked], pictures: Sequence[Tensor]) -> list[Any]:
     """Decode each picture with the codec of its question, at the size of its photograph."""
     settings = codec_settings(model)
@@ -127,6 +158,20 @@ def score_answer(query: Query, value: Any) -> dict[str, float]:
     both boxes overlap by half; of an absent pair, 1 when nothing was drawn. OOD: the value under "shade".
     """
     return _SCORES[query.request.task](query, value)
+
+
+def right_class(query: Query) -> str:
+    """The right answer to a question of classification, as its codec names it."""
+    if len(query.request.classes) == 1:
+        return query.request.classes[0] if query.is_there else f"not {query.request.classes[0]}"
+    assert isinstance(query.value, ClassLabel)
+    return query.value.name
+
+
+def is_strange(query: Query) -> bool:
+    """Whether the image of a question of OOD detection is, or holds, something out of distribution."""
+    target: Any = query.value
+    return target.is_ood if isinstance(target, OODLabel) else len(target) > 0
 
 
 def _segmentation(query: Query, value: SemanticMap) -> dict[str, float]:
@@ -200,22 +245,14 @@ def _depth(query: Query, value: DepthMap) -> dict[str, float]:
 
 
 def _classification(query: Query, value: Any) -> dict[str, float]:
-    right = query.request.classes[0] if len(query.request.classes) == 1 else None
-    if right is not None:
-        right = right if query.is_there else f"not {right}"
-    else:
-        assert isinstance(query.value, ClassLabel)
-        right = query.value.name
     odds = value.probabilities
-    place = value.classes.index(right)
+    place = value.classes.index(right_class(query))
     others = torch.cat([odds[:place], odds[place + 1 :]])
     return {"score": float(bool(odds[place] > others.max() + 1e-6))}
 
 
 def _ood(query: Query, value: Any) -> dict[str, float]:
-    target: Any = query.value
-    is_ood = target.is_ood if isinstance(target, OODLabel) else len(target) > 0
-    return {"score": float((value.score > 0.5) == is_ood), "shade": float(value.score)}
+    return {"score": float((value.score > 0.5) == is_strange(query)), "shade": float(value.score)}
 
 
 def _scene_graph(query: Query, value: Any) -> dict[str, float]:

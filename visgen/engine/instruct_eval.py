@@ -11,19 +11,45 @@ import torch
 from torch import Tensor
 
 from ..data import Sample, Source, build_source
+from ..data.town.presets import instruct_scenes
 from ..diffusion import InstructDiffusion, Query, QueryConfig, Sampling, Wording, draw_queries
 from ..diffusion.answers import codec_settings
 from ..diffusion.codec import codec_for
-from ..diffusion.measure import WAYS, Asked, answer_pictures, read_answers, score_answer
+from ..diffusion.measure import (
+    WAYS,
+    Asked,
+    answer_pictures,
+    is_strange,
+    read_answers,
+    right_class,
+    score_answer,
+)
 from ..diffusion.reading import read_for
 from ..errors import DataError, UnknownName
 from ..language import TaskRequest
 from ..language.phrases import canonical
-from ..metrics import paired_bootstrap
-from ..metrics.query import QueryDetectionMetric
+from ..metrics import (
+    ChoiceMetric,
+    DepthMetric,
+    OODMetric,
+    QueryDetectionMetric,
+    QuerySegmentationMetric,
+    paired_bootstrap,
+)
+from ..structures import OODLabel
 from .evaluate import evenly_spaced
+from .instruct_bound import autoencoder_bound
 
-__all__ = ["ask", "codec_confusion", "measure_town", "phrasing_scores", "rescore", "summarise_ways", "two_objects"]
+__all__ = [
+    "ask",
+    "codec_confusion",
+    "dataset_figures",
+    "measure_town",
+    "phrasing_scores",
+    "rescore",
+    "summarise_ways",
+    "two_objects",
+]
 
 
 def ask(
@@ -73,44 +99,95 @@ def rescore(
     model: InstructDiffusion, rows: Sequence[Asked], way: str, *, sampling: Sampling | None = None, seed: int = 0
 ) -> list[dict[str, float]]:
     """Answer questions one way and score them; see `visgen.diffusion.measure`."""
+    return _scores(rows, _answers(model, rows, way, sampling, seed))
+
+
+def _answers(
+    model: InstructDiffusion, rows: Sequence[Asked], way: str, sampling: Sampling | None, seed: int
+) -> list[Any]:
     chosen = sampling or model.config.sampling_of("default")
-    pictures = answer_pictures(model, rows, way, sampling=chosen, seed=seed)
-    values = read_answers(model, rows, pictures)
-    return [score_answer(row.query, value) for row, value in zip(rows, values, strict=True)]
+    return read_answers(model, rows, answer_pictures(model, rows, way, sampling=chosen, seed=seed))
+
+
+def _scores(rows: Sequence[Asked], values: Sequence[Any]) -> list[dict[str, float]]:
+    """Figures of each question; where some ask for what is there and some for what is not, each kind also by itself."""
+    scored = [score_answer(row.query, value) for row, value in zip(rows, values, strict=True)]
+    if len({row.query.is_there for row in rows}) == 2:
+        for row, figures in zip(rows, scored, strict=True):
+            figures["present" if row.query.is_there else "absent"] = figures["score"]
+    return scored
 
 
 def summarise_ways(
     model: InstructDiffusion, rows: Sequence[Asked], *, sampling: Sampling | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Give the mean scores of questions by the model, its bound and its control, and the gain over the control.
+    """Give the mean scores of questions by each of WAYS, and the gains of the model over its controls.
 
     Returns:
-        {"model", "bound", "shuffled"}, each {figure: mean}, "questions", and "gain": mean score above the control with
-        the 95 % interval of a paired bootstrap over questions.
+        Each way with {figure: mean over questions}, "present" and "absent" being the mean score of questions about what
+        is and what is not there, and with the figures of the whole set (`dataset_figures`); "questions", how many, and
+        "absent questions"; and for each control ("gain" over shuffled words, "gain over other image" and so on) the
+        mean gain in score with the 95 % interval of a paired bootstrap over questions. Ways of another image are left
+        out where all questions are about one.
     """
-    scored = {way: rescore(model, rows, way, sampling=sampling, seed=seed) for way in WAYS}
-    given: dict[str, Any] = {way: _means(values) for way, values in scored.items()}
-    columns = [torch.tensor([[[v["score"]] for v in scored[way]]]) for way in ("shuffled", "model")]
-    gain = paired_bootstrap(columns[0], columns[1], torch.Generator().manual_seed(seed))
-    if all(row.query.request.task == "detection" for row in rows):
-        given["AP"] = _average_precision(model, rows, sampling, seed)
-    return {**given, "questions": len(rows), "gain": {key: float(value) for key, value in gain.items()}}
+    given: dict[str, Any] = {}
+    columns = {}
+    is_one = len({id(row.sample) for row in rows}) == 1
+    for way in WAYS:
+        if way == "other image" and is_one:
+            continue
+        values = _answers(model, rows, way, sampling, seed)
+        scored = _scores(rows, values)
+        columns[way] = torch.tensor([[[figures["score"]] for figures in scored]])
+        given[way] = _means(scored) | dataset_figures(rows, values)
+    for way in (way for way in columns if way not in ("model", "bound")):
+        gain = paired_bootstrap(columns[way], columns["model"], torch.Generator().manual_seed(seed))
+        name = "gain" if way == "shuffled" else f"gain over {way}"
+        given[name] = {key: float(value) for key, value in gain.items()}
+    absent = sum(not row.query.is_there for row in rows)
+    return {**given, "questions": len(rows), "absent questions": absent}
 
 
-def _average_precision(
-    model: InstructDiffusion, rows: Sequence[Asked], sampling: Sampling | None, seed: int
-) -> dict[str, float]:
-    """COCO's figures of the model's boxes and of the bound, absent classes included; {} where no class is absent."""
-    found: dict[str, float] = {}
-    for way in ("model", "bound"):
-        chosen = sampling or model.config.sampling_of("detection")
-        values = read_answers(model, rows, answer_pictures(model, rows, way, sampling=chosen, seed=seed))
-        metric = QueryDetectionMetric(rows[0].query.value.classes)
+def dataset_figures(rows: Sequence[Asked], values: Sequence[Any]) -> dict[str, float]:
+    """Figures of answers to questions of one task over the whole set, by `visgen.metrics`.
+
+    Segmentation: "mIoU" pooled over the set, paint on absent classes included. Detection: COCO's "AP" and "AP50", and
+    "absent_boxes". Both need questions about absent classes, else they are left out. Depth: "RMSE" in metres, "delta1".
+    Classification: "mean_accuracy", over yes and no where all are such questions, else over right answers. OOD:
+    "AUROC", where both sides are there.
+
+    Returns:
+        {} for scene graphs and for questions of several tasks.
+    """
+    tasks = {row.query.request.task for row in rows}
+    has_absent = any(not row.query.is_there for row in rows)
+    targets = [row.query.value for row in rows]
+    wanted: tuple[str, ...] = ()
+    metric: Any = None
+    if tasks == {"segmentation"} and has_absent:
+        metric, wanted = QuerySegmentationMetric(targets[0].classes), ("mIoU",)
         for row, value in zip(rows, values, strict=True):
-            metric.update([value], [row.query.value], [row.query.request.classes[0]], [id(row.sample)])
-        figures = metric.compute() if any(not row.query.is_there for row in rows) else {}
-        found |= {f"{way}/{name}": figures[name] for name in ("AP", "AP50", "absent_boxes") if name in figures}
-    return found
+            for name in row.query.request.classes:
+                metric.update([value], [row.query.value], [name])
+    elif tasks == {"detection"} and has_absent:
+        metric, wanted = QueryDetectionMetric(targets[0].classes), ("AP", "AP50", "absent_boxes")
+        names, images = [row.query.request.classes[0] for row in rows], [id(row.sample) for row in rows]
+        metric.update(values, targets, names, images)
+    elif tasks == {"depth"}:
+        metric, wanted = DepthMetric(), ("RMSE", "delta1")
+        metric.update(values, targets)
+    elif tasks == {"classification"}:
+        metric, wanted = ChoiceMetric(), ("mean_accuracy",)
+        right = [right_class(row.query) for row in rows]
+        is_flag = all(len(row.query.request.classes) == 1 for row in rows)
+        metric.update(values, right, [("no", "yes")[row.query.is_there] for row in rows] if is_flag else None)
+    elif tasks == {"ood"}:
+        sides = [is_strange(row.query) for row in rows]
+        if len(set(sides)) == 2:
+            metric, wanted = OODMetric(), ("AUROC",)
+            metric.update(values, [OODLabel(side) for side in sides])
+    figures = {} if metric is None else metric.compute()
+    return {name: figures[name] for name in wanted}
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -221,6 +298,7 @@ def phrasing_scores(
     *,
     limit: int | None = None,
     seed: int = 0,
+    sampling: Sampling | None = None,
     splits: Sequence[str] = ("plain", "train", "frames", "synonyms"),
 ) -> dict[str, float]:
     """Give the mean score of the same questions in each split of phrases, and what held-out ones keep of seen ones.
@@ -232,11 +310,13 @@ def phrasing_scores(
         "<split> parsed kept" are held-out phrasings over seen ones ("train").
     """
     found = {}
-    plain = [v["score"] for v in rescore(model, ask(model, source, queries, limit=limit, seed=seed), "model")]
+    asked = ask(model, source, queries, limit=limit, seed=seed)
+    plain = [v["score"] for v in rescore(model, asked, "model", sampling=sampling)]
     for split in splits:
         rows = ask(model, source, queries, limit=limit, seed=seed, split=split)
         right = [_is_understood(model, row) for row in rows]
-        found[split] = sum(plain) / len(plain) if split == "plain" else _means(rescore(model, rows, "model"))["score"]
+        scores = plain if split == "plain" else [v["score"] for v in rescore(model, rows, "model", sampling=sampling)]
+        found[split] = sum(scores) / len(scores)
         found[f"{split} understood"] = sum(right) / len(right)
         found[f"{split} parsed"] = sum(s for s, is_right in zip(plain, right, strict=True) if is_right) / len(right)
     for split in ("frames", "synonyms"):
@@ -263,14 +343,16 @@ def measure_town(model: InstructDiffusion, scenes: int, sampling: Sampling) -> d
         scenes: How many scenes of the split "val", at 64 px.
         sampling: How answers are drawn.
     Returns:
-        Part to figures: "codec" and "two objects" (see there), one part per task, "absent nouns", "colours named" and
-        "phrasings".
+        Part to figures: "autoencoder", "codec" and "two objects" (see there), one part per task, "absent nouns",
+        "colours named", "kinds never shown" (four kinds of object that no training scene holds) and "phrasings".
     """
     tasks = "classification,detection,segmentation,depth,scene_graph"
     source = build_source(f"town:instruct?size=64x64&count={scenes}", "val", tasks=tasks)
     odd = build_source(f"town:instruct?size=64x64&count={scenes}&ood_share=0.5", "val", tasks="segmentation")
     samples = [source[k] for k in range(scenes)]
-    found: dict[str, Any] = {"codec": codec_confusion(model, samples, sampling=sampling)}
+    unseen = build_source(f"town:instruct?size=64x64&count={scenes}&absent_kinds=", "val", tasks="segmentation")
+    found: dict[str, Any] = {"autoencoder": autoencoder_bound(model, samples)}
+    found["codec"] = codec_confusion(model, samples, sampling=sampling)
     found["two objects"] = two_objects(model, samples, sampling=sampling)
     parts = {task: ({task: 2.0}, 0.2, 0.0) for task in QueryConfig().counts}
     parts |= {"absent nouns": ({"segmentation": 2.0}, 1.0, 0.0), "colours named": ({"segmentation": 2.0}, 0.0, 1.0)}
@@ -278,6 +360,11 @@ def measure_town(model: InstructDiffusion, scenes: int, sampling: Sampling) -> d
         config = QueryConfig(counts, absent, coloured, least=0.006, avoid=("building",))
         rows = ask(model, odd if name == "ood" else source, config)
         found[name] = summarise_ways(model, rows, sampling=sampling)
+    kinds = instruct_scenes().absent_kinds
+    config = QueryConfig({"segmentation": 40.0}, 0.0, 0.0, least=0.006)
+    rows = ask(model, unseen, config, keep=lambda query: query.is_there and query.request.classes[0] in kinds)
+    found["kinds never shown"] = summarise_ways(model, rows, sampling=sampling)
     mixed = dict.fromkeys(("segmentation", "detection", "depth", "classification"), 1.0)
-    found["phrasings"] = phrasing_scores(model, source, QueryConfig(mixed, least=0.006, avoid=("building",)))
+    asking = QueryConfig(mixed, least=0.006, avoid=("building",))
+    found["phrasings"] = phrasing_scores(model, source, asking, sampling=sampling)
     return found

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 
 from ..errors import DataError
-from ..structures import IGNORE, Boxes, Classification, SemanticMap
+from ..structures import IGNORE, Boxes, Classification, Masks, SemanticMap
 from .detection import DetectionMetric
 from .protocol import check_mergeable, check_pairs
 
@@ -44,12 +44,15 @@ class QuerySegmentationMetric:
         self._absent: list[float] = []
         self.queries = 0
 
-    def update(self, predictions: Sequence[SemanticMap], targets: Sequence[SemanticMap], asked: Sequence[str]) -> None:
+    def update(
+        self, predictions: Sequence[SemanticMap], targets: Sequence[SemanticMap | Masks], asked: Sequence[str]
+    ) -> None:
         """Add answers.
 
         Args:
             predictions: A map whose classes hold the one asked for; its other pixels are 255 or other classes.
-            targets: The map of each image, over the label set of the metric.
+            targets: The map of each image, over the label set of the metric; or its masks, of which those of one class
+                count together and every pixel is labelled.
             asked: The class that was asked for.
         Raises:
             DataError: Unequal numbers, an unknown class, or maps of different sizes.
@@ -64,11 +67,15 @@ class QuerySegmentationMetric:
                 )
             if prediction.size != target.size:
                 raise DataError(f"an answer is {prediction.size} (height, width) and its target {target.size}.")
-            labelled = (target.ids != IGNORE).cpu()
+            place = self.classes.index(name)
+            if isinstance(target, Masks):
+                labelled = torch.ones(target.size, dtype=torch.bool)
+                true = target.masks[target.labels == place].any(dim=0).cpu()
+            else:
+                labelled, true = (target.ids != IGNORE).cpu(), (target.ids == place).cpu()
             painted = (prediction.ids == prediction.classes.index(name)).cpu() & labelled
-            true = (target.ids == self.classes.index(name)).cpu()
             row = [int((painted & true).sum()), int(true.sum()), int(painted.sum())]
-            self._counts[self.classes.index(name)] += torch.tensor(row)
+            self._counts[place] += torch.tensor(row)
             self.queries += 1
             if row[1] == 0 and bool(labelled.any()):
                 self._absent.append(row[2] / int(labelled.sum()))

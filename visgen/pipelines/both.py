@@ -171,11 +171,14 @@ def agreement(first: Result, second: Result) -> dict[str, float]:
 
     Segmentation: mean intersection over union of the classes that both answers can name. Detection: F1 of boxes of one
     class that overlap by half. Depth: share of the pixels within a factor of 1.25. Classification: 1 when the most
-    likely of the classes in common is the same. Tasks that only one answered, or that share no class, are left out.
+    likely of the classes in common is the same; where one says yes or no to a class, 1 when the likeliest class, the
+    boxes or the map of the other say so too. Tasks that only one answered, or that share no class, are left out.
     """
     found: dict[str, float] = {}
     for task in ("classification", "detection", "segmentation", "depth"):
         values = [_agreement(a, b) for a in _values(first, task) for b in _values(second, task)]
+        if task == "classification":
+            values += [*_verdicts(first, second), *_verdicts(second, first)]
         known = [value for value in values if value is not None]
         if known:
             found[task] = sum(known) / len(known)
@@ -185,6 +188,31 @@ def agreement(first: Result, second: Result) -> dict[str, float]:
 def _values(result: Result, task: str) -> list[Any]:
     held = getattr(result, task)
     return list(held.values()) if isinstance(held, dict) else [] if held is None else [held]
+
+
+def _is_flag(value: Any) -> bool:
+    """Whether a value says yes or no to one class, as drawn answers do."""
+    return isinstance(value, Classification) and value.classes == (value.classes[0], f"not {value.classes[0]}")
+
+
+def _verdicts(result: Result, other: Result) -> Iterator[float]:
+    """For each class that a result says yes or no to, whether another result says the same; silence is left out."""
+    for flag in filter(_is_flag, _values(result, "classification")):
+        is_there = _shows(other, flag.classes[0])
+        if is_there is not None:
+            yield float(is_there == (flag.label == flag.classes[0]))
+
+
+def _shows(result: Result, name: str) -> bool | None:
+    """Whether the first of the answers that know a class takes the image for it, boxes it or paints it."""
+    for task in ("classification", "detection", "segmentation"):
+        for value in _values(result, task):
+            if name in value.classes:
+                place = value.classes.index(name)
+                if isinstance(value, Classification):
+                    return value.label == name
+                return bool(((value.labels if isinstance(value, Boxes) else value.ids) == place).any())
+    return None
 
 
 def _agreement(a: Any, b: Any) -> float | None:
@@ -206,6 +234,8 @@ def _agreement(a: Any, b: Any) -> float | None:
     if isinstance(a, Boxes) and isinstance(b, Boxes):
         return _box_f1(a, b, names)
     if isinstance(a, Classification) and isinstance(b, Classification):
+        if len(names) == 1 or _is_flag(a) or _is_flag(b):
+            return None  # one class alone is always the likeliest
         best = [_likeliest(value, names) for value in (a, b)]
         return float(best[0] == best[1])
     return None

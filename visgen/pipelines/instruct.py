@@ -20,7 +20,7 @@ from ..language import TASKS, TaskRequest, explain
 from ..structures import Result, load_image, picture_of
 from .inputs import Inputs, Item, chain_inputs, open_inputs
 from .plan import Plan, Step
-from .run import RunOptions, check_options, limit_value
+from .run import OnError, RunOptions, check_options, limit_value
 from .skills import Skills
 
 if TYPE_CHECKING:
@@ -168,13 +168,19 @@ class InstructPipeline:
         image_scale: float | None = None,
         max_side: int | None = None,
         tta: bool = False,
-        **shown: Any,
+        batch_size: int = 1,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        color: str = "rgb",
+        on_error: OnError = "raise",
     ) -> tuple[RunOptions, dict[str, Any]]:
         """Check the options of a call about `tasks`; give those of reading and showing, and the `drawing` of `answer`.
 
         Raises:
             ConfigError: As a call.
         """
+        shown: dict[str, Any] = {"batch_size": batch_size, "threshold": threshold, "top_k": top_k}
+        shown |= {"color": color, "on_error": on_error}
         check_options(tasks, max_side=max_side, seed=seed, **shown)
         if tta:
             raise ConfigError(

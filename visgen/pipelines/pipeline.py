@@ -45,7 +45,8 @@ def pipeline(
         model: A shipped name, a folder, a Hub id "owner/name", or a model; a model is moved to `device`. None takes the
             shipped default.
         device: "auto" takes an accelerator when there is one.
-        dtype: Arithmetic of the model: "auto" is float32 on the CPU and bfloat16 elsewhere.
+        dtype: Arithmetic of the model: "auto" is float32 on the CPU and bfloat16 elsewhere. An instruction model
+            draws in float32.
         path: Which kind of model answers. "moe": the mixture of experts. "diffusion": the instruction model, which
             draws its answers. "both": each, with a measure of how far they agree. "diffusion-head": heads on the
             features of an instruction model, which `model` then is. "auto": whatever `model` is; and with `instruct`
@@ -57,7 +58,8 @@ def pipeline(
     Raises:
         UnknownName: A task, model or path that is not there; the nearest name is suggested.
         CheckpointError: Weights that are torn or do not fit.
-        ConfigError: A device or dtype that this machine does not have; or a path that does not go with the model.
+        ConfigError: A device or dtype that this machine does not have, or that the model does not draw in; or a path
+            that does not go with the model.
     """
     if path not in PATHS:
         raise UnknownName(f"path '{path}' is not known{nearest(path, PATHS)} Known: {', '.join(PATHS)}.")
@@ -78,6 +80,14 @@ def pipeline(
                 f"path is '{path}' but model '{name}' is an instruction model; use path='diffusion', or give it as "
                 "`instruct` beside a model with heads."
             )
+        if str(dtype).removeprefix("torch.") not in ("auto", "float32"):
+            raise ConfigError(f"dtype is '{dtype}' but instruction model '{name}' draws in float32; leave it out.")
+        for one in [task] if isinstance(task, str) else task or ():
+            if "." in one:
+                raise UnknownName(
+                    f"task '{one}' names a label set, but instruction model '{name}' has none; ask for "
+                    f"'{one.partition('.')[0]}', and for classes in the instruction."
+                )
         return _drawing(model, task, target, name)  # type: ignore[return-value]
     if path == "both" or (path == "auto" and instruct is not None):
         from .both import PairedPipeline
