@@ -11,10 +11,12 @@ Every stage can be stopped and resumed (--resume); a part whose latents are cach
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from visgen.engine.instruct import load_instruct_run, make_cache, new_model, train_denoiser, train_vae
+from visgen.errors import VisgenError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "instruct" / "visgen_instruct_tiny.yaml"
 QUICK = ("vae.train.steps=2", "denoiser.train.steps=2", "vae.batch_size=2", "denoiser.batch_size=2",
@@ -56,4 +58,7 @@ def _say(part: str, done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

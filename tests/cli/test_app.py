@@ -127,3 +127,20 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_json_is_strict() -> None:
     value = {"a": float("nan"), "b": [1.5, float("inf")], 3: ("x", None, True)}
     assert json.loads(to_json(value)) == {"a": None, "b": [1.5, None], "3": ["x", None, True]}
+
+
+def test_a_module_outside_the_package_brings_formats_to_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from visgen.data import READERS, build_source\n"
+        "@READERS.register('mine')\n"
+        "def read_mine(path, split, **options):\n"
+        "    return build_source(f'town:street?size=32x32&count={path}', split, **options)\n"
+        "if __name__ == '__main__':\n"
+        "    from visgen.cli import main\n"
+        "    main()\n",
+        encoding="utf-8",
+    )
+    words = [sys.executable, "mine.py", "data", "check", "mine:2", "--json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["splits"]["train"]["samples"] == 2

@@ -108,6 +108,9 @@ def test_a_record_holds_a_command_that_repeats_it(
     ("words", "says"),
     [
         (("--metric", "foo=1"), "the metric of task 'depth' cannot be made with {'foo': 1}"),
+        (("--metric", "max_dpeth=1"), "it has no option 'max_dpeth'; did you mean 'max_depth'? Options: "),
+        (("--metric", "align=none", "--align", "scale"), "--align is 'scale' but --metric says align=none; keep one"),
+        (("--seen", "train"), "seen is train, but the figures of task 'depth' tell nothing seen from unseen"),
         (("--max-side", "0"), "max_side 0"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from visgen import pipeline
+from visgen.cli.predict import _Counted, _print_list
 from visgen.structures import Result
 
 
@@ -86,8 +87,10 @@ def test_unreadable_pictures_are_recorded_and_told_by_exit_code_1(
     assert result.exit_code == 1
     assert "2 of 3 pictures could not be read" in result.stderr
     assert "not read: " in result.stdout
-    skipped = visgen_json(*words, "--on-error", "skip")
+    skipped = visgen_json(*words, "--on-error", "skip", code=1)
     assert [row["source"] for row in skipped] == [str(photographs / "a.png")]
+    told = visgen(*words, "--on-error", "skip").stderr
+    assert "2 of 3 pictures could not be read; first: " in told and "torn.png" in told
     raised = visgen(*words, "--on-error", "raise")
     assert raised.exit_code == 2
     assert "torn.png" in raised.stderr
@@ -134,3 +137,32 @@ def test_a_file_name_cannot_take_over_the_terminal(
         assert result.exit_code in (1, 2)
         assert not set("\x1b\x9b\r") & set(result.stdout + result.stderr)
         assert r"red\x1b[31m\r\x9b2Jname.png" in result.stderr
+
+
+def test_an_interrupt_leaves_a_whole_list_and_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    def answers() -> Iterator[Result]:
+        yield Result(source="a.png", size=(2, 2))
+        yield Result(source="b.png", size=(2, 2))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _print_list(_Counted(answers(), None))
+    assert [row["source"] for row in json.loads(capsys.readouterr().out)] == ["a.png", "b.png"]
+
+
+def test_names_are_told_below_the_folder_that_was_given(
+    visgen: Callable[..., Any], model_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    for part in ("first", "second"):
+        (tmp_path / "in" / part).mkdir(parents=True)
+        (tmp_path / "in" / part / "a.png").write_bytes((photographs / "a.png").read_bytes())
+    told = visgen("predict", tmp_path / "in", "--model", model_folder, "--task", "depth").stdout
+    assert "first/a.png" in told and "second/a.png" in told
+
+
+def test_the_folder_of_a_run_says_where_its_model_is(
+    visgen: Callable[..., Any], model_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "last").mkdir(parents=True)
+    told = visgen("predict", photographs / "a.png", "--model", tmp_path / "run")
+    assert told.exit_code == 2 and f"its model is '{tmp_path / 'run' / 'last'}'" in told.stderr.replace("\n", " ")

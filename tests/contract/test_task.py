@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from visgen.backbones import BACKBONES
+from visgen.backbones import BACKBONES, Backbone
 from visgen.errors import VisgenError
 from visgen.metrics import Metric
 from visgen.structures import (
@@ -30,6 +30,8 @@ from visgen.structures import (
     value_from_dict,
 )
 from visgen.task import FURTHER_TASK_KEYS, TASK_KEYS, TASKS, HeadSpec, MultiTaskModel
+
+from .test_backbone import CASES as BACKBONE_CASES
 
 CLASSES = ("cat", "dog", "tree")
 SIZE = (64, 96)
@@ -129,10 +131,11 @@ METRIC: dict[str, dict[str, Any]] = {"scene_graph": {"objects": CLASSES, "protoc
 TRAINED = [key for key in TASKS.names() if TASKS.get(key).is_trained]
 
 
-def small_model(key: str) -> MultiTaskModel:
-    """A tiny convolutional net with the task's own head, on top of the one that it stands on."""
+def small_model(key: str, backbone: Backbone | None = None) -> MultiTaskModel:
+    """A tiny convolutional net, or the backbone given, with the task's own head on top of the one that it stands on."""
     torch.manual_seed(0)
-    backbone, task = BACKBONES.get("timm")(model="test_resnet"), TASKS.get(key)
+    task = TASKS.get(key)
+    backbone = backbone or BACKBONES.get("timm")(model="test_resnet")
     below = {} if task.stands_on is None else {task.stands_on: HeadSpec(task.stands_on, CASES[task.stands_on][0])}
     model = MultiTaskModel(backbone, {**below, key: HeadSpec(key, CASES[key][0])})
     if not task.is_trained:
@@ -176,6 +179,25 @@ def test_the_loss_falls_when_trained(key: str) -> None:
         optimiser.step()
     assert losses[-1] < losses[0], losses
     assert task.outputs(classes) >= 1
+
+
+@pytest.mark.parametrize("backbone", ["vit_moe with stem", "diffusion features"])
+@pytest.mark.parametrize("key", TRAINED)
+def test_the_same_head_learns_on_experts_and_on_diffusion_features(key: str, backbone: str) -> None:
+    name, options = BACKBONE_CASES[backbone]
+    routes = {"tasks": tuple(TRAINED)} if name == "vit_moe" else {}
+    model, task = small_model(key, BACKBONES.get(name)(**{**options, **routes})).train(), TASKS.get(key)
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    losses = []
+    for _ in range(50):
+        loss = task.loss(trained_on(model, key), CASES[key][1](), {})
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[-1] < losses[0], losses
+    unet = [p for n, p in model.named_parameters() if ".unet." in n]
+    assert bool(unet) == (backbone == "diffusion features") and all(p.grad is None for p in unet)
 
 
 @pytest.mark.parametrize("key", TRAINED)

@@ -146,6 +146,41 @@ def test_leaks_between_splits_and_twins_within_one():
     assert examples["near duplicates between splits"].startswith("t3 ~ v1 (")
 
 
+def test_a_leak_names_the_files_beside_the_ids():
+    parts = {
+        split: Given([Sample(picture(1), {}, {"id": -12, "path": f"{split}/a.png"})], {}) for split in ("train", "val")
+    }
+    leaks = [f.examples for f in check_sources(parts).findings if f.kind == "same image in both splits"]
+    assert leaks == [("-12 (train/a.png) = -12 (val/a.png)",)]
+
+
+def test_many_pixels_of_the_largest_depth_are_a_warning(tmp_path, write_picture):
+    counts = np.full((40, 48), 2000, np.uint16)
+    counts[:10] = 65535
+    write_picture(tmp_path / "a.png")
+    write_picture(tmp_path / "d.png", counts)
+    (tmp_path / "train.txt").write_text("a.png d.png\n")
+    report = check_source(f"depth:{tmp_path}")
+    (warning,) = report.findings
+    assert (warning.level, warning.kind) == ("warning", "largest 16-bit value as depth")
+    assert "a: 25.0 % of the known pixels are 65.535 m" in warning.examples[0]
+    assert "the option max_depth, such as max_depth=64.9" in warning.examples[0]
+    report = check_source(f"depth:{tmp_path}", max_depth=64.9)
+    assert not report.findings and report.splits["train"]["depth"]["max"] == 2.0
+    counts[0, 1:], counts[1:10] = 2000, 2000  # one pixel may lie so far
+    write_picture(tmp_path / "d.png", counts)
+    assert not check_source(f"depth:{tmp_path}").findings
+
+
+def test_a_set_without_splits_is_told_what_to_ask_for(tmp_path, write_picture):
+    for i, name in enumerate(("cat", "dog")):
+        write_picture(tmp_path / name / "1.png", picture(i).permute(1, 2, 0).numpy())
+    report = check_source(f"imagefolder:{tmp_path}")
+    assert found(report) == {("error", "missing split", "train, val, test"): 1}
+    assert "folders there: cat, dog (split 'all' reads them as classes)" in report.findings[0].examples[0]
+    assert check_source(f"imagefolder:{tmp_path}", splits=["all"]).ok
+
+
 def test_a_set_on_disk_with_broken_files(tmp_path, write_picture):
     root = tmp_path / "street"
     for i in range(4):

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from visgen.diffusion import DenoisingLoss, LatentBatch, cell_weights, denoising_loss, drop_conditions, snr_weights
+from visgen.diffusion.low_rank import add_low_rank
 from visgen.errors import ConfigError
 
 from .conftest import small_model
@@ -32,6 +33,8 @@ def test_min_snr_weights_by_hand():
     assert torch.allclose(snr_weights(alphas, 5.0, "v_prediction"), torch.tensor([1.0, 2 / 2, 6 / 10]))
     assert torch.allclose(snr_weights(alphas, 5.0, "sample"), torch.tensor([1.0, 2.0, 6.0]))
     assert torch.equal(snr_weights(alphas, 0.0, "v_prediction"), torch.ones(3))
+    noise = snr_weights(torch.tensor([0.0, 0.0047, 0.5, 0.9]), 5.0, "epsilon")  # the second is Stable Diffusion's last
+    assert torch.allclose(noise, torch.tensor([1.0, 1.0, 1.0, 5 / 9]))
 
 
 def test_cells_of_a_small_object_weigh_like_the_black_around_it():
@@ -98,6 +101,26 @@ def test_the_same_picture_learns_different_answers_to_different_words():
         means = model.predict_x0(batch.image, model.encode_text(texts)).mean(dim=(1, 2, 3))
     assert means.argsort().tolist() == [0, 1, 2, 3]
     assert torch.allclose(means, levels.flatten(), atol=0.4)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_activations_computed_again_give_the_same_gradients(rank):
+    found, runs = [], []
+    for again in (False, True):
+        model, batch = small_model().train(), batch_of(["a", "b"])
+        if rank:
+            torch.manual_seed(0)
+            add_low_rank(model.unet, rank)
+        if again:
+            model.unet.enable_gradient_checkpointing()
+        model.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: runs.append(None))
+        text = model.embed(["a", "b", ""]).detach()
+        torch.manual_seed(1)
+        denoising_loss(model, batch, text[:2], text[2:], DenoisingLoss())["loss"].backward()
+        found.append({name: p.grad for name, p in model.unet.named_parameters() if p.requires_grad})
+        assert len(runs) == 1 + 2 * again  # and once more for the gradients
+    assert found[0].keys() == found[1].keys() and len(found[0]) > 2
+    assert all(torch.allclose(grad, found[1][name], atol=1e-7) for name, grad in found[0].items())
 
 
 def test_decoded_pictures_can_count_too():

@@ -98,6 +98,44 @@ def test_what_we_write_diffusers_reads_and_writes_back(tmp_path, shared_model, p
     assert torch.equal(back.answer(pictures, TEXTS, FAST), expected)
 
 
+def test_a_folder_of_another_layout_is_written_in_the_one_that_diffusers_reads(tmp_path):
+    published_shape(8).save_pretrained(tmp_path / "theirs")
+    layout = {"channel_order": "image_noisy", "image_latents_scaled": True}
+    ours = InstructDiffusion.from_pretrained(tmp_path / "theirs", **layout)
+    before = ours.unet.conv_in.weight.clone()
+    ours.save_pretrained(tmp_path / "ours")
+    assert torch.equal(ours.unet.conv_in.weight, before) and ours.config.channel_order == "image_noisy"
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(tmp_path / "ours", safety_checker=None)
+    again = InstructDiffusion.from_pretrained(tmp_path / "ours")
+    assert again.config == DiffusionConfig(size=64)
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    theirs = latents_of(pipe, pictures, noise, 4, 7.5, 1.5)
+    with torch.no_grad():
+        drawn = [
+            model.denoise(model.encode_image(pictures), model.encode_text(TEXTS), Sampling(4, 7.5, 1.5), noise=noise)
+            for model in (ours, again)
+        ]
+    assert torch.allclose(drawn[0], theirs, atol=1e-4) and torch.allclose(drawn[1], theirs, atol=1e-4)
+
+
+def test_a_canvas_that_the_vae_does_not_divide_is_refused(tmp_path):
+    published_shape(8).save_pretrained(tmp_path)
+    assert InstructDiffusion.from_pretrained(tmp_path, size=96).config.size == 96
+    with pytest.raises(ConfigError, match="size is 100; with the VAE in .* it must be a multiple of 8"):
+        InstructDiffusion.from_pretrained(tmp_path, size=100)
+
+
+def test_text_states_follow_weights_that_are_loaded():
+    from .conftest import small_model
+
+    model, other = small_model(), small_model(1)
+    old = model.encode_text(TEXTS)
+    model.load_state_dict(other.state_dict())
+    new = model.encode_text(TEXTS)
+    assert torch.equal(new, model.embed(TEXTS)) and not torch.allclose(new, old, atol=1e-3)
+
+
 def test_half_precision_on_disk_is_near_and_leaves_the_model_alone(tmp_path, shared_model, pictures):
     before = {k: v.clone() for k, v in shared_model.state_dict().items()}
     shared_model.save_pretrained(tmp_path, "float16")

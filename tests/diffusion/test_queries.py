@@ -54,10 +54,28 @@ def test_a_fifth_of_the_questions_is_about_absent_classes_and_half_of_these_abou
     rows = [query for _, query in asked(town, config)]
     absent = [query for query in rows if not query.is_there]
     assert len(rows) == 360 and 0.13 < len(absent) / len(rows) < 0.27
+    without = [s for s in town if "dog" not in [name for _, name, _ in s.targets["segmentation"].shares()]]
+    names = [query.request.classes[0] for _, query in asked(without, config) if not query.is_there]
+    assert len(names) > 30 and 0.4 < names.count("dog") / len(names) < 0.65  # half, and some of the other half
     for sample, query in asked(town, config, seed=1):
         ids = sample.targets["segmentation"].ids
         name = query.request.classes[0]
         assert bool((ids == sample.targets["segmentation"].classes.index(name)).any()) == query.is_there
+
+
+def test_images_that_hold_nothing_to_ask_for_do_not_raise_the_share_of_absent_ones_where_they_are_left_out(town):
+    names = ("ant", "bee")
+    held = [Boxes(torch.tensor([[0.0, 0, 9, 9]] * n).reshape(n, 4), torch.zeros(n, dtype=torch.int64), (40, 40), names)
+            for n in (0, 1)]  # fmt: skip
+    boxes = [Sample(torch.zeros(3, 40, 40), {"detection": value}) for value in held]
+    for task, samples in (("detection", boxes), ("scene_graph", town)):
+        shares = []
+        for empty in (0.0, 1.0):
+            rows = [q for _, q in asked(samples, QueryConfig({task: 100.0}, least=0.01, empty=empty))]
+            shares.append(sum(not q.is_there for q in rows) / len(rows))
+        assert 0.13 < shares[0] < 0.27 and shares[1] > 0.35
+    halves = [[q.request for _, q in asked(town, QueryConfig({"classification": 5.0}, empty=e))] for e in (0.0, 1.0)]
+    assert halves[0] == halves[1]
 
 
 def test_the_same_random_asks_the_same(town):

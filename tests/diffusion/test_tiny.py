@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -25,6 +27,18 @@ def test_seeds_settle_the_weights():
     states = [m.state_dict() for m in (first, same, other)]
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
     assert any(not torch.equal(states[0][k], states[2][k]) for k in states[0])
+
+
+def test_a_corpus_settles_the_vocabulary_ties_and_all():
+    corpus = [*CORPUS, "how far is everything?", "paint the dogs red and the bats blue", "kiwi lime zebra ox ax"]
+    first, *others = (
+        json.loads(train_tokenizer(corpus, 560, 40).backend_tokenizer.to_str())["model"] for _ in range(4)
+    )
+    assert all(model["vocab"] == first["vocab"] and model["merges"] == first["merges"] for model in others)
+    names = sorted(first["vocab"], key=first["vocab"].get)
+    assert names[:2] == ["<|startoftext|>", "<|endoftext|>"] and len(names) == 560
+    assert names[2:258] == sorted(names[2:258]) and names[258:514] == [f"{letter}</w>" for letter in names[2:258]]
+    assert names[514:] == ["".join(pair) for pair in first["merges"]]
 
 
 @pytest.mark.parametrize("text", ["segment the dog", "the Zebra's café!", "xylophone 42", "dogs: 7"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from visgen.diffusion import InstructDiffusion
+from visgen.diffusion import InstructDiffusion, TinyConfig, build_tiny
 from visgen.engine.instruct import load_instruct_run, make_cache, new_model, train_denoiser, train_vae
 from visgen.errors import ConfigError
+from visgen.options import build_options
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs" / "instruct").glob("*.yaml"))
@@ -23,7 +24,8 @@ parts:
   room: {{source: "town:room?size=32x32&count=4", options: {{tasks: "segmentation,depth"}}, vae: 4,
     queries: {{counts: {{segmentation: 1, depth: 1}}}}, transforms: [{{name: horizontal_flip}}], copies: 2}}
 vae: {{batch_size: 2, train: {{steps: 3, workers: 0, progress: none}}}}
-denoiser: {{batch_size: 4, train: {{steps: 4, workers: 0, progress: none, ema_decay: 0.9, save_every: 2}}}}
+denoiser: {{batch_size: 4, optim: {{schedule: constant, warmup_steps: 0}},
+  train: {{steps: 4, workers: 0, progress: none, ema_decay: 0.9, save_every: 2}}}}
 """
 
 
@@ -57,9 +59,39 @@ def test_three_stages_give_a_model_and_a_resumed_run_is_the_same(run, tmp_path):
     assert train_denoiser(other, resume=True).steps == 6
     resumed = InstructDiffusion.from_pretrained(Path(run.out) / "denoiser" / "last")
     assert not torch.equal(resumed.answer(pictures, ["depth"]), expected)
+    torch.manual_seed(9)  # what was drawn before plays no part
+    train_denoiser(replace(other, name="straight"))
+    straight = InstructDiffusion.from_pretrained(Path(run.out) / "straight" / "last").state_dict()
+    assert all(torch.equal(value, straight[name]) for name, value in resumed.state_dict().items())
     further = replace(run, name="denoiser-2", weights=str(Path(run.out) / "denoiser" / "last"))
     assert train_denoiser(further).out.endswith("denoiser-2")
     assert expected.shape == (1, 3, 32, 32)
+
+
+def test_low_rank_updates_follow_the_seed_of_the_run_with_and_without_checkpointing(run):
+    train_vae(run)
+    make_cache(run, new_model(run))
+    weights = []
+    for number, changes in enumerate([{}, {}, {"checkpointing": True}, {"seed": 1}]):
+        torch.manual_seed(number)
+        mine, model = replace(run, lora=2, name=f"lora-{number}", **changes), new_model(run)
+        train_denoiser(mine, model)
+        assert model.unet.is_gradient_checkpointing == mine.checkpointing
+        weights.append(InstructDiffusion.from_pretrained(Path(run.out) / mine.name / "last").unet.state_dict())
+    same = [all(torch.equal(value, weights[0][name]) for name, value in other.items()) for other in weights[1:]]
+    assert same == [True, True, False]
+
+
+def test_the_run_says_what_side_a_model_to_start_from_gets(run, tmp_path):
+    build_tiny(["a"], build_options(TinyConfig, run.model, "model")).save_pretrained(tmp_path / "start")
+    start = replace(run, start=str(tmp_path / "start"), model={})
+    assert new_model(start).config.size == 32 and new_model(replace(start, size=64)).config.size == 64
+    with pytest.raises(ConfigError, match="size is 63; .* multiple of 2"):
+        new_model(replace(start, size=63))
+    with pytest.raises(ConfigError, match="model is {'size': 64}, but the networks come from start"):
+        replace(start, model={"size": 64})
+    with pytest.raises(ConfigError, match="size is 64, but a model that starts from nothing is described by model"):
+        replace(run, size=64)
 
 
 def test_there_are_run_files():
@@ -72,5 +104,7 @@ def test_every_run_file_is_read_and_opens_with_its_command(path, tmp_path):
     assert run.settings().far > run.settings().near
     for part in run.parts.values():
         part.questions()
+    if run.start is not None:
+        assert f"?size={run.size}x{run.size}&" in run.parts["town"].source
     opening = path.read_text(encoding="utf-8").splitlines()[:15]
     assert any("tasks/instruct/train.py" in line for line in opening if line.startswith("#"))

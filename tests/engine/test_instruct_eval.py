@@ -15,6 +15,7 @@ from visgen.diffusion.codec import codec_for
 from visgen.diffusion.measure import Asked
 from visgen.engine import instruct_eval
 from visgen.engine.instruct_bound import autoencoder_bound
+from visgen.errors import DataError
 from visgen.language import TaskRequest
 from visgen.structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, SemanticMap
 
@@ -93,3 +94,8 @@ def test_a_vae_that_loses_nothing_has_the_bound_of_the_codecs(model: Any) -> Non
     model.decode = lambda latents: torch.full_like(latents, -1.0)
     lost = autoencoder_bound(model, samples, pictures=8)
     assert (lost["boxes"], lost["relations"]) == (0.0, 0.0) and lost["AbsRel"] > 0.3
+
+
+def test_no_question_is_said(model: Any) -> None:
+    with pytest.raises(DataError, match="there is no question to summarise"):
+        instruct_eval.summarise_ways(model, [])

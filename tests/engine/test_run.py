@@ -121,6 +121,10 @@ def test_a_run_leaves_its_config_logs_and_weights(finished: Path, data: Path) ->
     rows, metrics = curve(finished), read_csv(finished / "metrics.csv")
     assert {"classification.light", "segmentation.halves", "routing/mutual_information"} <= set(rows[0])
     assert [m["step"] for m in metrics] == ["4", "8"] and {"light/top1", "halves/mIoU"} <= set(metrics[0])
+    shares = {key: float(value) for key, value in metrics[-1].items() if key.endswith("/share")}
+    assert "routing/blocks.1.mlp/share" in shares and all(0 <= share <= 1 for share in shares.values())
+    assert {key.replace("/share", "/dead") for key in shares} <= set(metrics[0])
+    assert float(metrics[0]["routing/blocks.1.mlp/overlap/classification|segmentation"]) <= 1
 
 
 def test_a_resumed_run_of_the_real_parts_has_the_same_numbers(tmp_path: Path, data: Path, finished: Path) -> None:
@@ -208,6 +212,7 @@ def test_weights_that_do_not_fit_are_told(tmp_path: Path, data: Path, finished: 
         ("objective.class_weights={segmentation.halfs: auto}", r"names head 'segmentation.halfs'.*did you mean"),
         ("objective.loss_weights={depth: 1.0}", "names head 'depth', which the model lacks"),
         ("objective.routing={mu: 1}", "mu"),
+        ("model.options.tasks=[classification]", "segmentation.halves' has route 'segmentation' but the"),
         ("objective.routing={mode: pooled}", "needs several tasks in a batch, but halves, light feed one router each"),
         (
             "model.heads={classification.light: {}, segmentation.halves: {options: {widht: 16}}}",

@@ -36,6 +36,17 @@ def test_the_log_has_a_row_per_step_with_the_promised_columns(tmp_path: Path, to
     assert summary.metrics == {"val/top1": float(read_csv(tmp_path / "metrics.csv")[-1]["val/top1"])}
 
 
+def test_notes_of_an_objective_stand_in_the_row_and_are_told(
+    tmp_path: Path, toy: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = toy.make_trainer(tmp_path, steps=4, progress="lines")
+    trainer.objective.notes = lambda: ({"routing/a/dead": 2}, "dead experts: a: 0, 3")
+    summary = trainer.fit()
+    assert [row["routing/a/dead"] for row in read_csv(tmp_path / "metrics.csv")] == ["2"]
+    assert list(summary.metrics) == ["val/top1"]
+    assert "step 4: dead experts: a: 0, 3" in capsys.readouterr().err
+
+
 def test_training_learns(tmp_path: Path, toy: ModuleType) -> None:
     trainer = toy.make_trainer(tmp_path, steps=80, dropout=0.0, optim=OptimConfig(lr=0.04), save_every=0, eval_every=0)
     trainer.fit()

@@ -176,7 +176,7 @@ def test_what_cannot_be_exported_is_said(model: MultiTaskModel, tmp_path: Path) 
     dense = with_head(model, "ood.maps", HeadSpec("ood", on="segmentation", options={"score": "joint_energy"}))
     with pytest.raises(ConfigError, match="an exported OOD head stands on a classification head"):
         export_model(dense, "ood.maps", tmp_path / "a")
-    told = with_head(model, "retrieval", HeadSpec("retrieval"))
+    told = with_head(model, "retrieval", HeadSpec("retrieval", route="classification"))
     with pytest.raises(ConfigError, match="task 'retrieval', which has no exported form"):
         export_model(told, "retrieval", tmp_path / "a")
     with pytest.raises(UnknownName, match=r"format 'onx' is unknown; did you mean 'onnx'"):

@@ -90,6 +90,22 @@ def test_what_is_not_plain_is_refused(text: str) -> None:
         "how many see the dog",
         "count me out of the dog",
         "is there a dog , if so , how far is it",
+        "outline the right dog",
+        "how many full dog are there",
+        "does the dog appear happy",
+        "does the picture only contain dog",
+        "count the dog that walk",
+        "how many dog stand here",
+        "how many dog do i need",
+        "how far does the dog go",
+        "segment the area around the dog",
+        "segment the edges of the couch",
+        "which part of the dog is in view",
+        "where are the dog from",
+        "where can i get a dog",
+        "what kind of dog is present",
+        "what does the dog detect",
+        "is the dog hiding",
     ],
 )
 def test_words_with_another_meaning_together_are_refused(text: str) -> None:
@@ -108,6 +124,8 @@ def test_words_with_another_meaning_together_are_refused(text: str) -> None:
         "looking for my dog",
         "where should i look for the dog",
         "when you have a moment , get me the location of the dog",
+        "where is the dog hiding",
+        "detect the dog that you see",
     ],
 )
 def test_what_only_resembles_them_is_read(text: str) -> None:
@@ -120,6 +138,8 @@ def test_a_verb_in_a_clause_of_its_own_is_a_request_of_its_own() -> None:
     assert read("get me the number of dog and find it") is None
     assert read("how far can it be , find the dog") is None
     assert read("every single dog outlined") == ("segmentation", "all", ["dog"], [])
+    assert read("a clean dog mask") == ("segmentation", "all", ["dog"], [])
+    assert read("how many dog live here") == ("detection", "count", ["dog"], [])
     assert read("how near the dog has come") == ("depth", "all", ["dog"], [])
 
 

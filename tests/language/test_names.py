@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from visgen.language import read_instruction
 from visgen.language.lexicon import PLURALS, SYNONYMS, phrases
 from visgen.language.names import ClassNames, class_names, closest, own_class, plural, singular
 
@@ -117,3 +118,10 @@ def test_a_class_of_one_label_set_is_found_in_another() -> None:
         *("couch", "couch", "stop_sign", "Faces", None, None)
     ]
     assert own_class("sofa", ("couch", "sofa")) == "sofa"
+
+
+def test_a_name_with_a_sign_for_and_is_asked_as_it_is_written():
+    vocabulary = {"segmentation": ("sky & air", "road", "cars+buses")}
+    for text in ("segment the sky & air and the road", "segment the sky and air and the road"):
+        assert [r.classes for r in read_instruction(text, vocabulary)] == [("sky & air", "road")]
+    assert read_instruction("segment cars + buses", vocabulary)[0].classes == ("cars+buses",)

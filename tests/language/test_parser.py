@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visgen.errors import UnknownName
-from visgen.language import TaskRequest, parse
+from visgen.language import TaskRequest, parse, read_instruction
 from visgen.language.lexicon import EXAMPLES, FRAMES, NOUNS, SETS, VERBS, phrases
 from visgen.language.names import plural
 from visgen.language.parser import MAX_WORDS, normalise
@@ -320,3 +320,91 @@ def test_long_instructions_stay_quick(unit: str) -> None:
 def test_the_parser_loads_no_torch() -> None:
     code = "import sys, visgen.language as l; l.parse('depth', {'depth': []}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("if there is a dog, count the cats", "'if there is a dog' makes the rest depend on it"),
+        ("find the cat and if the dog is on the couch, segment it", "makes the rest depend on it"),
+        ("are there only dogs?", "'only' in 'are there only dogs' asks for more than whether it is there"),
+        ("does the picture contain nothing but dogs", "'nothing' in .* asks for more than whether it is there"),
+        ("are all the dogs on the couch?", "'all' in .* asks for how many of them it holds"),
+        ("is exactly one dog on the couch", "'one' in .* asks for how many of them it holds"),
+        ("segment the people without umbrellas", "'without' in .* may say what one of them has"),
+        ("find the dog, no the cat", "'no'"),
+        ("how deep is the car?", "'deep' in .* may mean how deep it is itself; to ask for its distance, write 'far'"),
+        ("find the picture", "'picture' in .* may be the whole picture or a thing in it; write 'everything'"),
+        ("dogs?", "'dogs' names no task; write 'find dogs', or begin as in"),
+        ("show me all the traffic lights", "'traffic lights' names no task; write 'find traffic lights'"),
+        ("find the red car", r"'red' in 'find the red' is no class that the model knows\. Use"),
+    ],
+)
+def test_what_says_more_than_a_plan_can_hold_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UnknownName, match=message):
+        parse(text, {**FULL, "segmentation": [*FULL["segmentation"], "umbrella"]})
+
+
+def test_an_if_that_is_asked_for_is_a_question() -> None:
+    asked = plan("tell me if there is a dog and if there is a cat, and count the cars")
+    assert [request["classes"] for request in asked] == [["dog"], ["cat"], ["car"]]
+    assert plan("let me know if there is a dog, then find it") == plan("is there a dog? find it")
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("how much of the photo is road?", "segment the road"),
+        ("what percentage of the picture is covered by cars", "segment the cars"),
+        ("what share of this image do the trees fill?", "segment the trees"),
+        ("is this photo normal?", "is this photo unusual?"),
+        ("anything out of the ordinary here?", "anything unusual here?"),
+        ("what is this a picture of?", "what is this?"),
+        ("run object detection pls", "detect everything"),
+        ("can u find the dog", "find the dog"),
+        ("wheres the dog", "where is the dog"),
+        ("find dogs and/or cars", "find dogs or cars"),
+        ("detect the whole picture", "detect everything"),
+    ],
+)
+def test_what_people_type_means_the_same(text: str, same: str) -> None:
+    assert plan(text) == plan(same)
+
+
+@pytest.mark.parametrize("text", ["is this normal", "does this photo look normal?"])
+def test_a_class_called_normal_is_asked_for_as_a_class(text):
+    known = {"classification": ("normal", "pneumonia"), "ood": ()}
+    assert [(r.task, r.classes) for r in read_instruction(text, known)] == [("classification", ("normal",))]
+    assert [r.task for r in read_instruction(text, {"classification": ("cat",), "ood": ()})] == ["ood"]
+
+
+def test_letters_and_slashes_stay_names():
+    known = {"detection": ("u", "v"), "segmentation": ("hand", "organ"), "ood": ()}
+    assert read_instruction("find the u and the v", known)[0].classes == ("u", "v")
+    assert read_instruction("segment the hand/organ", known)[0].classes == ("hand", "organ")
+    assert read_instruction("can u find the v", known)[0].classes == ("v",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tell me how many cats there are and also if there is a dog",
+        "tell me how many cats there are, if there is a dog and how far the car is",
+        "let me know please if there is a dog, and count the cats",
+        "if there is a dog, find it",
+        "locate all cars that are in the picture",
+        "find the cars that you can detect",
+        "give me an accurate car detection",
+        "i need the exact car position",
+        "are cars detected",
+        "how deep in the picture is the car",
+    ],
+)
+def test_what_a_refusal_must_not_reach(text):
+    known = {"detection": ("dog", "cat", "car"), "segmentation": ("car", "road"), "depth": ()}
+    assert read_instruction(text, known)
+
+
+def test_the_verb_that_is_advised_is_one_that_works():
+    with pytest.raises(UnknownName, match="write 'segment road'"):
+        read_instruction("show the road", {"detection": ("car",), "segmentation": ("road",)})

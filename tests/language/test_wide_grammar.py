@@ -149,3 +149,20 @@ def test_without_such_a_model_the_error_points_to_it() -> None:
     with pytest.raises(UnknownName) as error:
         parse("frobnicate the dog", FULL)
     assert "reads instructions" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "segment the dog on the couch",  # a mask is asked for, and the graph has none
+        "mask the chairs that are far away",
+        "which animal is on the couch?",
+        "find one dog on the couch",
+        "is nobody on the couch?",
+        "find another dog",
+        "paint the dog red, if there is a cat",
+    ],
+)
+def test_what_the_answer_would_leave_out_is_refused(text: str) -> None:
+    with pytest.raises(UnknownName):
+        bare(text)

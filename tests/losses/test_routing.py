@@ -12,12 +12,12 @@ from visgen.losses.routing import (
     RoutingLossConfig,
     RunningMutualInformation,
     balance_loss,
-    expert_overlap,
     importance_loss,
     merge_routing,
     mutual_information,
     z_loss,
 )
+from visgen.metrics import routing_summary
 
 T, E = 3, 5
 
@@ -210,12 +210,6 @@ def test_importance_and_z_by_hand():
     assert z_loss(torch.tensor([6.0, 2.0]), torch.tensor([3.0, 1.0])).item() == 2.0
 
 
-def test_overlap_is_jaccard():
-    p = torch.tensor([[0.5, 0.4, 0.1, 0.0], [0.0, 0.5, 0.4, 0.1], [0.4, 0.5, 0.1, 0.0]])
-    third = 1 / 3
-    torch.testing.assert_close(expert_overlap(p, 2), torch.tensor([[1, third, 1], [third, 1, third], [1, third, 1.0]]))
-
-
 def test_pooled_loss_is_the_weighted_sum_over_layers():
     p, q = conditional(1).requires_grad_(), conditional(2)
     config = RoutingLossConfig(mi=0.5, balance=0.1, importance=0.2, z=0.3, entropy=0.4, mode="pooled")
@@ -259,9 +253,9 @@ def test_running_loss_rewards_dependence_between_task_and_expert():
         loss([statistics(logits.softmax(-1)[task], task=task)])["loss"].backward()
         optimizer.step()
         loss.step()
-    report = loss.report(size=2)[0]
-    assert report["share"] > 0.9
-    assert report["overlap"][0][1] < 0.5
+    report = routing_summary(loss.layers[0].conditional(), [str(t) for t in range(T)], 2)
+    assert report.normalised > 0.9
+    assert report.overlap["0|1"] < 0.5
 
 
 def test_sharpening_follows_the_running_estimate():

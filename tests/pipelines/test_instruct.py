@@ -321,10 +321,13 @@ def test_what_an_instruction_model_has_not_is_refused(drawing):
         visgen.pipeline(model=drawing)("no such picture.jpg", "how far is everything?", foo=1)
 
 
-def test_only_the_experts_answers_are_averaged(model, drawing):
+def test_only_the_experts_answers_are_averaged(model, finder, drawing):
     with pytest.raises(ConfigError, match="tta is on but drawn answers are not averaged"):
         visgen.pipeline(model=drawing)("no such picture.jpg", "how far is everything?", tta=True)
     pipe = visgen.pipeline(model=model, path="both", instruct=drawing)
+    finding = visgen.pipeline(model=finder, path="both", instruct=drawing)
+    with pytest.raises(ConfigError, match="tta is on but the answers of detection are not averaged"):
+        finding("no such picture.jpg", "find the cars", tta=True, stream=True)
     photo = torch.rand(3, 40, 48)
     metres = [pipe(photo, "how far is everything?", steps=1, tta=tta).depth.metres for tta in (False, True)]
     alone = visgen.pipeline("depth", model)(photo, tta=True).depth.metres

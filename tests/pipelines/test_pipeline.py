@@ -345,3 +345,10 @@ def test_a_model_loads_by_folder(model: MultiTaskModel, picture: np.ndarray, tmp
     loaded = pipeline(model=tmp_path / "tiny", device="cpu")
     assert loaded.name == str(tmp_path / "tiny")
     assert_same(loaded(picture), pipe(picture))
+
+
+def test_a_result_tells_itself_in_a_line(pipe: Any, picture_path: Path) -> None:
+    text = repr(pipe(picture_path))
+    assert text.startswith(f"Result({picture_path}, size=(60, 80), path=moe; classification: ") and len(text) < 400
+    assert "segmentation.camvid: SemanticMap" in text and "tensor" not in text
+    assert "error: torn" in repr(Result(source="a", error="torn"))

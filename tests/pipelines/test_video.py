@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from visgen.errors import ImageError, MissingDependency
+from visgen.errors import ConfigError, ImageError, MissingDependency
 from visgen.pipelines import pipeline
 from visgen.pipelines.inputs import open_inputs
 from visgen.pipelines.video import frame_count, read_frames
@@ -46,6 +46,18 @@ def test_frames_come_with_index_and_time_and_in_rgb(clip: Path) -> None:
         assert left[..., 2].mean() < 25
         assert right.mean() < 12
     assert frame_count(clip) == FRAMES
+
+
+def test_every_so_many_th_frame_and_videos_of_a_pattern(clip: Path, model: Any) -> None:
+    few = [result.source for result in pipeline("depth", model)(clip, every=5)]
+    assert [source.partition("#frame=")[2].partition("&")[0] for source in few] == ["0", "5", "10"]
+    assert open_inputs(str(clip), every=5).total == 3
+    (clip.parent / "a.png").touch()
+    both = open_inputs(str(clip.parent / "*"), every=6)
+    sources = [item.source for item in both.items]
+    assert (both.form, both.total, len(sources)) == ("stream", 3, 3) and sources[0].endswith("a.png")
+    with pytest.raises(ConfigError, match="every is 0; it must be a whole number from 1 on"):
+        open_inputs(str(clip), every=0)
 
 
 def test_a_video_is_a_stream_that_is_read_lazily(clip: Path, model: Any) -> None:

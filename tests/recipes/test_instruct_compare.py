@@ -7,7 +7,7 @@ import torch
 
 from visgen.data import build_source
 from visgen.diffusion import TinyConfig, build_tiny
-from visgen.engine.instruct_compare import compare_answers, constant_answer
+from visgen.engine.instruct_compare import answer_costs, compare_answers, constant_answer
 from visgen.errors import ConfigError
 from visgen.task import build_model
 from visgen.task.drawn import DrawnModel
@@ -45,6 +45,17 @@ def test_every_answer_has_the_same_figures():
         assert set(row) == {"mIoU", "IoU/road", "AbsRel"}, name
     assert found["experts and heads"]["mIoU"]["n"] == 2
     assert found["constant"]["mIoU"] > 0
+    runs = []
+    names = sets["segmentation.camvid"].classes["segmentation"]
+
+    def clock(cases):
+        runs.extend(run() for run in cases.values())
+        return {key: [2.0, 1.0, 9.0] for key in cases}
+
+    costs = answer_costs(experts, drawing, names, clock, size=(48, 64))
+    assert {name: row["median_ms"] for name, row in costs.items()} == dict.fromkeys(found.keys() - {"constant"}, 2000.0)
+    assert [run["depth"][0].size for run in runs] == [(240, 320)] * 3
+    assert costs["picture"]["parameters"] == sum(p.numel() for p in drawing.parameters())
 
 
 def test_a_constant_is_the_most_frequent_class_at_each_place():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from visgen.errors import DataError
+from visgen.structures import DepthMap
 from visgen.structures.png import decode_png, encode_png, from_base64, to_base64, write_atomically
 
 
@@ -34,6 +38,18 @@ def test_broken_input_is_named() -> None:
         decode_png(encode_png(np.zeros((2, 2, 3), np.uint8)), "my map")
     with pytest.raises(DataError, match="my text holds no base64 text"):
         from_base64("%%%", "my text")
+
+
+@pytest.mark.parametrize("read", [decode_png, DepthMap.from_png])
+@pytest.mark.parametrize("side", [8001, 12_000, 20_000])
+def test_bombs_are_refused_before_they_are_decoded(read: Callable[..., object], side: int) -> None:
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", side, side, 16, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"\0"))
+    parts = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    with pytest.raises(
+        DataError, match=r"my map (has 8001 x 8001 pixels; at most 64,000,000|holds no readable PNG: .*exceeds limit)"
+    ):
+        read(data, "my map")
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,8 @@ def test_names(model):
         model.resolve("detection")
     with pytest.raises(UnknownName, match="'segmentation.c' is neither .* did you mean 'segmentation"):
         model.resolve("segmentation.c")
+    with pytest.raises(UnknownName, match=r"give several as a list\. It has classification, segmentation, depth, segm"):
+        model.resolve("depth,classification")
 
 
 def test_a_model_is_its_config(model):
@@ -135,6 +137,10 @@ def test_stem_weights_do_not_travel_with_the_config(tmp_path):
             "head 'depth' has task 'segmentation'",
         ),
         ({"heads": {"segmentation": {"task": "segmentation"}}, "default_heads": {}}, "'segmentation' has no classes"),
+        (
+            {"heads": {"classification": {"task": "classification", "classes": ["a", "b", "a"]}}, "default_heads": {}},
+            "head 'classification' has the classes a twice",
+        ),
         ({"heads": {"depth": {"task": "depht"}}}, "did you mean 'depth'"),
         ({"default_heads": {"depth": "segmentation.a"}}, "default head of 'depth' is 'segmentation.a'"),
         ({"backbone": {"width": 8}}, "the backbone has no name"),
@@ -216,6 +222,15 @@ def test_heads_that_would_share_a_name_when_saved_are_refused():
     with pytest.raises(ConfigError, match="rename one of them"):
         model.add_head("depth.a__b", replace(model.specs["depth.a.b"]))
     assert list(model.specs) == ["depth.a.b"] and list(model.heads) == ["depth__a__b"]
+
+
+def test_a_head_without_a_router_is_refused_when_it_is_built() -> None:
+    backbone = {**CONFIG["backbone"], "tasks": ["classification", "depth"]}
+    heads = {"depth": {"task": "depth"}, "detection": {"task": "detection", "classes": ["cat"]}}
+    with pytest.raises(ConfigError, match="'detection' has route 'detection' but the backbone routes class.*depth"):
+        build_model({"backbone": backbone, "heads": heads})
+    heads["detection"]["route"] = "depth"
+    assert build_model({"backbone": backbone, "heads": heads}).route("detection") == "depth"
 
 
 def test_a_head_may_take_the_router_of_another_task() -> None:

@@ -61,6 +61,23 @@ def test_running_estimates_move_only_when_a_step_is_applied():
     assert all(float(layer.sums.sum()) > 0 for layer in made.routing.layers)
 
 
+def test_notes_tell_what_the_running_estimate_says_of_each_layer():
+    made = objective()
+    assert made.notes() == ({}, "")  # no task was seen
+    for layer in made.routing.layers:
+        layer.rows[:2] = 1.0
+        layer.sums[:2] = 0.25
+    first, second = made.routing.layers[0], made._routed_layers[0]
+    first.sums[:2] = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.5, 0.5, 0.0]])
+    figures, warning = made.notes()
+    lead, pair = f"routing/{second.name}", "|".join(made.model.backbone.tasks[:2])
+    assert figures[f"{lead}/share"] == pytest.approx(0.5) and figures[f"{lead}/dead"] == 1
+    assert figures[f"{lead}/overlap/{pair}"] == pytest.approx(1 / 3)
+    assert warning == f"dead experts (no task uses them): {second.name}: 3"
+    for other in made._routed_layers[1:]:
+        assert (figures[f"routing/{other.name}/share"], figures[f"routing/{other.name}/dead"]) == (0.0, 0)
+
+
 def test_class_weights_change_only_their_head():
     plain, weighted = objective(), objective(class_weights={"classification": torch.tensor([3.0, 1.0])})
     given = batch(number=3)

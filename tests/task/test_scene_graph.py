@@ -271,6 +271,21 @@ def test_counts_go_to_the_metric_as_names():
     assert metric.classes == CLASSES and metric.predicates == PREDICATES
 
 
+def test_what_further_splits_show_is_not_unseen():
+    model, test = small_model(), Graphs([graph([[0, 1, 0], [0, 2, 2]])])
+    train, val = Graphs([graph([[0, 1, 0]])]), Graphs([graph([[0, 2, 2]])])
+    TASK.learn_counts(model.head("scene_graph.cats"), [train], model.specs["detection.cats"])
+    metric = {"protocol": "predcls", "top": (20,)}
+    plain = evaluate(model, test, "scene_graph", metric=metric)
+    assert plain.protocol["unseen_in"] == ["training of the head"] and "zsR@20" in plain.metrics
+    more = evaluate(model, test, "scene_graph", metric=metric, seen={"val": val})
+    assert more.protocol["unseen_in"] == ["training of the head", "val"]
+    assert "zsR@20" not in more.metrics and more.metrics["R@20"] == plain.metrics["R@20"]
+    metric["counts"] = triplet_counts(val)
+    given = evaluate(model, test, "scene_graph", metric=metric, seen={"train": train})
+    assert given.protocol["unseen_in"] == ["counts given", "train"] and "zsR@20" not in given.metrics
+
+
 def test_unknown_loss_options_are_refused():
     with pytest.raises(ConfigError, match="did you mean 'node_weight'"):
         TASK.loss(SimpleNamespace(), [], {"node_wieght": 1})

@@ -52,6 +52,14 @@ def test_a_description_that_does_not_fit_is_refused(drawing, tmp_path):
         from_pretrained(folder)
 
 
+def test_a_folder_of_diffusers_loads_by_its_path(drawing, tmp_path):
+    drawing.save_pretrained(tmp_path / "pipe")
+    loaded = from_pretrained(tmp_path / "pipe")
+    picture = torch.rand(1, 3, 32, 32) * 2 - 1
+    assert type(loaded) is type(drawing)
+    assert torch.allclose(loaded.answer(picture, ["segment"]), drawing.answer(picture, ["segment"]), atol=1e-5)
+
+
 def test_heads_on_its_features_are_a_model_of_the_zoo_too(drawing, tmp_path):
     backbone = {"name": "diffusion_features", "model": drawing, "width": 8, "side": 32}
     model = build_model({"backbone": backbone, "heads": {"depth": {"task": "depth"}}, "max_side": 64}).eval()

@@ -34,6 +34,10 @@ def evaluate(
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="KEY=VALUE", help="Option of the metric.")
     ] = None,
+    seen: Annotated[
+        list[str] | None,
+        typer.Option("--seen", metavar="SPLIT", help="Scene graphs: triplets of this split are not zero-shot, either."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Use so many samples, evenly spaced.")] = None,
     max_side: Annotated[
         int | None, typer.Option("--max-side", help="Longer side fed in; the model's own if left out.")
@@ -61,12 +65,16 @@ def evaluate(
         if align is not None:
             if task.partition(".")[0] != "depth":
                 raise ConfigError(f"--align is '{align}' but the task is '{task}'; only depth is aligned.")
-            metric_options["align"] = align
+            if metric_options.setdefault("align", align) != align:
+                raise ConfigError(
+                    f"--align is '{align}' but --metric says align={metric_options['align']}; keep one of them."
+                )
         if head is not None and head.partition(".")[0] != task.partition(".")[0]:
             raise ConfigError(f"--head is '{head}' but --task is '{task}'; a head's name starts with its task.")
         loaded = load_heads(model or DEFAULT_MODEL, device)
         longest = loaded.max_side if max_side is None else max_side  # `measure` refuses 0
-        source = build_source(data, split, **read_pairs(option or [], "--option"))
+        reading = read_pairs(option or [], "--option")
+        source = build_source(data, split, **reading)
         report = measure(
             loaded,
             source,
@@ -79,6 +87,7 @@ def evaluate(
             dtype=dtype,
             metric=metric_options,
             tta=tta,
+            seen={one: build_source(data, one, **reading) for one in seen or ()},
             name=model or DEFAULT_MODEL,
             data=data,
             progress=None if quiet or not sys.stderr.isatty() else counter(),

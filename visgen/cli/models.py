@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..errors import ConfigError
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
 __all__ = ["models"]
@@ -24,6 +26,8 @@ def models(
 
         listed = list_models()
         if name is not None:
+            if Path(name).is_dir():
+                raise ConfigError(f"'{name}' is a folder; its card is '{Path(name) / 'README.md'}'.")
             folder, entry = find_entry(name)
             listed = {name: entry}
     if as_json:

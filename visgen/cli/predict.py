@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +63,7 @@ def predict(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Let addresses in private networks through.")
     ] = False,
+    every: Annotated[int, typer.Option("--every", help="Of a video, answer each so-many-th frame.")] = 1,
     progress: Annotated[bool, typer.Option("--progress", help="Show a bar on standard error.")] = False,
 ) -> None:
     """Answer about pictures: what --do asks for, or every task of the model, or those named by --task.
@@ -89,8 +90,9 @@ def predict(
             batch_size=batch_size,
             threshold=threshold,
             max_side=max_side,
-            on_error=on_error,
+            on_error="record" if on_error == "skip" else on_error,  # so that what is left out can be counted
             allow_private=allow_private,
+            every=every,
             progress=progress,
             **{
                 k: value for k, value in {"seed": seed, "steps": steps, "tta": tta or None}.items() if value is not None
@@ -100,16 +102,21 @@ def predict(
             say(plan.explain())
         elif inputs and (why := getattr(plan, "left_out", None)):
             say(f"nothing is drawn: {why}")
-        counted = _Counted(results, out)
-        rows = None if as_json else [_row(result) for result in counted]
+        counted = _Counted(results, out, skips=on_error == "skip")
+        rows: list[tuple[str, ...]] = []
+        try:
+            for result in () if as_json else counted:
+                rows.append(_row(result, inputs or []))
+        except KeyboardInterrupt:
+            _print_rows(rows)  # what was answered is not lost
+            raise
     if not inputs:
         print_json(plan.to_dict()) if as_json else typer.echo(plan.explain())
         return
     if as_json:
         _print_list(counted)
-    elif rows and counted.good:
-        shown = [i for i in range(len(_COLUMNS)) if i == 0 or any(row[i] for row in rows)]
-        print_table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    elif counted.good:
+        _print_rows(rows)
     if out is not None:
         say(f"wrote {counted.files} files to {out}")
     if counted.good == 0:
@@ -120,10 +127,10 @@ def predict(
 
 
 class _Counted:
-    """Results on their way through: saved when a folder is given, and counted."""
+    """Results on their way through: saved when a folder is given, and counted; failures are left out with `skips`."""
 
-    def __init__(self, results: Iterator[Result], out: Path | None) -> None:
-        self._results, self._out = results, out
+    def __init__(self, results: Iterator[Result], out: Path | None, skips: bool = False) -> None:
+        self._results, self._out, self._skips = results, out, skips
         self.good = self.bad = self.files = 0
         self.first_error: str | None = None
 
@@ -132,6 +139,8 @@ class _Counted:
             if result.error is not None:
                 self.bad += 1
                 self.first_error = self.first_error or result.error
+                if self._skips:
+                    continue
             else:
                 self.good += 1
                 if self._out is not None:
@@ -147,7 +156,7 @@ def _print_list(results: _Counted) -> None:
         try:
             with only_json(True):
                 result = next(iterator, None)
-        except Exception:
+        except BaseException:  # an interrupt too
             if opening == ",\n":
                 typer.echo("\n]")  # what was printed stays a list that can be read
             raise
@@ -172,8 +181,23 @@ _COLUMNS = (
 MOST_RELATIONS = 3
 
 
-def _row(result: Result) -> tuple[str, ...]:
-    name = Path(result.source).name if result.source and "://" not in result.source else str(result.source)
+def _print_rows(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print the table, without columns that are empty throughout."""
+    if rows:
+        shown = [i for i in range(len(_COLUMNS)) if i == 0 or any(row[i] for row in rows)]
+        print_table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
+
+
+def _shown_name(source: str | None, inputs: Sequence[str]) -> str:
+    """The name of a file, below the folder that was given; an address as it is."""
+    if not source or "://" in source:
+        return str(source)
+    folder = next((folder for folder in inputs if Path(folder) in Path(source).parents), None)
+    return Path(source).name if folder is None else str(Path(source).relative_to(folder))
+
+
+def _row(result: Result, inputs: Sequence[str] = ()) -> tuple[str, ...]:
+    name = _shown_name(result.source, inputs)
     if result.error is not None:
         return name, f"not read: {result.error}", *("" for _ in _COLUMNS[2:])
     asked = _figures(result.request)

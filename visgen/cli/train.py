@@ -61,7 +61,11 @@ def train(
     if not dry_run:
         words = ["visgen", "train", config, *(w for o in overrides or [] for w in ("--set", o))]
         words += [] if data_root is None else ["--data-root", str(data_root)]
-        say(f"in {summary.out}" + ("" if summary.finished else f"; go on with: {shlex.join(words)} --resume"))
+        last = Path(summary.out) / "last"
+        say(
+            f"in {last if last.is_dir() else summary.out}"
+            + ("" if summary.finished else f"; go on with: {shlex.join(words)} --resume")
+        )
 
 
 def _find(config: str) -> Path:

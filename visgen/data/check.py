@@ -22,6 +22,7 @@ __all__ = ["Finding", "Report", "check_source", "check_sources"]
 _SPLITS = ("train", "val", "test")
 _SHOWN = 20  # findings of one kind that are listed; all are counted
 _SMALLEST = 32  # the models take images from 32 x 32
+_MANY = 0.01  # share of the known pixels of a depth map; what lies exactly so far is far fewer
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,12 @@ def check_source(spec: str, splits: Sequence[str] | None = None, limit: int | No
     """
     sources: dict[str, Source] = {}
     refused: list[Finding] = []
+    missing: list[str] = []
     for split in splits or _splits_of(spec, options):
         try:
             sources[split] = build_source(spec, split, **options)
         except MissingSplit as error:
+            missing.append(str(error))
             if splits:
                 refused.append(Finding("error", "missing split", split, 1, (str(error),)))
         except VisgenError as error:
@@ -125,7 +128,7 @@ def check_source(spec: str, splits: Sequence[str] | None = None, limit: int | No
                 raise
             refused.append(Finding("error", "cannot be opened", split, 1, (str(error),)))
     if not sources and not refused:
-        refused.append(Finding("error", "missing split", "train, val, test", 1, (f"{spec} has none of them",)))
+        refused.append(Finding("error", "missing split", "train, val, test", 1, (missing[0],)))
     report = check_sources(sources, spec, limit)
     report.findings[:0] = refused
     return report
@@ -259,6 +262,18 @@ class _Scan:
             else:
                 share = known.size / value.metres.numel()
                 self.depth.append((float(known.min()), float(np.median(known)), float(known.max()), share))
+                self.deepest(name, known)
+
+    def deepest(self, name: str, known: np.ndarray) -> None:
+        """Many pixels with the largest number that a depth file holds: a mark of what was not measured, as a rule."""
+        deepest = getattr(self.source, "deepest", None)
+        if deepest is not None and (share := float(np.isclose(known, deepest, rtol=1e-6, atol=0).mean())) > _MANY:
+            self.trouble(
+                "warning",
+                "largest 16-bit value as depth",
+                f"{name}: {100 * share:.1f} % of the known pixels are {deepest:g} m; if it marks missing depth, give "
+                f"the option max_depth, such as max_depth={0.99 * deepest:.3g}",
+            )
 
     def boxes(self, name: str, value: Boxes) -> None:
         height, width = value.size
@@ -290,6 +305,8 @@ class _Scan:
                 self.trouble("warning", "mask and box disagree (IoU < 0.5)", at)
 
     def hash(self, name: str, sample: Sample) -> None:
+        if (path := str(sample.meta.get("path", name))) != name:
+            name = f"{name} ({path})"
         pixels = sample.pixels if not sample.pixels.is_floating_point() else (sample.pixels * 255).round().byte()
         digest = pixel_digest(pixels)
         if digest in self.hashes.digests:

@@ -14,9 +14,10 @@ from ..language import TaskRequest, explain
 from ..language.phrases import canonical
 from ..options import build_options
 from ..structures import Boxes, Classification, SceneGraph
-from .codec import Codec, CodecSettings, Letterbox, codec_for, merge_passes, passes
+from .codec import Codec, CodecSettings, Letterbox, PanelGrid, codec_for, merge_passes, passes
 from .config import Sampling
 from .model import InstructDiffusion
+from .sample import forward_passes
 
 __all__ = ["Answer", "answer_requests", "codec_settings", "merge_answers", "plan_passes", "sampling_for"]
 
@@ -106,7 +107,7 @@ def answer_requests(
         requests: What is asked.
         seed: Of the noise of every pass: an answer does not depend on what else is asked, nor on other photographs.
         steps, text_scale, image_scale: Replace the model's own settings.
-        progress: Called with (denoising steps done, steps in all), over all groups.
+        progress: Called with (passes of the denoiser done, passes in all), over all groups.
     Raises:
         ConfigError, DataError: As `sampling_for` and `plan_passes`.
     """
@@ -122,8 +123,11 @@ def answer_requests(
     ways = list(dict.fromkeys(row[3] for row in rows))
     members = [[k for k, row in enumerate(rows) if row[3] == way] for way in ways]
     batches = [some[start : start + _AT_A_TIME] for some in members for start in range(0, len(some), _AT_A_TIME)]
-    total, before = sum(rows[batch[0]][3].steps for batch in batches), 0
-    for batch in batches:
+    counts = [forward_passes(model, rows[batch[0]][3]) for batch in batches]
+    total, before = sum(counts), 0
+    with torch.no_grad():
+        encoded = model.encode_image(canvas[None].to(model.device))
+    for batch, count in zip(batches, counts, strict=True):
         way = rows[batch[0]][3]
 
         def report(done: int, _: int, before: int = before) -> None:
@@ -131,21 +135,27 @@ def answer_requests(
                 progress(before + done, total)
 
         texts = [canonical(rows[k][1]) for k in batch]
-        pictures = model.answer(canvas[None], texts, way, [seed] * len(batch), report)
+        pictures = model.answer_encoded(encoded, texts, way, [seed] * len(batch), report)
         for k, picture in zip(batch, pictures, strict=True):
             drawn[k] = picture
-        before += way.steps
+        before += count
     answers = []
     for number, request in enumerate(requests):
         mine = [k for k, row in enumerate(rows) if row[0] == number]
         kept = [picture for k in mine if (picture := drawn[k]) is not None]
-        values = [rows[k][2].decode(picture, rows[k][1], size) for k, picture in zip(mine, kept, strict=True)]
+        parts, codec = tuple(rows[k][1] for k in mine), rows[mine[0]][2]
+        if isinstance(codec, PanelGrid):
+            value: Any = codec.pool(kept, parts)
+        else:
+            value = merge_answers(
+                [rows[k][2].decode(picture, rows[k][1], size) for k, picture in zip(mine, kept, strict=True)]
+            )
         answers.append(
             Answer(
                 request,
-                merge_answers(values),
-                tuple(rows[k][1] for k in mine),
-                tuple(canonical(rows[k][1]) for k in mine),
+                value,
+                parts,
+                tuple(map(canonical, parts)),
                 torch.stack(kept),
                 tuple(rows[k][2].name for k in mine),
                 rows[mine[0]][3],
@@ -155,15 +165,20 @@ def answer_requests(
 
 
 def merge_answers(values: Sequence[Any]) -> Any:
-    """Put the typed answers of the passes of one request together; a single one comes back as it is."""
+    """Put the typed answers of the passes of one request together; a single one comes back as it is.
+
+    Panels of classes are no case of it: what each says alone does not tell which was brighter; see `PanelGrid.pool`.
+
+    Raises:
+        DataError: Several panels of classes.
+    """
     first = values[0]
     if len(values) == 1:
         return first
+    if isinstance(first, Classification):
+        raise DataError(f"{len(values)} panels of classes were to be merged; read them together with PanelGrid.pool.")
     if isinstance(first, Boxes):
         return _merge_boxes(values)
-    if isinstance(first, Classification):
-        names = tuple(name for value in values for name in value.classes)
-        return Classification(torch.cat([value.probabilities for value in values]) / len(values), names)
     if isinstance(first, SceneGraph):
         boxes = _merge_boxes([value.boxes for value in values])
         rows, offset = [], 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 from ..errors import ConfigError, nearest
 from .config import CHANNEL_ORDERS
 
-__all__ = ["convert_conv_in", "expand_conv_in", "join_latents"]
+if TYPE_CHECKING:
+    from .model import InstructDiffusion
+
+__all__ = ["convert_conv_in", "expand_conv_in", "join_latents", "use_common_layout"]
 
 
 def join_latents(noisy: Tensor, image: Tensor, order: str = "noisy_image") -> Tensor:
@@ -82,6 +86,14 @@ def convert_conv_in(
     factor = scaling_factor ** (int(image_latents_scaled) - int(to_scaled))
     halves["image"] = halves["image"] * factor
     weight.copy_(torch.cat([halves[name] for name in to_order.split("_")], dim=1))
+
+
+def use_common_layout(model: InstructDiffusion) -> InstructDiffusion:
+    """Bring the denoiser's input into the layout of InstructPix2Pix, in place; answers stay as they are."""
+    config = model.config
+    convert_conv_in(model.unet, model.scaling_factor, config.channel_order, config.image_latents_scaled)
+    model.config = replace(config, channel_order="noisy_image", image_latents_scaled=False)
+    return model
 
 
 def _check(order: str) -> None:

@@ -75,18 +75,19 @@ def drop_conditions(uniform: Tensor, chance: float) -> tuple[Tensor, Tensor]:
 def snr_weights(alphas: Tensor, gamma: float, prediction: str) -> Tensor:
     """Weights (B,) of the squared error of a prediction at cumulative alphas (B,).
 
-    It is min(SNR, gamma) + 1 on the error of the clean latents: min-SNR, raised by 1 because a schedule that ends at
-    SNR 0 would otherwise give its first and most telling step no weight at all.
+    For "v_prediction" and "sample" it is min(SNR, gamma) + 1 on the error of the clean latents: min-SNR, raised by 1
+    because a schedule that ends at SNR 0 would otherwise give its first and most telling step no weight at all. For
+    "epsilon", whose schedules do not end there, it is min-SNR itself: min(SNR, gamma) / SNR on the error of the noise.
 
     Source: Hang et al. 2023, arXiv:2303.09556, section 3.4; the added 1 is ours.
     """
     if gamma == 0:
         return torch.ones_like(alphas)
     snr = alphas / (1 - alphas).clamp(min=1e-8)
+    if prediction == "epsilon":
+        return (gamma / snr.clamp(min=1e-8)).clamp(max=1)
     clean = snr.clamp(max=gamma) + 1
-    if prediction == "v_prediction":
-        return clean / (snr + 1)
-    return clean / snr.clamp(min=1e-8) if prediction == "epsilon" else clean
+    return clean / (snr + 1) if prediction == "v_prediction" else clean
 
 
 def cell_weights(batch: LatentBatch, balance: float) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import CheckpointError, ConfigError, nearest
 from .channels import expand_conv_in as expand
+from .channels import use_common_layout
 from .config import CONFIG_FILE, DiffusionConfig, read_diffusion_config
 from .model import InstructDiffusion
 
@@ -27,7 +28,8 @@ def read_pipeline_folder(folder: Path, expand_conv_in: bool, settings: Mapping[s
 
     Raises:
         CheckpointError: The folder, its index, or a part is missing or does not load.
-        ConfigError: A 4-channel denoiser without `expand_conv_in`, or a setting that is not known.
+        ConfigError: A 4-channel denoiser without `expand_conv_in`, a setting that is not known, or a canvas whose side
+            the VAE does not divide.
     """
     index = folder / "model_index.json"
     try:
@@ -47,6 +49,10 @@ def read_pipeline_folder(folder: Path, expand_conv_in: bool, settings: Mapping[s
             known = DiffusionConfig.__dataclass_fields__
             raise ConfigError(f"setting '{key}' is not known{nearest(key, known)} Known: {', '.join(known)}.")
     config = replace(config, **dict(settings))
+    if config.size % _stride(parts):
+        raise ConfigError(
+            f"size is {config.size}; with the VAE in '{folder}' it must be a multiple of {_stride(parts)}."
+        )
     if taken == latents:
         if not expand_conv_in:
             raise ConfigError(
@@ -60,6 +66,8 @@ def read_pipeline_folder(folder: Path, expand_conv_in: bool, settings: Mapping[s
 def write_pipeline_folder(model: InstructDiffusion, folder: Path, dtype: str = "float32") -> Path:
     """Write the parts, `model_index.json` and `visgen.json`.
 
+    The input of the denoiser is written in the layout of InstructPix2Pix, the only one that diffusers reads.
+
     Args:
         model: What to save.
         folder: Made when absent.
@@ -71,6 +79,8 @@ def write_pipeline_folder(model: InstructDiffusion, folder: Path, dtype: str = "
         raise ConfigError(f"weights cannot be stored as '{dtype}'; use one of {', '.join(DTYPES)}.")
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
+    if model.config.channel_order != "noisy_image" or model.config.image_latents_scaled:
+        model = use_common_layout(deepcopy(model))
     networks = (model.vae, model.unet, model.text_encoder)
     vae, unet, text = (net if dtype == "float32" else deepcopy(net).to(DTYPES[dtype]) for net in networks)
     pipe = StableDiffusionInstructPix2PixPipeline(
@@ -108,6 +118,10 @@ def _load(folder: Path, part: str, name: str) -> Any:
 
 def _canvas(parts: Mapping[str, Any]) -> int:
     """The side in pixels that the denoiser was made for."""
-    stride = 2 ** (len(parts["vae"].config.block_out_channels) - 1)
     side = parts["unet"].config.sample_size
-    return int(side if isinstance(side, int) else side[0]) * stride
+    return int(side if isinstance(side, int) else side[0]) * _stride(parts)
+
+
+def _stride(parts: Mapping[str, Any]) -> int:
+    """Pixels of a cell of latents."""
+    return int(2 ** (len(parts["vae"].config.block_out_channels) - 1))

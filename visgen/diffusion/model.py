@@ -62,6 +62,7 @@ class InstructDiffusion(nn.Module):
             )
         self.register_buffer("alphas_cumprod", scheduler.alphas_cumprod.clone().float(), persistent=False)
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
+        self.register_load_state_dict_post_hook(_forget_texts)
 
     @property
     def scaling_factor(self) -> float:
@@ -123,7 +124,10 @@ class InstructDiffusion(nn.Module):
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Give text states (B, tokens, D); sentences seen before come from a cache (emptied by `train`)."""
+        """Give text states (B, tokens, D); sentences seen before come from a cache.
+
+        `train`, `load_state_dict` and moves to a device or type empty it; see `forget_texts`.
+        """
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         for start in range(0, len(new), 64):
             some = new[start : start + 64]
@@ -186,9 +190,20 @@ class InstructDiffusion(nn.Module):
             instructions: One per answer.
             sampling: Steps and scales.
             seeds: One per answer; it alone settles the noise, whatever else is in the batch.
-            progress: Called with (steps done, steps in all).
+            progress: Called with (passes of the denoiser done, passes in all).
         """
-        image = self.encode_image(pictures.to(self.device))
+        return self.answer_encoded(self.encode_image(pictures.to(self.device)), instructions, sampling, seeds, progress)
+
+    @torch.no_grad()
+    def answer_encoded(
+        self,
+        image: Tensor,
+        instructions: Sequence[str],
+        sampling: Sampling = FAST,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Give the answers as `answer` does, from image latents (B or 1, C, h, w) that `encode_image` gave."""
         if len(image) == 1 and len(instructions) > 1:
             image = image.expand(len(instructions), -1, -1, -1)
         if len(image) != len(instructions):
@@ -214,3 +229,8 @@ class InstructDiffusion(nn.Module):
         from .folder import read_pipeline_folder
 
         return read_pipeline_folder(Path(folder), expand_conv_in, settings)
+
+
+def _forget_texts(model: InstructDiffusion, _: object) -> None:
+    """A hook of `load_state_dict`: text states of the weights before are stale."""
+    model.forget_texts()

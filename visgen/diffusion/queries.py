@@ -47,12 +47,16 @@ class QueryConfig:
 
     Attributes:
         counts: Task to number of questions per image; a fraction is a chance.
-        absent: Share of the questions about classes that the image does not hold.
+        absent: Share of the questions about classes that the image does not hold; yes or no about a class is asked by
+            halves whatever it says.
         coloured: Share of the segmentation questions that name colours.
         several: Share of these that ask for two or three classes.
         least: Least share of the canvas that a class must cover to be asked for.
         avoid: Classes that are never asked for.
         familiar: Share of the images without anything strange that are asked what is strange.
+        empty: Share of the questions about masks, boxes and relations for which an image holds nothing to ask for that
+            ask for something absent instead; the others are not asked. With 0 the share of absent ones is `absent`;
+            with 1 it is more where many images hold nothing, as with relations between large things.
     Raises:
         ConfigError: A task that is not known, or a share outside 0..1.
     """
@@ -64,12 +68,13 @@ class QueryConfig:
     least: float = 0.004
     avoid: tuple[str, ...] = ()
     familiar: float = 1.0
+    empty: float = 1.0
 
     def __post_init__(self) -> None:
         for task in self.counts:
             if task not in TASKS:
                 raise ConfigError(f"counts names task '{task}'{nearest(task, TASKS)} Known: {', '.join(TASKS)}.")
-        for name in ("absent", "coloured", "several", "least", "familiar"):
+        for name in ("absent", "coloured", "several", "least", "familiar", "empty"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
 
@@ -151,11 +156,18 @@ def _absent(absent: Sequence[str], random: Random, plausible: Sequence[str]) -> 
     return random.choice(list(absent)) if absent else None
 
 
+def _is_spared(here: Sequence[Any], config: QueryConfig, random: Random) -> bool:
+    """Whether an image that holds nothing to ask for is not asked; with `empty` at 1 no chance is drawn."""
+    return not here and config.empty < 1 and random.random() >= config.empty
+
+
 def _pick(
     value: Any, config: QueryConfig, random: Random, plausible: Sequence[str]
 ) -> tuple[str, bool, list[str]] | None:
     """A class to ask for, whether it is there, and all that are there."""
     here, absent = _present(value, config)
+    if _is_spared(here, config, random):
+        return None
     if not here or random.random() < config.absent:
         name = _absent(absent, random, plausible)
         return None if name is None else (name, False, here)
@@ -259,6 +271,8 @@ def _scene_graph(
         for (s, p, o), (i, k, _) in zip(value.names, value.triplets.tolist(), strict=True)
         if (s, p, o) in names and min(_area(value.boxes, i), _area(value.boxes, k)) >= area
     ]
+    if _is_spared(large, config, random):
+        return None
     if large and random.random() >= config.absent:
         subject, predicate, target = random.choice(large)
         # Of a pair that occurs with several predicates, the question without one would have several answers.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..language import TASKS, OpenWorld, TaskRequest, read_instruction
 from .model import InstructDiffusion
 
-__all__ = ["read_for"]
+__all__ = ["read_for", "read_taught"]
 
 
 def read_for(
@@ -26,11 +26,20 @@ def read_for(
         ConfigError: It is neither a text nor a list of texts.
         UnknownName: It is not understood.
     """
-    taught = model.config.classes
+    return read_taught(model.config.classes, model.config.codec.get("predicates", ()), instruction, tasks)
+
+
+def read_taught(
+    taught: Mapping[str, Sequence[str]],
+    predicates: Sequence[str],
+    instruction: str | Sequence[str],
+    tasks: Sequence[str] = (),
+) -> tuple[TaskRequest, ...]:
+    """Read as `read_for` does for a model that was taught classes, by task, and predicates."""
     every = tuple(dict.fromkeys(name for names in taught.values() for name in names))
     vocabulary = {task: taught.get(task, ()) for task in TASKS}
-    predicates = tuple(model.config.codec.get("predicates", ())) or None
-    world = OpenWorld(every, predicates, any_noun=not every)
+    known = tuple(predicates) or None
+    world = OpenWorld(every, known, any_noun=not every)
     if every and not tasks:
         tasks = [task for task in ("detection", "segmentation") if taught.get(task)][:1]
-    return tuple(read_instruction(instruction, vocabulary, predicates, tasks, world))
+    return tuple(read_instruction(instruction, vocabulary, known, tasks, world))

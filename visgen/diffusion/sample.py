@@ -15,7 +15,7 @@ from .config import Sampling
 if TYPE_CHECKING:
     from .model import InstructDiffusion
 
-__all__ = ["draw_latents", "guide", "item_generators", "one_step"]
+__all__ = ["draw_latents", "forward_passes", "guide", "item_generators", "one_step"]
 
 Denoiser = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -72,6 +72,18 @@ def item_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
 
 
+def forward_passes(model: InstructDiffusion, sampling: Sampling) -> int:
+    """How often the denoiser runs for one batch: once per step, and more often with some schedulers (PNDM)."""
+    return 1 if sampling.steps == 1 else len(_schedule(model, sampling).timesteps)
+
+
+def _schedule(model: InstructDiffusion, sampling: Sampling, device: torch.device | None = None) -> Any:
+    """A scheduler of the model's kind with its timesteps set; its state belongs to one drawing alone."""
+    scheduler = type(model.scheduler).from_config(model.scheduler.config)
+    scheduler.set_timesteps(sampling.steps, device=device)
+    return scheduler
+
+
 @torch.no_grad()
 def draw_latents(
     model: InstructDiffusion,
@@ -92,7 +104,7 @@ def draw_latents(
         sampling: Steps and scales; one step with both scales at 1 is `one_step`.
         generators: One per picture for the starting noise; None takes seeds 0, 1, ...
         noise: The starting noise itself, in place of generators.
-        progress: Called with (steps done, steps in all).
+        progress: Called with (passes done, passes in all), of `forward_passes`.
     Raises:
         ConfigError: Not one generator per picture.
     """
@@ -107,8 +119,7 @@ def draw_latents(
             raise ConfigError(f"{len(generators)} generators came for {len(image)} pictures; give one for each.")
         shape = (1, model.latent_channels, *image.shape[-2:])
         noise = torch.cat([torch.randn(shape, generator=g) for g in generators])
-    scheduler = type(model.scheduler).from_config(model.scheduler.config)  # its state belongs to this call alone
-    scheduler.set_timesteps(sampling.steps, device=image.device)
+    scheduler = _schedule(model, sampling, image.device)
     latents = noise.to(image) * scheduler.init_noise_sigma
     extra: dict[str, Any] = {}
     if generators is not None and "generator" in inspect.signature(scheduler.step).parameters:

@@ -64,6 +64,9 @@ class TinyConfig:
 def train_tokenizer(sentences: Iterable[str], vocabulary: int, tokens: int) -> Any:
     """Learn a byte-level BPE tokenizer of CLIP's kind (lower case, words split first) from sentences.
 
+    Entries are the two marks, each byte inside and each at the end of a word, and what was merged, in this order: the
+    same corpus gives the same ids.
+
     Args:
         sentences: The corpus; any iterable, read once.
         vocabulary: Most entries, at least 514 (each byte inside and at the end of a word, and two marks).
@@ -82,24 +85,17 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, tokens: int) -> A
     marks = {"bos_token": BEGIN, "eos_token": END, "pad_token": END, "unk_token": END}
     learner = CLIPTokenizer(vocab={BEGIN: 0, END: 1}, merges=[], **marks).backend_tokenizer
     letters = sorted(ByteLevel.alphabet())
+    # The trainer numbers ends of words as it meets them in a hash map, and breaks ties between merges by number; what
+    # it is given as special comes first and in order. Every byte needs its form at the end of a word too, or words that
+    # end as none of the corpus does are lost.
+    first = [BEGIN, END, *letters, *(f"{letter}</w>" for letter in letters)]
     learner.train_from_iterator(
         sentences,
-        BpeTrainer(
-            vocab_size=vocabulary - len(letters),
-            special_tokens=[BEGIN, END],
-            initial_alphabet=letters,
-            end_of_word_suffix="</w>",
-            show_progress=False,
-        ),
+        BpeTrainer(vocab_size=vocabulary, special_tokens=first, end_of_word_suffix="</w>", show_progress=False),
     )
     learned = json.loads(learner.to_str())["model"]
-    names = sorted(learned["vocab"], key=learned["vocab"].get)
-    # Every byte needs its form at the end of a word too, or words that end as none of the corpus does are lost.
-    known = set(names)
-    names += [f"{letter}</w>" for letter in letters if f"{letter}</w>" not in known]
     merges = [tuple(pair) if not isinstance(pair, str) else tuple(pair.split(" ")) for pair in learned["merges"]]
-    vocab = {name: number for number, name in enumerate(names)}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=tokens, **marks)
+    return CLIPTokenizer(vocab=learned["vocab"], merges=merges, model_max_length=tokens, **marks)
 
 
 def build_tiny(

@@ -56,7 +56,8 @@ class EvaluationReport:
         model: What the caller calls the model.
         data: What the caller calls the data.
         metrics: Metric name to value.
-        protocol: Head, number of images, input size, where answers are scored, precision, metric options.
+        protocol: Head, number of images, input size, where answers are scored, precision, metric options, and of scene
+            graphs `unseen_in`: the data in none of which an unseen triplet occurs.
     """
 
     task: str
@@ -84,6 +85,7 @@ def evaluate(
     dtype: str = "float32",
     metric: Mapping[str, Any] | None = None,
     tta: bool = False,
+    seen: Mapping[str, Source] | None = None,
     workers: int = 0,
     name: str = "",
     data: str = "",
@@ -109,18 +111,20 @@ def evaluate(
         metric: Keywords of the task's metric. Where the task has protocols, `protocol` chooses one; else all are
             measured, and their names stand before those of the figures ("predcls/R@20").
         tta: Average what the head of a MultiTaskModel says with what it says of the mirrored image, at twice the cost.
+        seen: Further sources, by what the report calls them, such as "val" where "test" is measured: what they show is
+            not unseen in figures such as `zsR@K`. Without them, unseen means unseen in the training of the head.
         workers: Processes that read samples ahead.
         name, data: Shown in the report.
         progress: Called with (samples read, samples in all).
     Raises:
-        ConfigError: No head fits, a value is out of range, the label sets of model and source differ, or `tta` is asked
-            of a task whose answers are not averaged.
+        ConfigError: No head fits, a value is out of range, the label sets of model and source differ, `tta` is asked of
+            a task whose answers are not averaged, or `seen` of one whose figures tell nothing seen from unseen.
         DataError: No sample has a target of the task.
     """
     check_counts(batch_size, limit, max_side)
     if dtype not in _PRECISIONS:
         raise ConfigError(f"dtype is '{dtype}'; use one of {', '.join(_PRECISIONS)}.")
-    head, measured = check_evaluation(model, source, head, metric)
+    head, measured = check_evaluation(model, source, head, metric, seen)
     spec = model.specs[head]
     task = TASKS.get(spec.task)
     if tta and not (task.mirrors and isinstance(model, MultiTaskModel)):
@@ -167,6 +171,9 @@ def evaluate(
         "metric": dict(metric or {}),
         "tta": tta,
     }
+    if task.seen_options({}, ()) is not None:
+        first = "counts given" if "counts" in (metric or {}) else "training of the head"
+        protocol["unseen_in"] = [first, *(seen or ())]
     figures = {
         f"{given}/{key}" if len(measured) > 1 else key: float(value)
         for given, figure in measured.items()
@@ -299,25 +306,39 @@ def choose_head(model: Predictor, source: Source, head: str | None) -> str:
 
 
 def check_evaluation(
-    model: Predictor, source: Source, head: str | None = None, metric: Mapping[str, Any] | None = None
+    model: Predictor,
+    source: Source,
+    head: str | None = None,
+    metric: Mapping[str, Any] | None = None,
+    seen: Mapping[str, Source] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Give the head that a source measures, and its fresh metrics by protocol.
 
     Raises:
-        ConfigError: No head fits, the label sets differ, or the task's metric has no such option or value.
+        ConfigError: No head fits, the label sets differ, the task's metric has no such option or value, or `seen` is
+            given where nothing is told seen from unseen.
     """
     head = choose_head(model, source, head)
     spec = model.specs[head]
     check_classes(head, spec.classes, source, spec.task)
     task, options = TASKS.get(spec.task), dict(metric or {})
+    if seen and task.seen_options({}, ()) is None:
+        raise ConfigError(
+            f"seen is {', '.join(seen)}, but the figures of task '{spec.task}' tell nothing seen from unseen; leave it "
+            "out."
+        )
     protocols = _protocols(task, options)
     measured = {}
     for p in protocols:
         settled = {**settled_options(model, head, p), **options, **({"protocol": p} if p else {})}
+        if seen:
+            settled = task.seen_options(settled, list(seen.values()))
         try:
             measured[p] = task.metric(spec.classes, **settled)
-        except TypeError as error:
-            raise ConfigError(f"the metric of task '{spec.task}' cannot be made with {options}: {error}.") from error
+        except (ConfigError, TypeError) as error:
+            raise ConfigError(
+                f"the metric of task '{spec.task}' cannot be made with {options}: {str(error).rstrip('.')}."
+            ) from error
     return head, measured
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,8 +31,10 @@ from ..diffusion import (
     corpus_of,
     standardise_latents,
 )
+from ..diffusion.channels import use_common_layout
 from ..diffusion.codec import CodecSettings
 from ..diffusion.low_rank import add_low_rank, merge_low_rank
+from ..diffusion.reading import read_taught
 from ..errors import ConfigError
 from ..language import TaskRequest
 from ..language.phrases import canonical
@@ -112,6 +115,7 @@ class InstructRun:
         model: Fields of `visgen.diffusion.TinyConfig`, for a model that starts from nothing.
         start: A diffusers pipeline folder to start from instead, such as Stable Diffusion; its VAE and text encoder
             stay.
+        size: Side of the canvas in pixels with `start`; None takes that of the folder.
         weights: An instruction model, such as `out/denoiser/last` of an earlier part, whose denoiser and text encoder
             go on from there; its VAE must be the one that made the cache.
         name: Folder inside `out` of the denoiser's training, one for each part of it.
@@ -119,13 +123,18 @@ class InstructRun:
         parts: Name to data set.
         vae, denoiser: The two trainings; with `start` there is no first.
         lora: Rank of low-rank updates in place of full training of a denoiser that `start` gives; 0 trains all of it.
+        checkpointing: Compute the denoiser's activations again for the gradients instead of keeping them: the same
+            gradients from less memory, in more time.
         plain: Share of canonical sentences among those that questions are trained with.
         seed: Of everything.
         out: Folder of the run.
+    Raises:
+        ConfigError: No part; `model` beside `start`, or `size` without it.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
     start: str | None = None
+    size: int | None = None
     weights: str | None = None
     name: str = "denoiser"
     codec: dict[str, Any] = field(default_factory=dict)
@@ -133,6 +142,7 @@ class InstructRun:
     vae: InstructStage = field(default_factory=InstructStage)
     denoiser: InstructStage = field(default_factory=InstructStage)
     lora: int = 0
+    checkpointing: bool = False
     plain: float = 0.3
     seed: int = 0
     out: str = "runs/instruct"
@@ -140,6 +150,16 @@ class InstructRun:
     def __post_init__(self) -> None:
         if not self.parts:
             raise ConfigError("parts is empty; name at least one data set.")
+        if self.start is not None and self.model:
+            raise ConfigError(
+                f"model is {self.model}, but the networks come from start, '{self.start}'; leave model out, and give "
+                "the side of the canvas as size."
+            )
+        if self.start is None and self.size is not None:
+            raise ConfigError(
+                f"size is {self.size}, but a model that starts from nothing is described by model; give "
+                f"model: {{size: {self.size}}}."
+            )
 
     def settings(self) -> CodecSettings:
         """What the codecs agree on."""
@@ -160,10 +180,11 @@ def new_model(run: InstructRun, corpus: Iterable[str] = ("a",)) -> InstructDiffu
         run: The run; its VAE is trained already where there is no `start`.
         corpus: Sentences for the tokenizer of a fresh model.
     Raises:
-        ConfigError: There is no VAE yet.
+        ConfigError: There is no VAE yet, or the VAE of `start` does not fit `size`.
     """
     if run.start is not None:
-        return InstructDiffusion.from_pretrained(run.start, expand_conv_in=True)
+        settings = {} if run.size is None else {"size": run.size}
+        return use_common_layout(InstructDiffusion.from_pretrained(run.start, expand_conv_in=True, **settings))
     model = build_tiny(corpus, build_options(TinyConfig, run.model, "model"), run.seed)
     folder = Path(run.out) / "vae" / "autoencoder"
     if not folder.is_dir():
@@ -267,13 +288,18 @@ def train_denoiser(
         model = _starting_model(run, cache, out / "start")
     own = model
     if phrase is None:
-        phrase = Wording(lambda text: len(own.tokenizer(text)["input_ids"]), own.tokens, run.plain)
+        read = partial(read_taught, own.config.classes or _classes_of(cache), run.settings().predicates)
+        phrase = Wording(lambda text: len(own.tokenizer(text)["input_ids"]), own.tokens, run.plain, read=read)
     cache = _sayable(cache, own)
     weights = {name: part.weight for name, part in run.parts.items()}
     stream = LatentStream(cache, weights, run.denoiser.batch_size, phrase, run.seed)
     options = build_options(DenoisingLoss, run.denoiser.loss, "denoiser.loss")
     if run.lora:
-        add_low_rank(model.unet, run.lora)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            add_low_rank(model.unet, run.lora)
+    if run.checkpointing:
+        model.unet.enable_gradient_checkpointing()
     objective = DenoisingObjective(model, options, run.start is None if train_text is None else train_text)
     train_only(objective.module, run.denoiser.optim.only)
 
@@ -298,20 +324,25 @@ def _starting_model(run: InstructRun, cache: LatentCache, folder: Path) -> Instr
     if (folder / "model_index.json").is_file():
         return InstructDiffusion.from_pretrained(folder)
     if run.weights is not None:
-        model = InstructDiffusion.from_pretrained(run.weights)
+        model = use_common_layout(InstructDiffusion.from_pretrained(run.weights))
         model.save_pretrained(folder)
         return model
     model = new_model(run, corpus_of(cache.requests, run.seed))
-    named: dict[str, dict[str, None]] = {}
-    for request in cache.requests:
-        ends = [name for name in (request.relation or ())[::2] if name is not None]
-        named.setdefault(request.task, {}).update(dict.fromkeys([*request.classes, *ends]))
     # A text encoder that knows more words than the questions hold is not limited to them.
-    classes = {task: tuple(sorted(names)) for task, names in named.items()} if run.start is None else {}
+    classes = _classes_of(cache) if run.start is None else {}
     codec = to_mapping(run.settings())
     model.config = replace(model.config, classes=classes, codec=codec)
     model.save_pretrained(folder)
     return model
+
+
+def _classes_of(cache: LatentCache) -> dict[str, tuple[str, ...]]:
+    """The classes that the questions of a cache name, by task."""
+    named: dict[str, set[str]] = {}
+    for request in cache.requests:
+        ends = [name for name in (request.relation or ())[::2] if name is not None]
+        named.setdefault(request.task, set()).update(request.classes, ends)
+    return {task: tuple(sorted(names)) for task, names in named.items()}
 
 
 def _plain(model: InstructDiffusion, lora: int) -> InstructDiffusion:

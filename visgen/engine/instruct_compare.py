@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from ..config import OptimConfig, TrainConfig
 from ..data import Mixture, MixturePart, Source, build_transform
@@ -18,7 +21,7 @@ from ..task.drawn import DrawnModel
 from .evaluate import evaluate
 from .train import Trainer
 
-__all__ = ["compare_answers", "constant_answer", "heads_on"]
+__all__ = ["answer_costs", "compare_answers", "constant_answer", "heads_on"]
 
 HEADS: dict[str, dict[str, Any]] = {
     "segmentation.camvid": {"task": "segmentation", "options": {"width": 64, "fine_width": 48}},
@@ -77,26 +80,66 @@ def compare_answers(
         seeds: One training each.
         limit: Use so many val images.
     Returns:
-        Answer to {figure: value, or its summary over seeds}; "seconds" is not measured here, see `visgen bench`.
+        Answer to {figure: value, or its summary over seeds}; for what they cost see `answer_costs`.
     """
     classes = tuple(val["segmentation.camvid"].classes["segmentation"])
-    described = {key: value for key, value in experts.config()["backbone"].items() if key != "drop_path"}
     found: dict[str, Any] = {}
-    arms = {
-        "experts and heads": lambda seed: heads_on(described, classes, experts.backbone.state_dict(), seed),
-        "diffusion features and heads": lambda seed: heads_on(
-            {"name": "diffusion_features", "model": drawing, "side": drawing.config.size}, classes, None, seed
-        ),
-    }
-    for name, build in arms.items():
+    for name, build in _arms(experts, drawing, classes).items():
         rows = [_trained(build(seed), train, val, steps, batch_size, size, seed, limit) for seed in seeds]
         found[name] = {key: summarise([row[key] for row in rows]) for key in rows[0]}
-    specs = {name: HeadSpec(s["task"], classes if s["task"] == "segmentation" else ()) for name, s in HEADS.items()}
-    drawn = DrawnModel(drawing, specs)
-    found["picture"] = _measured(drawn, val, limit)
+    specs = _specs(classes)
+    found["picture"] = _measured(DrawnModel(drawing, specs), val, limit)
     constants = {name: constant_answer(source, name.partition(".")[0]) for name, source in train.items()}
     found["constant"] = _measured(_Constant(specs, constants), val, limit)
     return found
+
+
+def answer_costs(
+    experts: MultiTaskModel,
+    drawing: InstructDiffusion,
+    classes: tuple[str, ...],
+    clock: Callable[[Mapping[str, Callable[[], Any]]], Mapping[str, Sequence[float]]],
+    *,
+    size: tuple[int, int] = (144, 192),
+) -> dict[str, dict[str, float]]:
+    """Say what the answers of `compare_answers` cost: parameters, and the time for classes and depth of one picture.
+
+    Args:
+        experts, drawing: As there.
+        classes: Of segmentation.
+        clock: Gives the seconds of several runs of each case.
+        size: At which heads read the picture, of 240 x 320 pixels; drawn pictures have their canvas.
+    Returns:
+        Answer to {"parameters", "median_ms"}; a drawn answer takes one picture per class and one for depth.
+    """
+    picture = torch.rand(1, 3, 240, 320, generator=torch.Generator().manual_seed(0))
+    small = F.interpolate(picture, size=size, mode="bilinear", antialias=True)
+    models = {name: build(0).eval() for name, build in _arms(experts, drawing, classes).items()}
+    cases = {name: partial(model.predict, small, list(HEADS), sizes=[(240, 320)]) for name, model in models.items()}
+    cases["picture"] = partial(DrawnModel(drawing, _specs(classes)).predict, picture, list(HEADS))
+    weights = {**{name: list(model.parameters()) for name, model in models.items()}, "picture": drawing.parameters()}
+    with torch.no_grad():
+        seconds = clock(cases)
+    return {
+        name: {"parameters": sum(p.numel() for p in weights[name]), "median_ms": 1e3 * median(seconds[name])}
+        for name in cases
+    }
+
+
+def _specs(classes: tuple[str, ...]) -> dict[str, HeadSpec]:
+    return {name: HeadSpec(s["task"], classes if s["task"] == "segmentation" else ()) for name, s in HEADS.items()}
+
+
+def _arms(
+    experts: MultiTaskModel, drawing: InstructDiffusion, classes: tuple[str, ...]
+) -> dict[str, Callable[[int], MultiTaskModel]]:
+    """Fresh heads of a seed on each of the two backbones."""
+    described = {key: value for key, value in experts.config()["backbone"].items() if key != "drop_path"}
+    features = {"name": "diffusion_features", "model": drawing, "side": drawing.config.size}
+    return {
+        "experts and heads": lambda seed: heads_on(described, classes, experts.backbone.state_dict(), seed),
+        "diffusion features and heads": lambda seed: heads_on(features, classes, None, seed),
+    }
 
 
 def _trained(
@@ -142,8 +185,6 @@ def constant_answer(source: Source, task: str) -> Any:
 
     Maps of other sizes than the first are resized to it.
     """
-    import torch.nn.functional as F
-
     if task == "depth":
         first = source[0].targets["depth"].metres.shape
         maps = [source[k].targets["depth"].metres for k in range(0, len(source), max(1, len(source) // 120))]
@@ -168,8 +209,6 @@ class _Constant(DrawnModel):
         self._specs, self.values = dict(specs), dict(values)
 
     def predict(self, images: Any, heads: Any, *, sizes: Any = None, given: Any = None) -> dict[str, Any]:
-        import torch.nn.functional as F
-
         found: dict[str, Any] = {}
         for name in heads:
             value = self.values[name]

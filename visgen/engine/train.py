@@ -55,8 +55,10 @@ class Evaluator(Protocol):
 class Trainer:
     """Train an objective on a mixture.
 
-    The folder `out` gets `log.csv` (a row per step), `metrics.csv` (a row per evaluation), `checkpoints/step-N` and,
-    through `export`, the weights `last` and `best`. On one device and build, with `train.threads` fixed, a run that
+    The folder `out` gets `log.csv` (a row per step: the losses, and the norm of the whole gradient, since one for each
+    task would cost a backward pass for each), `metrics.csv` (a row per evaluation: figures of the evaluators, and the
+    `notes` of the objective, such as those of MultiTaskObjective on its experts), `checkpoints/step-N` and, through
+    `export`, the weights `last` and `best`. On one device and build, with `train.threads` fixed, a run that
     was killed and resumed has the same numbers, bit for bit, as one that was not.
 
     Args:
@@ -255,9 +257,12 @@ class Trainer:
             for name, evaluator in self.evaluators.items():
                 found = evaluator(self.module, self.evaluation_limit)
                 metrics.update({f"{name}/{key}": float(value) for key, value in found.items()})
-            self._metrics_log.write({"step": self.state.step, **metrics})
+            notes, warning = self.objective.notes() if hasattr(self.objective, "notes") else ({}, "")
+            self._metrics_log.write({"step": self.state.step, **metrics, **notes})
             shown = {k: v for k, v in metrics.items() if k.count("/") == 1}  # not one figure per class
             progress.say(f"step {self.state.step}: " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+            if warning:
+                progress.say(f"step {self.state.step}: {warning}")
         self.state.metrics = metrics = self.workers.broadcast(metrics)
         watched = self.config.best_metric
         if watched is None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from .another_meaning import ANOTHER_MEANING
 from .draft import Draft, Item, Phrase
 from .frames import SET, Words
 from .lexicon import VERBS, phrases
-from .wide_lexicon import AFTER_CUE, ANOTHER_MEANING, BEFORE_ODD, CUES, GLUE
+from .wide_lexicon import AFTER_CUE, BEFORE_ODD, CUES, GLUE
 
 __all__ = ["read_cues"]
 

@@ -17,7 +17,10 @@ from .lexicon import FRAMES, NOUNS, VERBS, phrases
 
 __all__ = ["Grammar"]
 
-NOT_ALL: tuple[Words, ...] = (("only",), ("just",), ("both",), ("all",), ("every",))
+NOT_AFTER: dict[str, tuple[Words, ...]] = {  # what makes these words mean something else than "except"
+    "not": (("only",), ("just",), ("both",), ("all",), ("every",)),
+    "no": (("the",), ("a",), ("an",), ("just",), ("only",)),
+}
 NO_NOUN: tuple[Words, ...] = ((), (",",), ("and",), ("then",), ("please",))  # after "both", where it is no article
 MOST_HEADS = 8  # verbs or nouns that may share one noun phrase: more than there are tasks
 
@@ -173,13 +176,13 @@ class Grammar:
     def _exclusions(self, position: int, from_all: bool) -> list[tuple[int, tuple[Item, ...]]]:
         """What is taken away here: "except the sky", "but not the cars or the buses".
 
-        "Not only the cars" takes nothing away, and after "the dogs, not the cats, and the people" nobody knows what
-        the people are.
+        "Not only the cars" takes nothing away, "no the cats" corrects what was said, and after "the dogs, not the cats,
+        and the people" nobody knows what the people are.
         """
         after = self._comma(position)
         starts = [*self._ends(after, (("but",), ("and",))), after]
         ends = [end for start in starts for end in self._ends(start, SET["REMOVE"])]
-        ends = [end for end in ends if self.words[end - 1] != "not" or self.words[end : end + 1] not in NOT_ALL]
+        ends = [end for end in ends if self.words[end : end + 1] not in NOT_AFTER.get(self.words[end - 1], ())]
         if from_all:
             ends += self._ends(after, SET["REMOVE_FROM_ALL"])
         found = [(end, items) for start in ends for end, items in self._list(start)]

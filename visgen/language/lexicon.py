@@ -81,9 +81,12 @@ SETS = {
     "OBJECTS": "object objects thing things item items",
     "SOMETHING": "anything something any_object any_objects any_thing any_things",
     "ODD": "unusual strange odd weird bizarre peculiar anomalous abnormal suspicious unfamiliar unexpected "
-    "out_of_place out_of_distribution",
+    "out_of_place out_of_distribution out_of_the_ordinary",
+    "NORMAL": "normal ordinary usual typical",
     "ANOMALIES": "anomaly anomalies outlier outliers oddity oddities",
     "SEEK": "find detect locate spot show highlight flag point_out look_for search_for segment mask outline",
+    "SHARE": "share percentage percent fraction proportion part",
+    "COVERED": "covered_by covered_with filled_with taken_up_by made_up_of",
     "FAR": "far distant close near deep",
     "FROM": "away from_me from_us from_here from_the_camera from_the_viewer away_from_me away_from_us away_from_here "
     "away_from_the_camera to_me to_us to_the_camera to_the_viewer",
@@ -92,7 +95,7 @@ SETS = {
     "LIGHT": "estimate predict compute calculate gauge measure determine assess judge work_out figure_out get find "
     "show "
     "draw sketch produce generate render create make compile supply provide return output display report print plot "
-    "deliver want have what_is what_are",
+    "deliver want have run perform carry_out do what_is what_are",
     "PERSON": "me us",
     "DET": "the a an all any some every each both only just all_the all_of all_of_the any_of_the each_of_the just_the "
     "only_the my our your his her its their this that these those nothing_but nothing_but_the visible",
@@ -154,6 +157,9 @@ FRAMES = (
             "what|which OBJECTS? LOOK ODD",
             "what|which OBJECTS? does|do not belong",
             "BE NP ODD",
+            "BE IMAGE NORMAL",
+            "WHETHER IMAGE LOOK NORMAL",
+            "does|do IMAGE look|seem|appear NORMAL",
             "does|do NP look|seem|appear ODD",
             "WHETHER NP LOOK ODD",
             "how ODD BE NP",
@@ -196,6 +202,8 @@ FRAMES = (
             "classification",
             "what BE IMAGE",
             "what IMAGE BE",
+            "what BE IMAGE DET IMAGE_NOUN of",
+            "what BE DET IMAGE_NOUN of",
             "what kind|sort|type|class of OBJECTS|IMAGE_NOUN BE IMAGE",
             "what|which class|category|breed|species BE IMAGE",
             "what|which class|category|breed|species IMAGE BE",
@@ -237,7 +245,15 @@ FRAMES = (
     (
         "segmentation",
         "all",
-        ("cut NP out", "which|what pixels BE|show|belong_to NP", "label|segment every|each|all|all_the pixel|pixels"),
+        (
+            "cut NP out",
+            "which|what pixels BE|show|belong_to NP",
+            "label|segment every|each|all|all_the pixel|pixels",
+            "how much of IMAGE BE COVERED? NAMED",
+            "how much of IMAGE do|does NAMED cover|fill|occupy|take_up",
+            "what|which SHARE of IMAGE BE COVERED? NAMED",
+            "what|which SHARE of IMAGE do|does NAMED cover|fill|occupy|take_up",
+        ),
     ),
 )
 
@@ -437,9 +453,11 @@ CONTRACTIONS = {
         f"{word}'s": f"{word} is"
         for word in ["what", "where", "who", "there", "it", "that", "how", "here", "which", "everything", "anything"]
     },
+    **{f"{word}s": f"{word} is" for word in ["what", "where", "there", "how"]},
     **{
-        f"{word}n't": f"{word} not"
+        f"{word}n{mark}t": f"{word} not"
         for word in ["is", "are", "do", "does", "could", "would", "should", "was", "were", "has", "have", "did"]
+        for mark in ("'", "")
     },
     "can't": "can not",
     "cannot": "can not",
@@ -451,6 +469,10 @@ CONTRACTIONS = {
     "where're": "where are",
     "they're": "they are",
     "who're": "who are",
+    "pls": "please",
+    "plz": "please",
+    "thx": "thanks",
+    "gimme": "give me",
 }
 
 # Words that may open an instruction, to suggest one for a misspelt word.

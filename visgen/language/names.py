@@ -162,8 +162,9 @@ def _written(classes: Sequence[str]) -> dict[Words, str]:
     """Every written form of these classes; an earlier rule, then an earlier class, wins."""
     names: dict[Words, str] = {}
     for name in classes:
-        if parts := parts_of(name):
-            names.setdefault(parts, name)
+        for written in (name, re.sub("[&+]", " and ", name)):  # as sentences are read
+            if parts := parts_of(written):
+                names.setdefault(parts, name)
     forms = dict(names)
     for rule in (_numbers, _joined, _synonyms):
         for parts, name in names.items():

@@ -88,7 +88,8 @@ def _other_model(words: list[str], names: ClassNames, world: OpenWorld | None) -
     """A hint, where a model that reads words itself would understand."""
     if world is not None or _grammar(words, names, OpenWorld()).read() is None:
         return ""
-    return " A model that reads instructions itself (path 'diffusion' or 'auto') could be asked this."
+    hint = " A model that reads instructions itself (path 'diffusion' or 'auto') could be asked this"
+    return f"{hint}; 'auto' asks one only where it is named as `instruct`."
 
 
 def normalise(text: str) -> list[str]:
@@ -98,6 +99,8 @@ def normalise(text: str) -> list[str]:
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     plain = plain.replace("\u2019", "'").replace("\u2018", "'")
+    plain = re.sub(r"\band/or\b", "or", plain)
+    plain = re.sub(r"\b(can|could|would|will|do|did) u\b", r"\1 you", plain)  # elsewhere it may be a class
     plain = "".join(" " if unicodedata.category(c) == "Cc" else c for c in plain if unicodedata.category(c) != "Cf")
     words: list[str] = []
     for token in TOKEN.findall(plain):

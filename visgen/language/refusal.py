@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .frames import SET
 from .grammar import Grammar
-from .lexicon import BEGINNINGS, EXAMPLES
-from .names import ClassNames, closest
+from .lexicon import BEGINNINGS, EXAMPLES, RELATED
+from .names import ClassNames, closest, singular
 from .wide_lexicon import COLOURS
 from .world import RESERVED
 
 __all__ = ["listed", "missing_task", "offers", "refusal"]
+
+ASKING = {"detection": "find", "segmentation": "segment", "classification": "is there any"}  # what asks about a class
+NO_TASK = {word for name in ("LEAD", "LIGHT", "DET", "PERSON") for form in SET[name] for word in form} - {"kind"}
 
 
 def refusal(words: list[str], grammar: Grammar, names: ClassNames, vocabulary: Mapping[str, Sequence[str]]) -> str:
@@ -30,9 +34,15 @@ def refusal(words: list[str], grammar: Grammar, names: ClassNames, vocabulary: M
     if wanted and not wanted & set(vocabulary):
         return missing_task(f"{before} {word}".strip(), " or ".join(sorted(wanted)), vocabulary)
     is_class = names.match(words, stop.position) is not None
-    hint = names.suggest(words[stop.position :]) if "class" in stop.expected and not is_class else ""
+    is_known = word in RESERVED and singular(word) not in RELATED  # such a word is no misspelling of a class
+    hint = names.suggest(words[stop.position :]) if "class" in stop.expected and not (is_class or is_known) else ""
+    span = words[stop.position : names.match(words, stop.position)] if is_class else []
+    asking = next((asks for task, asks in ASKING.items() if names.find(task, span) is not None), None)
+    if asking and set(words[: stop.position]) <= NO_TASK:
+        name = " ".join(span)
+        return f"'{name}' names no task; write '{asking} {name}', or begin as in {offers(vocabulary)}."
     if stop.position in grammar.clause_starts:
-        verb = closest(word, BEGINNINGS)
+        verb = None if is_class or word in RESERVED else closest(word, BEGINNINGS)
         hint = hint or (f"; did you mean '{verb}'?" if verb else ".")
         return f"'{word}' names no task{hint} Begin with a task, as in {offers(vocabulary)}."
     if is_painted:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..errors import UnknownName
 from .draft import Draft, Item, Phrase
-from .frames import own_predicate
+from .frames import SET, own_predicate
 from .names import PLACES, ClassNames, singular
 from .refusal import listed, missing_task
 from .request import TaskRequest
@@ -20,6 +20,12 @@ WORLD = "in the open world"
 """The key, in a vocabulary, of the classes that only a model which reads words itself knows."""
 
 _NO_OTHER = {"only", "exactly", "just", "single"}
+_SO_MANY = {"all", "every", "each", "only", "just", "nothing"}  # before a class in a question: for how many it holds
+_YES_NO = {"is", "are", "do", "does", "if", "whether"}
+_DEFINITE = {"the", "this", "that", "these", "those", "my", "your", "his", "her", "our", "their", "its", "all"}
+_JOINS = {",", "and", "or", "also", "please"}
+_ASKS = {"me", "us", "know", "tell", "say", "wonder", "wondering", "idea"}  # "if" after them is "whether"
+_ARTICLES = {word for name in ("DET", "ONE") for form in SET[name] for word in form}
 
 
 class Resolver:
@@ -45,6 +51,8 @@ class Resolver:
         """Give one request per draft; the same request twice counts once."""
         found: list[TaskRequest] = []
         many = any(d.start != drafts[0].start for d in drafts)
+        if many:
+            self._check_conditions(drafts)
         for position, draft in enumerate(map(self._placed, drafts)):
             asked = " ".join(self.words[draft.start : draft.end])
             if draft.task not in self.vocabulary and self.world is None:
@@ -62,13 +70,57 @@ class Resolver:
                 self._remember(draft)
         return found
 
+    def _check_conditions(self, drafts: Sequence[Draft]) -> None:
+        """Refuse "if there is a dog, count the cats": an "if" that nobody asks for is a condition of the rest."""
+        is_asked = False
+        for number, draft in enumerate(drafts):
+            before = draft.start - 1
+            while before >= 0 and self.words[before] in _JOINS:
+                before -= 1
+            opening, is_joined = self.words[draft.start], before < draft.start - 1
+            is_told = opening == "whether" or (before >= 0 and self.words[before] in _ASKS)
+            is_asked = is_told or (is_asked and is_joined)
+            rest = drafts[number + 1 :]
+            is_about_it = bool(rest) and not draft.is_relation and all(_is_about_it(other) for other in rest)
+            if opening == "if" and not (is_asked or is_about_it):
+                asked = " ".join(self.words[draft.start : draft.end])
+                raise UnknownName(
+                    f"'{asked}' makes the rest depend on it, and no request waits for another; ask for each on its "
+                    "own, as in 'is there ...? find the ...'."
+                )
+
+    def _is_normal(self, place: int) -> bool:
+        word = self.words[place : place + 1]
+        return tuple(word) in SET["NORMAL"] and self.names.find("classification", word) is not None
+
+    def _before(self, item: Item, draft: Draft, sought: set[str]) -> str | None:
+        """The first of these words among the articles of an item."""
+        start = item.start
+        while start > draft.start and self.words[start - 1] in _ARTICLES:
+            start -= 1
+        return next((word for word in self.words[start : item.start] if word in sought), None)
+
     def _placed(self, draft: Draft) -> Draft:
-        """Ask detection or segmentation whether something is there, where classification does not know it."""
+        """Ask detection or segmentation whether something is there, where classification does not know it.
+
+        "Is this normal?" asks for a class of this name where there is one, not whether anything is unusual.
+        """
+        if draft.task == "ood" and draft.phrase is None:
+            own = next((k for k in range(draft.start, draft.end) if self._is_normal(k)), None)
+            if own is not None:
+                item = Item("class", own, own + 1)
+                return Draft("classification", "all", draft.start, draft.end, Phrase((item,)), picture=draft.picture)
         if draft.task != "classification" or draft.phrase is None or draft.flag is not None:
             return draft
         for item in draft.phrase.items:
             if item.one and _NO_OTHER & set(self.words[draft.start : item.start]):
                 raise UnknownName(self._names_number(draft))
+            if word := self._before(item, draft, _SO_MANY):
+                asked = " ".join(self.words[draft.start : draft.end])
+                raise UnknownName(
+                    f"'{word}' in '{asked}' asks for more than whether it is there; leave the word out, or ask how "
+                    "many there are, or to find everything except it."
+                )
         spans = [self.words[item.start : item.end] for item in draft.phrase.items if item.kind == "class"]
         able = [t for t in (draft.task, *PLACES) if all(self.names.find(t, span) is not None for span in spans)]
         able = [task for task in able if task in self.vocabulary]
@@ -76,7 +128,7 @@ class Resolver:
 
     def _request(self, draft: Draft, asked: str) -> TaskRequest:
         if draft.is_relation:
-            subject, target = (self._end(item, draft.task) for item in (draft.subject, draft.object))
+            subject, target = (self._end(item, draft, asked) for item in (draft.subject, draft.object))
             predicate = self._predicate(draft.predicate, asked)
             return TaskRequest(draft.task, relation=(subject, predicate, target), raw=self.text)
         if draft.picture in ("it", "that", "they", "them") and self.has_request and self.before != Phrase():
@@ -91,6 +143,7 @@ class Resolver:
         if any(item.kind == "else" for item in items) and not exclude:
             raise UnknownName(f"'{asked}' does not say what is left out; write 'everything except ...'.")
         classes, left_out = self._classes(items, draft.task), self._classes(exclude, draft.task)
+        self._check_words(draft, items, classes, asked)
         if any(item.one for item in exclude):
             raise UnknownName(f"'{asked}' leaves out one of several; only all of a class can be left out.")
         if exclude and not left_out:
@@ -111,12 +164,33 @@ class Resolver:
             colours=self._colours(draft, asked),
         )
 
+    def _check_words(self, draft: Draft, items: tuple[Item, ...], classes: tuple[str, ...], asked: str) -> None:
+        """Refuse words that mean something else about a class, or in front of a task, than about the picture."""
+        said = self.words[draft.start : items[0].start] if items else []
+        is_deep = "deep" in said and said[said.index("deep") + 1 :][:1] not in (["in"], ["into"])
+        if draft.task == "depth" and classes and is_deep:
+            raise UnknownName(
+                f"'deep' in '{asked}' may mean how deep it is itself; to ask for its distance, write 'far'."
+            )
+        for item in items if draft.task == "detection" else ():
+            word = self.words[item.end - 1]
+            is_picture = word != "scene" and (word,) in SET["IMAGE_NOUN"] and item.kind == "all"
+            if is_picture and (self.words[item.end - 2],) not in SET["WHOLE"]:
+                raise UnknownName(
+                    f"'{word}' in '{asked}' may be the whole picture or a thing in it; write 'everything'."
+                )
+
     def _check_without(self, phrase: Phrase, task: str, asked: str) -> None:
-        """Refuse "people without backpacks" where the answer is whole things: it may say what one of them has."""
-        if task == "segmentation" or not phrase.exclude:
+        """Refuse "people without backpacks", which may say what one of them has.
+
+        Where the answer is pixels, "the road without the cars" takes away those that both cover.
+        """
+        if not phrase.exclude:
             return
         between = self.words[phrase.items[-1].end : phrase.exclude[-1].start]
         if own := next((word for word in between if word in ("without", "minus")), None):
+            if task == "segmentation" and _DEFINITE & set(between[between.index(own) :]):
+                return
             raise UnknownName(
                 f"'{own}' in '{asked}' may say what one of them has or what to leave out; to leave a class out, "
                 "write 'but not'."
@@ -229,16 +303,22 @@ class Resolver:
         self.is_open |= name is not None
         return name
 
-    def _end(self, item: Item | None, task: str) -> str | None:
-        """One end of a relation; a pronoun must stand for a single class."""
+    def _end(self, item: Item | None, draft: Draft, asked: str) -> str | None:
+        """One end of a relation; a pronoun must stand for a single class, and no number or "all" before it counts."""
         if item is None:
             return None
-        meant = self._meant(Phrase((item,)), task).items
+        word = self._before(item, draft, {*_SO_MANY, "both"}) if self.words[draft.start] in _YES_NO else None
+        if word or item.one:
+            raise UnknownName(
+                f"'{word or 'one'}' in '{asked}' asks for how many of them it holds, but a relation is looked for in "
+                "every pair; leave the word out."
+            )
+        meant = self._meant(Phrase((item,)), draft.task).items
         if len(meant) != 1 or meant[0].kind != "class":
             raise UnknownName(
                 f"'{self.words[item.start]}' must stand for one class in a relation; name the class instead."
             )
-        return self._class(meant[0], task)
+        return self._class(meant[0], draft.task)
 
     def _predicate(self, name: str | None, asked: str) -> str | None:
         """The model's own name of a relation."""
@@ -270,3 +350,8 @@ class Resolver:
         if len(ones) > 1:
             raise UnknownName(f"'{asked}' asks for one of some classes and all of others; ask in two sentences.")
         return "one"
+
+
+def _is_about_it(draft: Draft) -> bool:
+    """Whether a request is about what was named before and nothing else: "find it"."""
+    return draft.phrase is not None and {item.kind for item in draft.phrase.items} == {"pronoun"}

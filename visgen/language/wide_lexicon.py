@@ -13,7 +13,6 @@ from __future__ import annotations
 __all__ = [
     "ADJECTIVES",
     "AFTER_CUE",
-    "ANOTHER_MEANING",
     "ATTRIBUTES",
     "AWAY",
     "BEFORE_ODD",
@@ -56,6 +55,7 @@ WIDE_SETS = {
     "SHOWING": "show paint fill turn use signal answer color colour make give display return output be it_is make_it",
     "CANVAS": "it everything the_picture the_image the_whole_picture the_canvas this all",
     "IF": "if when whenever",
+    "FINDING": "find detect locate spot show flag point_out look_for search_for",
     "SEEN": "there_is there_are you_see i_see you_find you_can_see it_contains it_has it_shows the_image_contains "
     "the_picture_contains the_photo_contains the_image_shows the_picture_shows the_image_has the_picture_has",
     "HERE": "here there present visible in_it",
@@ -121,7 +121,7 @@ WIDE_FRAMES = (
         "scene_graph",
         "all",
         (
-            "SEEK SUBJ THAT_IS? PRED OBJ",
+            "FINDING SUBJ THAT_IS? PRED OBJ",
             "LIGHT SUBJ THAT_IS? PRED OBJ",
             "pick_out|list SUBJ THAT_IS? PRED OBJ",
             "SUBJ THAT_IS? PRED OBJ",
@@ -134,7 +134,6 @@ WIDE_FRAMES = (
             "name|say|show|find|detect|locate|spot what|whatever SUBJ BE PRED",
             "name|say|show|find|detect|locate|spot what|whatever|who|whoever BE PRED OBJ",
             "which|what GENERIC BE SUBJ PRED",
-            "which|what GENERIC BE PRED OBJ",
             "show|explain|describe|find_out|tell how SUBJ RELATES to|with OBJ",
             "show|explain|describe|find_out|tell how SUBJ BE LINKED to|with|by OBJ",
             "how do|does SUBJ RELATES to|with OBJ",
@@ -164,7 +163,7 @@ WIDE_FRAMES = (
         "detection",
         "all",
         (
-            "SEEK NAMED THAT_IS AWAY",
+            "FINDING NAMED THAT_IS AWAY",
             "cover|mark NAMED with DET? filled|solid? box|boxes|rectangle|rectangles",
             "put|draw|place DET? filled? bounding? box|boxes|rectangle|rectangles around|on|over|onto NAMED",
             "LIGHT? DET? filled? bounding? box|boxes|rectangle|rectangles around|for NAMED",
@@ -291,32 +290,6 @@ AFTER_CUE = {  # words that may follow a cue of these tasks, and what comes befo
     "ood": ("about", "with"),
 }
 BEFORE_ODD = ("anything", "something", "everything")
-# What turns a sentence with a cue into one about something else, as regular expressions for its words, where CLASS
-# stands for the list of classes and THE for articles.
-_THING = "(?:box|boxes|rectangles?|frames?|tags?|corners?|stickers?|borders?|edges?)"
-_SOUGHT = "(?:find|found|spot|locate|detect|seek|pinpoint|(?:look|looking|search|searching|hunt) for|(?:where|there) "
-_SOUGHT += "(?:is|are)|(?:is|are) there)"
-_PUT = "(?:put|draw|place|drop|set|add|attach|lay|make|print|plot|sketch|render|display)"
-_LEAVE = "(?:leave|drop|keep|keeps|kept|take|send|set)"
-_WITH_OBJECT = "see|have|use|like|love|want|need|know|view|show|make|get|keep|find|look|bring|hold|carry|cover"
-_GOING = "go|goes|going|look|looks|looking|come|comes|put|place|make|makes|made|live|lives|did|was"
-ANOTHER_MEANING = (
-    f"{_SOUGHT} THE{_THING}(?! (?:around|round))",  # "find the tag of the suitcase": the tag is meant
-    "(?:mark|select) THE(?:tag|sticker)s?",
-    f"^(?:(?! {_PUT} ).)* {_THING} (?:on|over|onto)",  # "the box on the table", but "draw a box on the table"
-    f"{_LEAVE} (?:THECLASS|it|them) (?:out|off|away|from)",  # "leave the car out of the mask"
-    f"{_LEAVE} (?:out|off|away)",
-    "(?<! every )(?<! each )(?:one|single) (?:of (?:the|these|those) )?CLASS",  # a cue has no room for a number
-    "CLASS (?:have|has|had)(?! (?:i|we|you|been|come|gone))",  # "what features does the dog have"
-    "how much (?:space|room) (?:do|does|did) THECLASS",
-    "(?:what|which) shapes? (?:is|are)",
-    f"where(?=[^,]* CLASS )[^,]* (?:{_GOING})(?! for)",  # "where is the car going"
-    "when (?:did|do|does|is|are|was|were|has|have|had|will|can|could|would|should|THECLASS)",
-    "^(?:(?! i | we ).)* [^ ,]+ looking for",  # "what is the dog looking for", but "i am looking for the dog"
-    f"how many (?:{_WITH_OBJECT})",  # "how many see the dog"
-    "count (?:me|us) out",
-    "if so (?:, )?(?:how(?! many)|.*(?:depth|distance|range))",  # whether it is there is asked before
-)
 
 # Words that end no noun phrase, so that "segment the beautiful" names nothing.
 ADJECTIVES = (
@@ -325,5 +298,6 @@ ADJECTIVES = (
     "lower top bottom front back nearest closest farthest biggest smallest largest tallest leftmost rightmost more "
     "less most least many few two three four five six seven eight nine ten several various different similar "
     "better worse bigger smaller closer farther nearer he she him who whom whose why never always often soon again "
-    "yes no not if so because while until unless than very too quite rather almost"
+    "another else ones former latter once twice nobody none neither nor either someone somebody anyone anybody "
+    "everyone everybody live lives yes no not if so because while until unless than very too quite rather almost"
 )

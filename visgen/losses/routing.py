@@ -6,7 +6,6 @@ All functions read the sums that `visgen.nn.routing_sums.routing_statistics` giv
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,6 @@ __all__ = [
     "RoutingLossConfig",
     "RunningMutualInformation",
     "balance_loss",
-    "expert_overlap",
     "importance_loss",
     "merge_routing",
     "mutual_information",
@@ -85,17 +83,6 @@ def z_loss(z: Tensor, rows: Tensor) -> Tensor:
     Source: Zoph et al. 2022 (ST-MoE), arXiv:2202.08906, section 3.1.
     """
     return z.sum() / rows.sum()
-
-
-def expert_overlap(conditional: Tensor, size: int) -> Tensor:
-    """Jaccard index (T, T) between the sets of the `size` most probable experts of each task.
-
-    Args:
-        conditional: P(e|t), or any score of use (T, E).
-    """
-    member = torch.zeros_like(conditional).scatter_(1, conditional.topk(size, dim=1).indices, 1.0)
-    common = member @ member.t()
-    return common / (2 * size - common)
 
 
 def merge_routing(steps: Sequence[Sequence[Mapping[str, Tensor]]]) -> list[dict[str, Tensor]]:
@@ -315,21 +302,3 @@ class RoutingLoss(nn.Module):
         """Forget the batches since the last step, for a step that is skipped."""
         for layer in self.layers:
             layer.discard()  # type: ignore[operator]
-
-    def report(self, size: int = 4) -> list[dict[str, object]]:
-        """Per layer: `mutual_information` in nats, its `share` of log T, and `overlap` of the top `size` experts.
-
-        `overlap` is the Jaccard index for each pair of tasks, as nested lists (T, T).
-        """
-        found: list[dict[str, object]] = []
-        for layer in self.layers:
-            value = float(layer.value())  # type: ignore[operator]
-            conditional = layer.conditional()  # type: ignore[operator]
-            found.append(
-                {
-                    "mutual_information": value,
-                    "share": value / math.log(self.num_tasks) if self.num_tasks > 1 else 0.0,
-                    "overlap": expert_overlap(conditional, min(size, conditional.shape[1])).tolist(),
-                }
-            )
-        return found

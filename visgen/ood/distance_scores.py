@@ -37,7 +37,7 @@ class KNN(OODScore):
         if len(features) < len(self.bank):
             raise DataError(
                 f"the kNN score keeps {len(self.bank)} images but {len(features)} were given; give more, or a smaller "
-                "bank."
+                f"bank, such as the score's option bank={len(features)}."
             )
         chosen = torch.arange(len(self.bank), device=features.device) * len(features) // len(self.bank)
         self.bank.copy_(F.normalize(features[chosen], dim=1))

@@ -12,11 +12,11 @@ from torch import Tensor
 from ..errors import DataError, UnknownName, VisgenError
 from ..structures import Boxes, Classification, DepthMap, Result, SemanticMap, load_image, picture_of
 from ..structures.boxes import pairwise_iou
-from .inputs import Inputs, chain_inputs, open_inputs
+from .inputs import Inputs, chain_inputs, open_inputs, take_reading
 from .instruct import InstructPipeline, InstructPlan
 from .pipeline import Pipeline
 from .plan import Plan
-from .run import RunOptions
+from .run import RunOptions, check_options
 
 __all__ = ["BothPlan", "PairedPipeline", "agreement"]
 
@@ -103,9 +103,10 @@ class PairedPipeline:
     def __call__(self, inputs: Any, instruction: str | Sequence[str] | None = None, **options: Any) -> Any:
         """Answer for one or many pictures; options as for `InstructPipeline`, those of drawing for its part alone."""
         plan = self.plan(instruction)
-        stream, progress, allowed = (options.pop(key, False) for key in ("stream", "progress", "allow_private"))
+        stream, progress = (options.pop(key, False) for key in ("stream", "progress"))
+        reading = take_reading(options)
         limits, drawing = self._settle(plan, options)
-        opened = open_inputs(inputs, allow_private=allowed)
+        opened = open_inputs(inputs, **reading)
         results = self._run(plan, instruction, opened, options, limits, drawing, progress)
         if stream or opened.form == "stream":
             return results
@@ -116,13 +117,15 @@ class PairedPipeline:
     ) -> Iterator[Result]:
         """Answer for several inputs in a row, lazily."""
         plan = self.plan(instruction)
-        progress, allowed = (options.pop(key, False) for key in ("progress", "allow_private"))
+        progress, reading = options.pop("progress", False), take_reading(options)
         limits, drawing = self._settle(plan, options)
-        opened = chain_inputs(inputs, allow_private=allowed)
+        opened = chain_inputs(inputs, **reading)
         return self._run(plan, instruction, opened, options, limits, drawing, progress)
 
     def _settle(self, plan: BothPlan, options: dict[str, Any]) -> tuple[RunOptions, dict[str, Any]]:
         """As `InstructPipeline.settle`; `tta` is for the experts, so that some of the answers must be theirs."""
+        if plan.experts is not None:
+            check_options(plan.experts.tasks, tta=bool(options.get("tta")))
         rest = {key: value for key, value in options.items() if key != "tta" or plan.experts is None}
         return self.drawn.settle(plan.tasks, **rest)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ImageError
+from ..errors import ConfigError, ImageError
 from ..structures.image import IMAGE_SUFFIXES
 from .url import fetch_bytes
 from .video import VIDEO_SUFFIXES, frame_count, read_frames
 
-__all__ = ["IMAGE_SUFFIXES", "Inputs", "Item", "chain_inputs", "open_inputs"]
+__all__ = ["IMAGE_SUFFIXES", "Inputs", "Item", "chain_inputs", "open_inputs", "take_reading"]
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,24 @@ class Inputs:
     total: int | None
 
 
-def open_inputs(inputs: Any, *, allow_private: bool = False) -> Inputs:
+def open_inputs(inputs: Any, *, allow_private: bool = False, every: int = 1) -> Inputs:
     """Say what `inputs` is and give its pictures lazily.
 
     Args:
         inputs: One picture (path, http(s) address, bytes, binary file, PIL image, array (H, W, 3), tensor (3, H, W));
             a list or tuple of those; an array (B, H, W, 3) or tensor (B, 3, H, W), read as a list; a folder (searched
-            recursively, sorted by path); a glob pattern ("photos/*.jpg"); a video (a stream of frames); or any other
-            iterable of pictures (a stream).
+            recursively, sorted by path); a glob pattern ("photos/*.jpg", a stream when it matches videos); a video (a
+            stream of frames); or any other iterable of pictures (a stream). Of an animated picture the first frame.
         allow_private: Let http(s) addresses on this machine and in private networks through.
+        every: Of a video, take each so-many-th frame, the first one included.
     Raises:
+        ConfigError: `every` is not a whole number from 1 on.
         ImageError: A folder or pattern without pictures, or a type that is none of the above.
     """
+    if type(every) is not int or every < 1:
+        raise ConfigError(f"every is {every!r}; it must be a whole number from 1 on, such as 5 for each fifth frame.")
     if isinstance(inputs, (str, os.PathLike)) and not _is_url(inputs):
-        return _open_path(os.fspath(inputs))
+        return _open_path(os.fspath(inputs), every)
     if _is_picture(inputs):
         return Inputs(iter([_item(inputs, 0, allow_private)]), "one", 1)
     rows = inputs if isinstance(inputs, (list, tuple)) else _split_batch(inputs)
@@ -76,15 +80,23 @@ def open_inputs(inputs: Any, *, allow_private: bool = False) -> Inputs:
     )
 
 
-def chain_inputs(inputs: Iterable[Any], *, allow_private: bool = False) -> Inputs:
+def chain_inputs(inputs: Iterable[Any], **options: Any) -> Inputs:
     """Join several inputs, folders and videos among them, into one stream (what the command line does)."""
-    opened = [open_inputs(x, allow_private=allow_private) for x in inputs]
+    return _joined([open_inputs(x, **options) for x in inputs])
+
+
+def take_reading(options: dict[str, Any]) -> dict[str, Any]:
+    """Take out of the options of a call those of `open_inputs`."""
+    return {key: options.pop(key) for key in ("allow_private", "every") if key in options}
+
+
+def _joined(opened: Sequence[Inputs]) -> Inputs:
     totals = [part.total for part in opened]
     total = None if any(t is None for t in totals) else sum(t for t in totals if t is not None)
     return Inputs((item for part in opened for item in part.items), "stream", total)
 
 
-def _open_path(path: str) -> Inputs:
+def _open_path(path: str, every: int) -> Inputs:
     if os.path.isdir(path):
         found = _folder_images(path)
         if not found:
@@ -95,13 +107,20 @@ def _open_path(path: str) -> Inputs:
         found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
         if not found:
             raise ImageError(f"pattern '{path}' matches no file; quote it and check the folder part.")
+        if any(Path(p).suffix.lower() in VIDEO_SUFFIXES for p in found):
+            return _joined([_open_file(p, every) for p in found])
         return Inputs((Item(p, partial(_same, p), is_file=True) for p in found), "list", len(found))
+    return _open_file(path, every)
+
+
+def _open_file(path: str, every: int) -> Inputs:
     if Path(path).suffix.lower() in VIDEO_SUFFIXES:
         if not os.path.exists(path):
             raise ImageError(f"video '{path}' does not exist; check the path.")
         if not os.path.isfile(path):  # a named pipe would be waited for
             raise ImageError(f"video '{path}' is no regular file; write it to one first.")
-        return Inputs(_frames(path), "stream", frame_count(path))
+        count = frame_count(path)
+        return Inputs(_frames(path, every), "stream", None if count is None else -(-count // every))
     return Inputs(iter([Item(path, partial(_same, path), is_file=True)]), "one", 1)
 
 
@@ -114,9 +133,9 @@ def _folder_images(folder: str) -> list[str]:
     return sorted(found)
 
 
-def _frames(path: str) -> Iterator[Item]:
+def _frames(path: str, every: int) -> Iterator[Item]:
     """Frames as items; a break in the file becomes one item that raises, so that `on_error` decides about it."""
-    frames = read_frames(path)
+    frames = read_frames(path, every)
     while True:
         try:
             index, seconds, picture = next(frames)

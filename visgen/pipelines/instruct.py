@@ -18,7 +18,7 @@ from ..diffusion.reading import read_for
 from ..errors import ConfigError, UnknownName, VisgenError, nearest
 from ..language import TASKS, TaskRequest, explain
 from ..structures import Result, load_image, picture_of
-from .inputs import Inputs, Item, chain_inputs, open_inputs
+from .inputs import Inputs, Item, chain_inputs, open_inputs, take_reading
 from .plan import Plan, Step
 from .run import OnError, RunOptions, check_options, limit_value
 from .skills import Skills
@@ -130,8 +130,8 @@ class InstructPipeline:
             instruction: What to answer, in English.
             options: `seed` (0 when left out; picture k, counted from 0, uses seed + k), `steps`, `text_scale` and
                 `image_scale` (the model's own when left out), `threshold`, `top_k`, `color`, `on_error`, `stream`,
-                `progress`, `allow_private` as for `visgen.pipelines.Pipeline`; `batch_size`, `max_side` change nothing
-                and are taken so that the paths are called alike.
+                `progress`, `allow_private`, `every` as for `visgen.pipelines.Pipeline`; `batch_size`, `max_side` change
+                nothing and are taken so that the paths are called alike.
         Returns:
             One Result, a list or an iterator, as there. `Result.request` lists for each request the sentences that the
             model read, its codecs and how it was drawn ("drawn"), the sentences of drawings that only said where things
@@ -141,9 +141,10 @@ class InstructPipeline:
             DataError: As `plan`.
         """
         plan = self.plan(instruction)
-        stream, progress, allowed = (options.pop(key, False) for key in ("stream", "progress", "allow_private"))
+        stream, progress = (options.pop(key, False) for key in ("stream", "progress"))
+        reading = take_reading(options)
         limits, drawing = self.settle(plan.tasks, **options)
-        opened = open_inputs(inputs, allow_private=allowed)
+        opened = open_inputs(inputs, **reading)
         results = self._run(plan, opened, limits, drawing, progress)
         if stream or opened.form == "stream":
             return results
@@ -154,9 +155,9 @@ class InstructPipeline:
     ) -> Iterator[Result]:
         """Answer for several inputs in a row, lazily; options as in a call."""
         plan = self.plan(instruction)
-        progress, allowed = (options.pop(key, False) for key in ("progress", "allow_private"))
+        progress, reading = options.pop("progress", False), take_reading(options)
         limits, drawing = self.settle(plan.tasks, **options)
-        return self._run(plan, chain_inputs(inputs, allow_private=allowed), limits, drawing, progress)
+        return self._run(plan, chain_inputs(inputs, **reading), limits, drawing, progress)
 
     def settle(
         self,

@@ -11,8 +11,9 @@ import torch
 
 from ..errors import ConfigError, UnknownName, nearest
 from ..structures import Result
+from ..structures.result import TASKS
 from ..zoo import DEFAULT_MODEL, INSTRUCT_MODEL, load_model, resolve_device, resolve_dtype
-from .inputs import Inputs, chain_inputs, open_inputs
+from .inputs import Inputs, chain_inputs, open_inputs, take_reading
 from .plan import Plan, plan_instruction
 from .run import OnError, RunOptions, check_options, has_boxes, run_items
 from .skills import skills_of
@@ -157,6 +158,7 @@ class Pipeline:
         max_side: int | None = None,
         tta: bool = False,
         allow_private: bool = False,
+        every: int = 1,
     ) -> Any:
         """Answer for one or many pictures.
 
@@ -182,6 +184,7 @@ class Pipeline:
             tta: Test-time augmentation: classes, maps and depths are averaged with those of the mirrored picture, which
                 costs as much again. OOD verdicts, boxes and relations are those of the plain picture.
             allow_private: Let addresses on this machine and in private networks through.
+            every: Of a video, answer each so-many-th frame.
         Returns:
             One Result for one picture (None when it was skipped); a list for a list, batch, folder or pattern; a lazy
             iterator for a video, a generator, or with `stream`. `Result.timing` holds seconds per picture: "read",
@@ -204,7 +207,7 @@ class Pipeline:
             on_error=on_error,
             tta=tta,
         )
-        opened = open_inputs(inputs, allow_private=allow_private)
+        opened = open_inputs(inputs, allow_private=allow_private, every=every)
         results = self._run(plan, opened, options, progress)
         if stream or opened.form == "stream":
             return results
@@ -227,7 +230,7 @@ class Pipeline:
         """Answer for several inputs in a row, folders and videos among them, lazily; options as in a call."""
         plan = self.plan(instruction)
         progress = options.pop("progress", False)
-        opened = chain_inputs(inputs, allow_private=options.pop("allow_private", False))
+        opened = chain_inputs(inputs, **take_reading(options))
         settled = self._options(plan, **options)
         return self._run(plan, opened, settled, progress)
 
@@ -256,10 +259,17 @@ def _drawing(model: Any, task: str | Sequence[str] | None, device: torch.device,
 
 
 def _heads(model: MultiTaskModel, task: str | Sequence[str] | None) -> tuple[str, ...]:
-    asked = list(model.specs) if task is None else [task] if isinstance(task, str) else list(task)
+    held = [name for name, spec in model.specs.items() if spec.task in TASKS]
+    asked = held if task is None else [task] if isinstance(task, str) else list(task)
     if not asked:
         raise ConfigError("task is an empty list; name at least one task, or pass None for all.")
-    return tuple(dict.fromkeys(model.resolve(str(name)) for name in asked))
+    found = tuple(dict.fromkeys(model.resolve(str(name)) for name in asked))
+    if other := [name for name in found if name not in held]:
+        raise ConfigError(
+            f"head '{other[0]}' is of a task that a Result does not hold ({', '.join(TASKS)}); ask model.predict for "
+            "its answers."
+        )
+    return found
 
 
 def _path_of(model: MultiTaskModel) -> str:

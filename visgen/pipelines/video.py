@@ -13,8 +13,8 @@ __all__ = ["VIDEO_SUFFIXES", "frame_count", "read_frames"]
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"})
 
 
-def read_frames(path: str | Path) -> Iterator[tuple[int, float, Any]]:
-    """Yield (index, seconds from the start, PIL image) for each frame, decoding as they are asked for.
+def read_frames(path: str | Path, every: int = 1) -> Iterator[tuple[int, float, Any]]:
+    """Yield (index, seconds from the start, PIL image) for each `every`-th frame, decoding as they are asked for.
 
     Raises:
         MissingDependency: PyAV is not installed.
@@ -30,6 +30,8 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, Any]]:
             rate = float(stream.average_rate or 0)
             index = -1
             for index, frame in enumerate(container.decode(stream)):
+                if index % every:
+                    continue
                 seconds = frame.time if frame.time is not None else (index / rate if rate else 0.0)
                 yield index, float(seconds), frame.to_image()
             if index < 0:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from ..errors import ImageError, nearest
+from ..errors import DataError, ImageError, nearest
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "load_image", "picture_of"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "load_image", "open_picture", "picture_of"]
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp"),
@@ -23,6 +27,10 @@ IMAGE_SUFFIXES = (
 )
 """Names of files that are taken for pictures when a folder is read."""
 MAX_PIXELS = 64_000_000  # an 8000 x 8000 photograph; as float32 RGB it takes 768 MB
+_UNREADABLE = (  # what Pillow raises on torn and on hostile files
+    *(OSError, ValueError, SyntaxError, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 
 # What is decoded from files and bytes. Formats that run a program (EPS, PDF) or fetch other files stay out.
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
@@ -78,6 +86,35 @@ def load_image(x: Any, color: str = "rgb", max_pixels: int = MAX_PIXELS) -> Tens
         f"input is a {type(x).__module__}.{type(x).__name__}; load_image reads a path, bytes, a PIL image, an array "
         "(H, W, 3) or a tensor (3, H, W)."
     )
+
+
+@contextmanager
+def open_picture(
+    source: Any, name: str, broken: str = "cannot be read", formats: tuple[str, ...] | None = None
+) -> Iterator[Image.Image]:
+    """Open a file of a data set as it is stored; it is decoded inside the `with`.
+
+    Args:
+        source: A path or a stream.
+        name, broken: What errors call it, and say of one that cannot be decoded.
+        formats: Names of formats as Pillow has them; None for all.
+    Raises:
+        ImageError: It cannot be opened or decoded, or it has more pixels than `MAX_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(source, formats=formats) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise ImageError(
+                        f"{name} has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,} are read: "
+                        "shrink it."
+                    )
+                yield picture
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        raise ImageError(f"{name} {broken}: {error}; replace the file or take it out of the set.") from error
 
 
 def picture_of(image: Any) -> np.ndarray:

@@ -6,13 +6,13 @@ import base64
 import io
 import os
 import secrets
-import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ..errors import DataError
+from .image import open_picture
 
 __all__ = ["decode_png", "encode_png", "from_base64", "to_base64", "write_atomically"]
 
@@ -39,14 +39,11 @@ def decode_png(data: bytes, owner: str) -> np.ndarray:
     """Read a PNG map as (H, W) uint8 or uint16; palette entries are read as ids, not as colours.
 
     Raises:
-        DataError: The bytes are no PNG of one channel; the message names `owner`.
+        DataError: The bytes are no PNG of one channel, or its pixels are over 64 million; the message names `owner`.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            picture.load()
-            mode, values = picture.mode, np.array(picture)
-    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
-        raise DataError(f"{owner} holds no readable PNG: {error}; write it again.") from error
+    with open_picture(io.BytesIO(data), owner, "holds no readable PNG", ("PNG",)) as picture:
+        picture.load()
+        mode, values = picture.mode, np.array(picture)
     if mode in ("L", "P"):
         return values
     if mode in ("I;16", "I;16L", "I;16B", "I;16N", "I") and values.min() >= 0 and values.max() <= 65535:

@@ -116,6 +116,11 @@ class Result:
                     "use picture_of(image)."
                 )
 
+    def __repr__(self) -> str:
+        shown = [f"{task}{f'.{name}' * bool(name)}: {_brief(value)}" for task, name, value in self.answers()]
+        what = "; ".join(shown) or ("no answer" if self.error is None else f"error: {self.error}")
+        return f"Result({self.source}, size={self.size}, path={self.path}; {what})"
+
     def answers(self) -> list[tuple[str, str, Any]]:
         """Give (task, label set, typed value) for each answer, in the order of the tasks; the label set may be ""."""
         rows: list[tuple[str, str, Any]] = []
@@ -296,6 +301,14 @@ class Result:
 def _is_low(task: str, value: Any) -> bool:
     is_bars = isinstance(value, (Classification, ClassLabel, Descriptor, PlaceLabel))
     return is_bars or (task == "ood" and getattr(value, "map", None) is None)
+
+
+def _brief(value: Any) -> str:
+    """An answer in a word or two, for a line that tells results apart."""
+    if isinstance(value, Classification):
+        return f"{value.label} {value.score:.2f}"
+    kinds = {Boxes: "boxes", Masks: "masks", SceneGraph: "relations"}
+    return f"{len(value)} {kinds[type(value)]}" if type(value) in kinds else type(value).__name__
 
 
 def _check_answer(task: str, label_set: Any, value: Any) -> None:

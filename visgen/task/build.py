@@ -53,8 +53,7 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
     if not specs:
         raise ConfigError("the model has no heads; name at least one under `heads`.")
     for name, spec in specs.items():
-        TASKS.get(spec.task)
-        if spec.task not in ("depth", "ood", "retrieval") and not spec.classes:
+        if TASKS.get(spec.task).has_classes and not spec.classes:
             raise ConfigError(f"head '{name}' has no classes; list them, or let a data source of the run supply them.")
     options = dict(config.backbone)
     key = options.pop("name", None)
@@ -64,7 +63,7 @@ def build_model(config: Mapping[str, Any] | ModelConfig, load_weights: bool = Tr
     own = [s.route for s in specs.values() if s.route is not None]
     backbone = BACKBONES.get(key)
     if key.startswith("vit_moe"):
-        shared = [k for k in (*TASK_KEYS, *FURTHER_TASK_KEYS) if k in present]
+        shared = [*(k for k in (*TASK_KEYS, *FURTHER_TASK_KEYS) if k in present), *sorted(present)]
         options.setdefault("tasks", tuple(dict.fromkeys([*shared, *own])))
     given = options
     if key == "diffusion_features":  # the one backbone that another wing's model goes into

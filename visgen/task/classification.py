@@ -14,7 +14,7 @@ from ..errors import ConfigError, nearest
 from ..losses import classification_loss, draw_mix, mix_rows, mixed_cross_entropy, shrink_loss
 from ..metrics import ClassificationMetric
 from ..metrics.strata import ClassificationStrata
-from ..options import build_options
+from ..options import build_options, call_with
 from ..structures import Classification, ClassLabel
 from .protocol import TASKS, Task
 
@@ -129,7 +129,7 @@ class ClassificationTask(Task):
         return [Classification(p, tuple(classes)) for p in probabilities]
 
     def metric(self, classes: Sequence[str], **options: Any) -> ClassificationMetric:
-        return ClassificationMetric(tuple(classes), **options)
+        return call_with(ClassificationMetric, options, "it", tuple(classes))
 
     def strata(self, classes: Sequence[str], **options: Any) -> ClassificationStrata:
         return ClassificationStrata(tuple(classes), **options)

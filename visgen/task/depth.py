@@ -12,7 +12,7 @@ from torch import Tensor
 from ..losses import depth_loss
 from ..metrics import DepthMetric
 from ..metrics.strata import DepthStrata
-from ..options import build_options
+from ..options import build_options, call_with
 from ..structures import DepthMap
 from .protocol import TASKS, Task, resize_logits
 from .segmentation import align_to_grid
@@ -41,6 +41,7 @@ class DepthTask(Task):
     """Targets and answers are DepthMap in metres; the head gives log depth, so that an answer is above 0."""
 
     key = "depth"
+    has_classes = False
     head = "depth"
     mirrors = True
 
@@ -77,7 +78,7 @@ class DepthTask(Task):
         ]
 
     def metric(self, classes: Sequence[str], **options: Any) -> DepthMetric:
-        return DepthMetric(**options)
+        return call_with(DepthMetric, options, "it")
 
     def strata(self, classes: Sequence[str], **options: Any) -> DepthStrata:
         return DepthStrata(tuple(classes), **options)

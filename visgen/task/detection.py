@@ -13,7 +13,7 @@ from torchvision.ops import nms
 from ..losses import decode_rows, detection_loss
 from ..metrics import DetectionMetric
 from ..metrics.strata import DetectionStrata
-from ..options import build_options
+from ..options import build_options, call_with
 from ..structures import Boxes
 from .box_weighing import weigh_boxes
 from .protocol import TASKS, Task
@@ -89,7 +89,7 @@ class DetectionTask(Task):
         ]
 
     def metric(self, classes: Sequence[str], **options: Any) -> DetectionMetric:
-        return DetectionMetric(tuple(classes), **options)
+        return call_with(DetectionMetric, options, "it", tuple(classes))
 
     def strata(self, classes: Sequence[str], **options: Any) -> DetectionStrata:
         return DetectionStrata(tuple(classes), **options)

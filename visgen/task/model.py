@@ -59,6 +59,7 @@ class MultiTaskModel(nn.Module):
         for name, spec in self.specs.items():
             self._build_head(name, spec)
         for name in self.specs:
+            self.route(name)
             self.weigher(name)
 
     def _build_head(self, name: str, spec: HeadSpec) -> None:
@@ -66,6 +67,8 @@ class MultiTaskModel(nn.Module):
             raise ConfigError(f"head '{name}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
         self._check_saved_name(name)
         task = TASKS.get(spec.task)
+        if twice := sorted({c for c in spec.classes if spec.classes.count(c) > 1}):
+            raise ConfigError(f"head '{name}' has the classes {', '.join(twice)} twice; name each once.")
         below = self.below(name)
         experts = sum(layer.num_experts for layer in getattr(self.backbone, "routed_layers", ()))
         head = call_with(
@@ -93,7 +96,7 @@ class MultiTaskModel(nn.Module):
     def tasks(self) -> tuple[str, ...]:
         """Task keys that the model has, in the order used everywhere."""
         present = {s.task for s in self.specs.values()}
-        return tuple(k for k in (*TASK_KEYS, *FURTHER_TASK_KEYS) if k in present)
+        return tuple(dict.fromkeys([*(k for k in (*TASK_KEYS, *FURTHER_TASK_KEYS) if k in present), *sorted(present)]))
 
     def config(self) -> dict[str, Any]:
         """The configuration as plain values, enough for `build_model` and without any path of stem weights."""
@@ -167,10 +170,11 @@ class MultiTaskModel(nn.Module):
             return name
         if name in self.default_heads:
             return self.default_heads[name]
-        known = [*self.default_heads, *self.specs]
+        known = list(dict.fromkeys([*self.tasks, *self.specs]))
         if name in (*TASK_KEYS, *FURTHER_TASK_KEYS):
             raise UnknownName(f"task '{name}' is not in this model; it has {', '.join(self.tasks)}.")
-        raise UnknownName(f"'{name}' is neither a task nor a head of this model{nearest(name, known)} It has {known}.")
+        several = "; give several as a list." if "," in name else nearest(name, known)
+        raise UnknownName(f"'{name}' is neither a task nor a head of this model{several} It has {', '.join(known)}.")
 
     def head(self, name: str) -> nn.Module:
         """The head module called `name`."""
@@ -222,14 +226,17 @@ class MultiTaskModel(nn.Module):
         """Give the router whose experts the features of head `name` pass through: its task's, or its own.
 
         Raises:
-            ConfigError: The head names a router that the backbone lacks.
+            ConfigError: The backbone routes by task and lacks that router.
         """
         below = self.below(name)
         spec = self.specs[below if below and TASKS.get(self.specs[name].task).rides else name]
-        known = getattr(self.backbone, "tasks", ())
-        if spec.route is not None and known and spec.route not in known:
-            raise ConfigError(f"head '{name}' has route '{spec.route}' but the backbone routes {', '.join(known)}.")
-        return spec.route or spec.task
+        known, route = getattr(self.backbone, "tasks", ()), spec.route or spec.task
+        if known and route not in known:
+            raise ConfigError(
+                f"head '{name}' has route '{route}' but the backbone routes {', '.join(known)}; give the head one of "
+                "these as `route`, or add the task to the backbone's `tasks`."
+            )
+        return route
 
     def prefix(self, images: Tensor) -> Any:
         """Give what all tasks share for images (B, 3, H, W), from `prefix_cache` where there is one."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..data import Batch
 from ..errors import ConfigError, DataError, nearest
 from ..losses.routing import RoutingLoss, RoutingLossConfig, merge_routing
+from ..metrics import routing_summary
 from .model import MultiTaskModel
 from .objective import Phase
 from .protocol import TASKS
@@ -52,7 +53,8 @@ class MultiTaskObjective:
         self.loss_options = {
             name: {**spec.loss, **(loss_options or {}).get(name, {})} for name, spec in model.specs.items()
         }
-        banks = [layer.num_experts for layer in getattr(model.backbone, "routed_layers", ())]
+        self._routed_layers = getattr(model.backbone, "routed_layers", ())
+        banks = [layer.num_experts for layer in self._routed_layers]
         self.routing = RoutingLoss(banks, len(model.backbone.tasks), routing) if banks else None  # type: ignore[arg-type]
         self.module = nn.ModuleDict({"model": model})
         if self.routing is not None:
@@ -71,6 +73,33 @@ class MultiTaskObjective:
         """Update the running joint of tasks and experts."""
         if self.routing is not None:
             self.routing.step()
+
+    def notes(self) -> tuple[dict[str, float], str]:
+        """Give figures of the experts for a row of metrics.csv, and a warning that names the dead ones, if any.
+
+        From the running estimate of P(e|t), a layer at a time, over the T tasks seen so far: `routing/LAYER/share` is
+        I(task; expert) / log T (of two tasks and more), `routing/LAYER/dead` counts experts that no task uses (see
+        `visgen.metrics.routing_summary`), and `routing/LAYER/overlap/A|B` is the Jaccard index of the top k of tasks
+        A and B.
+        """
+        figures: dict[str, float] = {}
+        dead = []
+        if self.routing is None:
+            return figures, ""
+        estimates: Any = self.routing.layers
+        for layer, running in zip(self._routed_layers, estimates, strict=True):
+            seen = [t for t, rows in enumerate(running.rows.tolist()) if rows]
+            if not seen:
+                continue
+            names = [str(self.model.backbone.tasks[t]) for t in seen]  # type: ignore[index]
+            found = routing_summary(running.conditional()[seen], names, layer.top_k)
+            lead = f"routing/{layer.name}"
+            figures |= {f"{lead}/share": found.normalised} if len(seen) > 1 else {}
+            figures[f"{lead}/dead"] = len(found.dead)
+            figures |= {f"{lead}/overlap/{pair}": value for pair, value in found.overlap.items()}
+            if found.dead:
+                dead.append(f"{layer.name}: {', '.join(map(str, found.dead))}")
+        return figures, f"dead experts (no task uses them): {'; '.join(dead)}" if dead else ""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Give {"loss": ..., "<head>": its loss, routing terms} for one batch.

@@ -66,6 +66,8 @@ class Objective(Protocol):
     `module` owns every parameter and buffer that has to survive a restart: the engine checkpoints its state dict.
     All randomness during a step comes from torch's global generator, which the engine seeds with
     (seed, step, rank, phase), or from generators that `before_step` seeds with the step.
+
+    An objective may have `notes()`: figures of its state for the row of an evaluation, and a warning or "".
     """
 
     @property

@@ -15,6 +15,7 @@ from ..metrics import OODMetric
 from ..nn.readout import Readout
 from ..nn.usage import expert_usage
 from ..ood import DEFAULT_SCORE, build_score, kept_share, pixel_scores, threshold_keeping
+from ..options import call_with
 from ..structures import Boxes, ClassLabel, OODVerdict, SemanticMap
 from ..structures.features import Features
 from .protocol import TASKS, HeadSpec, Task
@@ -131,6 +132,7 @@ class OODTask(Task):
     """
 
     key = "ood"
+    has_classes = False
     head = "ood"
     stands_on = "classification"
     may_stand_on = ("segmentation", "detection")
@@ -208,7 +210,7 @@ class OODTask(Task):
         ]
 
     def metric(self, classes: Sequence[str], **options: Any) -> OODMetric:
-        return OODMetric(**options)
+        return call_with(OODMetric, options, "it")
 
     def metric_options(
         self, head: Any, classes: Sequence[str], below: HeadSpec | None, protocol: str

@@ -66,6 +66,7 @@ class Task:
         weighed_by: Task whose maps may weigh the answers of this one's heads: semantic maps the scores of boxes.
         rides: True when the head reads the features of the head below it, so that the task has no pass of its own.
         counts_experts: The head is told how many experts the backbone has, as the option `experts`.
+        has_classes: Its heads must have class names.
         mirrors: What its heads say of the mirrored picture, turned back, holds of the picture: both may be averaged.
             Maps have strides that divide 4.
         is_trained: False when its heads have no loss and are fitted after training.
@@ -80,6 +81,7 @@ class Task:
     weighed_by: ClassVar[str | None] = None
     rides: ClassVar[bool] = False
     counts_experts: ClassVar[bool] = False
+    has_classes: ClassVar[bool] = True
     mirrors: ClassVar[bool] = False
     is_trained: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = ("",)
@@ -188,6 +190,17 @@ class Task:
             logits: What the head below gave, None under a protocol.
             valid: (H, W) of each image inside the batch.
             protocol: One of `protocols` when the targets give a part of the answer; "" in plain use.
+        """
+        return None
+
+    def seen_options(self, options: Mapping[str, Any], sources: Sequence[Any]) -> dict[str, Any] | None:
+        """Options of the metric where what `sources` show counts as seen beside what the head was trained on.
+
+        Args:
+            options: Those that the model and the caller settle.
+            sources: Further sources with targets of the task.
+        Returns:
+            None where the metric tells nothing seen from unseen.
         """
         return None
 

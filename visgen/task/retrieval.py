@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..losses.retrieval import ClusterHardNegativeMiner, DiverseAnchorSampler, contrastive_tuple_loss
 from ..metrics.retrieval import RetrievalMetric
-from ..options import build_options
+from ..options import build_options, call_with
 from ..structures import Descriptor, PlaceLabel
 from .protocol import TASKS, Task
 
@@ -86,6 +86,7 @@ class RetrievalTask(Task):
     """
 
     key = "retrieval"
+    has_classes = False
     head = "retrieval"
 
     def outputs(self, classes: Sequence[str]) -> int:
@@ -114,7 +115,7 @@ class RetrievalTask(Task):
         return [Descriptor(vector) for vector in F.normalize(logits.to(torch.float32), dim=1)]
 
     def metric(self, classes: Sequence[str], **options: Any) -> RetrievalMetric:
-        return RetrievalMetric(**options)
+        return call_with(RetrievalMetric, options, "it")
 
 
 TASKS.register("retrieval")(RetrievalTask())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from ..heads.scene_graph import GraphLogits, GraphQueries, all_pairs
 from ..losses import edge_loss, edge_targets
 from ..metrics import SceneGraphMetric
 from ..metrics.strata import SceneGraphStrata
-from ..options import build_options
+from ..options import build_options, call_with
 from ..structures import Boxes, Masks, SceneGraph, pairwise_iou
 from .protocol import TASKS, HeadSpec, Task
 
@@ -153,10 +154,14 @@ class SceneGraphTask(Task):
         ]
 
     def metric(self, classes: Sequence[str], *, objects: Sequence[str] = (), **options: Any) -> SceneGraphMetric:
-        return SceneGraphMetric(tuple(objects), tuple(classes), **options)
+        return call_with(SceneGraphMetric, options, "it", tuple(objects), tuple(classes))
 
     def strata(self, classes: Sequence[str], *, objects: Sequence[str] = (), **options: Any) -> SceneGraphStrata:
         return SceneGraphStrata(tuple(objects), tuple(classes), **options)
+
+    def seen_options(self, options: Mapping[str, Any], sources: Sequence[Any]) -> dict[str, Any]:
+        counts = sum((triplet_counts(source) for source in sources), Counter(options.get("counts") or {}))
+        return {**options, "counts": counts}
 
     def metric_options(
         self, head: Any, classes: Sequence[str], below: HeadSpec | None, protocol: str

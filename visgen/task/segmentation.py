@@ -13,7 +13,7 @@ from torch import Tensor
 from ..losses import segmentation_loss
 from ..metrics import SegmentationMetric
 from ..metrics.strata import SegmentationStrata
-from ..options import build_options
+from ..options import build_options, call_with
 from ..structures import SemanticMap
 from .protocol import TASKS, Task, resize_logits
 
@@ -87,7 +87,7 @@ class SegmentationTask(Task):
         return answers
 
     def metric(self, classes: Sequence[str], **options: Any) -> SegmentationMetric:
-        return SegmentationMetric(tuple(classes), **options)
+        return call_with(SegmentationMetric, options, "it", tuple(classes))
 
     def strata(self, classes: Sequence[str], **options: Any) -> SegmentationStrata:
         return SegmentationStrata(tuple(classes), **options)

@@ -142,7 +142,9 @@ def read_config(path: Path) -> dict[str, Any]:
         CheckpointError: Missing, not JSON, without a `model` part, or of a newer format than this visgen reads.
     """
     if not path.is_file():
-        raise CheckpointError(f"model config '{path}' does not exist; a model folder needs {CONFIG_FILE}.")
+        last = path.parent / "last"
+        found = f" '{path.parent}' is the folder of a run; its model is '{last}'." if last.is_dir() else ""
+        raise CheckpointError(f"model config '{path}' does not exist; a model folder needs {CONFIG_FILE}.{found}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

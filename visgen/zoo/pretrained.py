@@ -61,8 +61,8 @@ def from_pretrained(
     """Load a model on the CPU, in float32 and evaluation mode.
 
     Args:
-        name: A folder that `save_pretrained` wrote, a shipped name (`list_models()`), or a Hub id "owner/name" when no
-            such folder exists; only the last may use the network.
+        name: A folder that `save_pretrained` wrote, one of diffusers in the layout of InstructPix2Pix, a shipped name
+            (`list_models()`), or a Hub id "owner/name" when no such folder exists; only the last may use the network.
         revision: Branch, tag or commit on the Hub.
         local_files_only: Take a Hub model from the local cache only.
         token: Hub access token; None takes the one that the Hub's own tools stored.
@@ -74,6 +74,10 @@ def from_pretrained(
     """
     text = os.fspath(name)
     if os.path.isdir(text):
+        if (Path(text) / "model_index.json").is_file() and not (Path(text) / CONFIG_FILE).exists():
+            from ..diffusion import InstructDiffusion
+
+            return InstructDiffusion.from_pretrained(text).eval()  # type: ignore[return-value]
         return _load(Path(text) / CONFIG_FILE, Path(text) / WEIGHTS_FILE, text)
     if text not in list_models(zoo) and _HUB_ID.fullmatch(text):
         from .hub import download

@@ -38,3 +38,6 @@ def test_errors_name_what_is_wrong(folder: Path) -> None:
     (folder / "train.txt").write_text("a\nb\n")
     with pytest.raises(DataError, match="'b' of split 'train' lacks its image or its map"):
         build_source(f"boundary:{folder}", "train")
+    (folder / "train.txt").write_text("# none yet\n")
+    with pytest.raises(DataError, match="has 0 images in split 'train'"):
+        build_source(f"boundary:{folder}", "train")

@@ -147,7 +147,7 @@ def test_one_target_may_be_a_plain_name(coco_set):
 
 
 def test_an_image_needs_a_number_as_id(coco_set):
-    with pytest.raises(DataError, match="lists an image without a whole number as id: ValueError"):
+    with pytest.raises(DataError, match="has the image .*'first'.*; each must be an object with a whole number as id"):
         build_source(edit(coco_set, lambda data: data["images"][0].update(id="first")))
 
 
@@ -208,6 +208,17 @@ def test_pictures_of_one_name_in_two_folders_have_maps_of_their_own(coco_set, wr
         ("images", {"file_name": None}, "image 11 has file_name None"),
         ("annotations", {"image_id": [11]}, r"annotation 1 belongs to image \[11\], which is not listed"),
         ("annotations", {"category_id": {}}, r"annotation 1 has category \{\}, which is not one of the 3"),
+        ("annotations", {"category_id": 90.7}, r"annotation 1 has category 90\.7, which is not one of the 3"),
+        ("annotations", {"image_id": 11.5}, r"annotation 1 belongs to image 11\.5, which is not listed"),
+        ("annotations", {"iscrowd": "no"}, "annotation 1 has iscrowd 'no'; it must be 0 or 1"),
+        ("annotations", {"iscrowd": 2}, "annotation 1 has iscrowd 2; it must be 0 or 1"),
+        ("annotations", {"bbox": [float("nan"), 1, 2, 3]}, r"annotation 1 has bbox \[nan, 1, 2, 3\]"),
+        ("categories", {"id": 90.5}, r"has the category .*90\.5"),
+        ("categories", {"name": None}, "hold None; each must be text"),
+        ("categories", {"name": " "}, "hold ' '; each must be text"),
+        ("images", {"id": 11.5}, r"has the image .*11\.5.*; each must be an object with a whole number as id"),
+        ("images", {"height": "tall"}, "image 11 has height 'tall'; it must be a whole number of pixels"),
+        ("images", {"width": 48.5}, r"image 11 has width 48\.5; it must be a whole number of pixels"),
     ],
 )
 def test_fields_of_other_kinds_are_named(coco_set, part, change, message):
@@ -231,6 +242,29 @@ def test_entries_that_are_no_objects_or_lack_a_name_are_named(coco_set):
                 ),
             )
         )
+
+
+def test_an_image_that_is_no_object_is_named(coco_set):
+    with pytest.raises(DataError, match=r"train\.json has the image 6; each must be an object"):
+        build_source(edit(coco_set, lambda data: data["images"].insert(0, 6)))
+
+
+@pytest.mark.parametrize(("given", "crowd"), [("0", False), ("1", True), (1.0, True), (False, False)])
+def test_a_crowd_may_be_marked_by_text(coco_set, given, crowd):
+    source = build_source(edit(coco_set, lambda data: data["annotations"][0].update(iscrowd=given)))
+    assert source[0].targets["detection"].is_crowd.tolist() == [crowd, True]
+
+
+def test_sizes_may_be_written_as_text(coco_set):
+    source = build_source(edit(coco_set, lambda data: data["images"][0].update(height="40", width="48")))
+    assert source[0].targets["detection"].size == source.boxes_of(0).size == (40, 48)
+
+
+@pytest.mark.parametrize("far", [float("nan"), float("inf"), 1e9])
+def test_a_polygon_far_from_any_picture_is_refused_before_it_is_decoded(coco_set, far):
+    spec = edit(coco_set, lambda data: data["annotations"][0].update(segmentation=[[1, 2, 3, 4, far, 9]]))
+    with pytest.raises(DataError, match="annotation 1 has a segmentation that cannot be decoded: a polygon must be"):
+        build_source(spec)[0]
 
 
 def test_ids_may_be_written_as_text(coco_set):

@@ -49,3 +49,17 @@ def test_mistakes_are_named(room):
         build_source(f"depth:{room}", "test")
     with pytest.raises(ConfigError, match="scale is 0"):
         build_source(f"depth:{room}", scale=0)
+
+
+def test_a_tab_parts_names_with_spaces(room, write_picture):
+    write_picture(room / "rgb dir" / "a b.jpg")
+    (room / "val.txt").write_text("rgb dir/a b.jpg\tdepth/a.png\nrgb/a.jpg\t depth/a.png\t721.5\n")
+    source = build_source(f"depth:{room}", "val")
+    assert source.pairs == [("rgb dir/a b.jpg", "depth/a.png"), ("rgb/a.jpg", "depth/a.png")]
+    assert source[0].meta["id"] == "a b"
+    (room / "val.txt").write_text("rgb dir/a b.jpg depth/a.png\n")
+    with pytest.raises(DataError, match="per line, with a tab between them where names hold spaces"):
+        build_source(f"depth:{room}", "val")
+    (room / "val.txt").write_text("rgb dir/b.jpg depth/a.png\n")
+    with pytest.raises(DataError, match="names rgb, which is missing; .* a tab between IMAGE and DEPTH"):
+        build_source(f"depth:{room}", "val")

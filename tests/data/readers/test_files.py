@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visgen.data import build_source
 from visgen.data.readers.files import read_classes, read_ids, read_list, read_pixels
 from visgen.errors import DataError, ImageError
 
@@ -35,13 +36,13 @@ def test_grey_exif_and_unusual_modes(tmp_path):
     assert int(read_pixels(cmyk).min()) > 250
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that promises a size and holds almost nothing."""
+def png_header(width: int, height: int, bits: int = 8, colour: int = 2) -> bytes:
+    """A PNG that promises a size and holds almost nothing; RGB unless `colour` is 0, grey."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
@@ -64,6 +65,24 @@ def test_bombs_are_refused_before_they_are_decoded(size):
         ImageError, match=r"bomb (has 8001 x 8001 pixels; at most 64,000,000|cannot be read: .*exceeds limit)"
     ):
         read_pixels(png_header(*size), "bomb")
+
+
+@pytest.mark.parametrize("side", [8001, 12000, 20000])
+@pytest.mark.parametrize(
+    ("reader", "folder", "line"),
+    [("semantic", "semantic", "a"), ("boundary", "boundaries", "a"), ("depth", "depth", "images/a.png depth/a.png")],
+)
+def test_maps_that_are_bombs_are_refused_before_they_are_decoded(reader, folder, line, side, tmp_path, write_picture):
+    write_picture(tmp_path / "images" / "a.png")
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "a.png").write_bytes(png_header(side, side, bits=16, colour=0))
+    (tmp_path / "classes.txt").write_text("x\ny\n")
+    (tmp_path / "train.txt").write_text(f"{line}\n")
+    source = build_source(f"{reader}:{tmp_path}", "train")
+    with pytest.raises(
+        DataError, match=r"map .*a\.png (has 8001 x 8001 pixels; at most 64,000,000|cannot be read: .*exceeds limit)"
+    ):
+        source[0]
 
 
 def test_maps_hold_one_number_per_pixel(tmp_path):

@@ -61,3 +61,9 @@ def test_what_is_missing_is_named(folder, tmp_path):
     (tmp_path / "empty" / "train" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match="holds no image in its class folders"):
         build_source(f"imagefolder:{tmp_path / 'empty'}")
+
+
+def test_classes_are_a_list_of_names(folder):
+    for classes, shown in (("zebra", "are 'zebra'; give a list"), (["ant", None, "zebra"], "hold None; each must be")):
+        with pytest.raises(DataError, match=shown):
+            build_source(f"imagefolder:{folder}", classes=classes)

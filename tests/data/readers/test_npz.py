@@ -85,3 +85,38 @@ def test_mistakes_are_named(packed, tmp_path):
     nothing = write(tmp_path / "y" / "e.npz", other=np.array([0]))
     with pytest.raises(DataError, match="it needs labels"):
         build_source(f"npz:{nothing}")
+
+
+IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
+NAMES = np.array(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"labels": np.array([0.7, 1])}, r"labels are \(2,\) float64; they must be \(N,\) whole numbers"),
+        ({"labels": np.array([np.nan, 1])}, r"labels are \(2,\) float64"),
+        ({"labels": np.array(["cat", "dog"])}, r"labels are \(2,\) <U3"),
+        ({"labels": np.eye(2, dtype=np.int64)}, r"labels are \(2, 2\) int64"),
+        ({"classes": np.array([b"a", b"b"])}, "hold b'a'; each must be text"),
+        ({"classes": np.array("ab")}, "are 'ab'; give a list of names"),
+        ({"images": np.uint8(4)}, r"images are \(\) uint8; they must be"),
+    ],
+)
+def test_arrays_of_other_kinds_are_named(tmp_path, arrays, message):
+    file = write(tmp_path / "z" / "a.npz", **{"images": IMAGES, "labels": np.array([0, 1]), "classes": NAMES, **arrays})
+    with pytest.raises(DataError, match=message):
+        build_source(f"npz:{file}")
+
+
+def test_offsets_lie_within_the_blob(packed, tmp_path):
+    stored = dict(np.load(packed))
+    for offsets in ([0, 10**9, 10**9, 10**9], [9, 5, 6, 7], [-1, 5, 6, 7]):
+        file = write(tmp_path / "z" / "a.npz", **{**stored, "offsets": np.array(offsets)})
+        with pytest.raises(DataError, match=rf"cut at {offsets[0]} to {offsets[-1]}; .* offsets rise within it"):
+            build_source(f"npz:{file}")
+
+
+def test_whole_numbers_may_be_floats(tmp_path):
+    file = write(tmp_path / "z" / "a.npz", images=IMAGES, labels=np.array([1.0, 0.0]), classes=NAMES)
+    assert build_source(f"npz:{file}").labels.tolist() == [1, 0]

@@ -82,3 +82,60 @@ def test_rows_of_two_parts_are_told_apart(table, tmp_path):
     parts = [build_source(f"parquet:{table}", part, cache=str(tmp_path / "cache")) for part in ("train", "val")]
     train, val = ({part[i].meta["path"] for i in range(4)} for part in parts)
     assert len(train) == len(val) == 4 and not train & val
+
+
+def rows_of(tmp_path, *rows):
+    """A set of the given rows, each with a picture and a label."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    root = tmp_path / "rows"
+    root.mkdir(exist_ok=True)
+    table = pyarrow.Table.from_pylist([{"image": encode(i), "label": 0, **row} for i, row in enumerate(rows)])
+    parquet.write_table(table, root / "train.parquet")
+    (root / "classes.txt").write_text("a\nb\n")
+    return root
+
+
+@pytest.mark.parametrize("label", [None, 0.7, float("nan"), "cat", [1]])
+def test_a_label_of_another_kind_is_named(tmp_path, label):
+    source = read(rows_of(tmp_path, {"label": label}), tmp_path)
+    with pytest.raises(DataError, match=r"train\.parquet row 0 has the label .*; it must be a whole number"):
+        source[0]
+
+
+@pytest.mark.parametrize("box", [None, [1.0, 2, 3], [1.0, None, 3, 4], ["a", "b", "c", "d"], [[1.0, 2, 3]]])
+def test_boxes_of_another_kind_are_named(tmp_path, box):
+    source = read(rows_of(tmp_path, {"box": box}), tmp_path, targets=["detection"], boxes="box")
+    with pytest.raises(DataError, match=r"train\.parquet row 0 has boxes .*; give 4 numbers"):
+        source[0]
+
+
+def test_a_row_without_boxes_and_one_with_two(tmp_path):
+    rows = ({"label": [], "box": []}, {"label": [1, 0], "box": [[1.0, 2, 3, 4], [1.0, 2, 3, 5]]})
+    source = read(rows_of(tmp_path, *rows), tmp_path, targets=["detection"], boxes="box")
+    assert len(source[0].targets["detection"]) == 0
+    boxes = source[1].targets["detection"]
+    assert boxes.labels.tolist() == [1, 0] and boxes.xyxy.tolist() == [[1, 2, 3, 4], [1, 2, 3, 5]]
+
+
+def test_a_torn_file_is_named(tmp_path):
+    root = rows_of(tmp_path, {})
+    (root / "train.parquet").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"train\.parquet cannot be read: .*; write it again"):
+        read(root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ('{"0": "cat", "1": "dog"}', r"are \{'0': 'cat', '1': 'dog'\}; give a list of names"),
+        ('["a", null]', "hold None; each must be text"),
+        ('[{"id": 0, "name": null}, {"id": 1, "name": null}]', "hold None; each must be text"),
+        ('[{"id": 0.5, "name": "a"}, {"id": 1.5, "name": "b"}]', r"ids are not 0\.\.1"),
+    ],
+)
+def test_classes_of_another_kind_are_named(table, tmp_path, classes, message):
+    (table / "classes.json").write_text(classes)
+    with pytest.raises(DataError, match=message):
+        read(table, tmp_path)

@@ -112,6 +112,24 @@ def test_written_town_scenes_read_back_as_the_source(tmp_path):
         (lambda d: d["images"][0]["relations"][1].update(object_id=9), "a relation with object 9, which is not one of"),
         (lambda d: d["images"][0]["relations"][1].update(predicate="ridin"), "'ridin'.*did you mean 'riding'"),
         (lambda d: d["images"].clear(), "lists 0 images"),
+        (lambda d: d["images"].insert(0, 5), r"train\.json has the image 5; each must be an object with id, file"),
+        (lambda d: d["images"][1].update(id=11), r"lists several images with the ids \[11\]"),
+        (lambda d: d["images"][0].update(id=[11]), r"image \[11\] has id \[11\]; it must be a number or text"),
+        (lambda d: d["images"][0].update(file=None), "image 11 has file None; it must be text"),
+        (lambda d: d["images"][0].update(objects={"a": 1}), r"image 11 has objects \{'a': 1\}; it must be a list"),
+        (lambda d: d["images"][0].update(relations=None), "image 11 has relations None; it must be a list"),
+        (lambda d: d["images"][0]["objects"].append(5), "image 11 has 5 among its objects and relations"),
+        (lambda d: d["images"][0].update(height="x"), "image 11 has height 'x'; it must be a whole number of pixels"),
+        (lambda d: d["images"][0].update(height=40.5), r"image 11 has height 40\.5"),
+        (lambda d: d["images"][0]["objects"][1].update(bbox=["a", 1, 2, 3]), r"object 3: bbox is \['a', 1, 2, 3\]"),
+        (lambda d: d["images"][0]["objects"][1].update(bbox=[float("nan"), 1, 2, 3]), r"bbox is \[nan, 1, 2, 3\]"),
+        (lambda d: d["images"][0]["objects"][1].update(id=[1]), r"image 11 has an object with the id \[1\]"),
+        (lambda d: d["images"][0]["objects"][1].update(category=[1]), r"image 11 has the category '\[1\]'"),
+        (lambda d: d["images"][0]["relations"][1].update(object_id=[1]), r"a relation with object \[1\]"),
+        (lambda d: d["images"][0]["relations"][1].update(predicate={}), r"image 11 has the predicate '\{\}'"),
+        (lambda d: d.update(zero_shot_triplets=5), r"train\.json has 5 in zero_shot_triplets"),
+        (lambda d: d.update(zero_shot_triplets=[["hat", "on"]]), r"has \['hat', 'on'\] in zero_shot_triplets"),
+        (lambda d: d["predicates"].append(None), "hold None; each must be text"),
         (lambda d: d.pop("predicates"), "has no list 'predicates'"),
         (lambda d: d["objects"].append("hat"), "'hat' comes twice"),
     ],
@@ -221,6 +239,14 @@ def test_into_takes_over_a_wider_label_set(graph_set, coco_masks):
     boxes = source[0].targets["scene_graph"].boxes
     assert boxes.names == ("horse", "person", "hat") and boxes.labels.tolist() == [2, 0, 3]
     assert source.graph_of(0).boxes.classes == source.classes["detection"]
+
+
+def test_into_has_the_labels_of_the_detector_where_ids_are_text(graph_set, tmp_path):
+    categories = [{"id": "10", "name": "person"}, {"id": "9", "name": "horse"}, {"id": 2, "name": "hat"}]
+    file = tmp_path / "wider.json"
+    file.write_text(json.dumps({"images": [], "annotations": [], "categories": categories}))
+    source = build_source(f"scene-graph:{graph_set}", into=str(file))
+    assert source.classes["detection"] == ("hat", "horse", "person")
 
 
 def test_into_refusals(graph_set, coco_masks, tmp_path):

@@ -132,6 +132,43 @@ def test_files_of_different_releases_are_refused(vg_set):
         build_source(f"vg150:{vg_set}", "test")
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (5, r"image_data\.json holds a int"),
+        ([5], r"image_data\.json has the image 5; each must be an object with a whole number as image_id"),
+        ([{"width": 64, "height": 32}], r"has the image \{'width': 64"),
+    ],
+)
+def test_records_of_other_kinds_are_named(vg_set, images, message):
+    (vg_set / "image_data.json").write_text(json.dumps(images))
+    with pytest.raises(DataError, match=message):
+        build_source(f"vg150:{vg_set}", "test")
+
+
+@pytest.mark.parametrize("height", ["x", None, 32.5])
+def test_a_height_of_another_kind_is_named(vg_set, height):
+    rows = json.loads((vg_set / "image_data.json").read_text())
+    (vg_set / "image_data.json").write_text(json.dumps([{**row, "height": height} for row in rows]))
+    with pytest.raises(DataError, match=rf"image 7 has height {height!r}; it must be a whole number of pixels"):
+        build_source(f"vg150:{vg_set}", "test")
+
+
+def test_numbers_of_names_and_arrays_that_do_not_go_together_are_refused(vg_set):
+    dicts = json.loads((vg_set / "VG-SGG-dicts.json").read_text())
+    for numbers in (["person", "wave"], {"person": 1, "wave": "2"}):
+        (vg_set / "VG-SGG-dicts.json").write_text(json.dumps({**dicts, "label_to_idx": numbers}))
+        with pytest.raises(DataError, match="has no 'label_to_idx' that numbers names from 1 on"):
+            build_source(f"vg150:{vg_set}", "test")
+    (vg_set / "VG-SGG-dicts.json").write_text(json.dumps(dicts))
+    with h5py.File(vg_set / "VG-SGG.h5", "a") as file:
+        boxes = file["boxes_1024"][...]
+        del file["boxes_1024"]
+        file["boxes_1024"] = boxes[:-1]
+    with pytest.raises(DataError, match=rf"the array 'boxes_1024' of shape \({len(boxes) - 1}, 4\); beside the others"):
+        build_source(f"vg150:{vg_set}", "test")
+
+
 def test_a_torn_h5_is_named(vg_set):
     (vg_set / "VG-SGG.h5").write_bytes(b"torn")
     with pytest.raises(DataError, match=r"VG-SGG\.h5 cannot be read: .*fetch it as data/vg150/card\.md says"):

@@ -59,6 +59,10 @@ def test_equal_boxes_of_one_class_are_one_object(vrd_set):
             r"bbox of a subject is \[9, 5, 1, 2\]; it must be \[ymin",
         ),
         ({"subject": PERSON, "predicate": 0}, "a relation without 'object'"),
+        (5, r"image a\.png has the relations \[5\]; they must be a list"),
+        (relation({**PERSON, "bbox": ["15", "25", "12", "22"]}, 0, HORSE), "bbox of a subject is \\['15', '25'"),
+        (relation({**PERSON, "bbox": [None] * 4}, 0, HORSE), "bbox of a subject is \\[None"),
+        (relation({**PERSON, "bbox": [float("nan"), 25, 12, 22]}, 0, HORSE), r"bbox of a subject is \[nan"),
     ],
 )
 def test_mistakes_name_file_and_image(vrd_set, row, message):

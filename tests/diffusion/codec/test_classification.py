@@ -53,6 +53,19 @@ def test_every_panel_comes_back(count: int, data: st.DataObject, height: int, wi
     assert float(found.probabilities.max()) > 0.99
 
 
+def test_the_cells_of_several_panels_compete_by_brightness() -> None:
+    requests = [TaskRequest("classification", NAMES[:2]), TaskRequest("classification", NAMES[2:5])]
+    dark, dim = torch.full((3, 8, 8), -1.0), torch.full((3, 8, 8), -1.0)
+    dim[:, :4, 4:] = -0.5  # the second of four places, a quarter of full brightness
+    found = PanelGrid().pool([dark, dim], requests)
+    expected = (8 * torch.tensor([0.0, 0.0, 0.0, 0.25, 0.0])).softmax(dim=0)
+    assert found.classes == NAMES[:5] and torch.allclose(found.probabilities, expected)
+    alone = PanelGrid().decode(dim, requests[1], (9, 9))
+    assert torch.equal(PanelGrid().pool([dim], requests[1:]).probabilities, alone.probabilities)
+    with pytest.raises(DataError, match="draws 2..16 classes, but the request names 17"):
+        PanelGrid().pool([dark], [TaskRequest("classification", NAMES[:17])])
+
+
 @pytest.mark.parametrize("name", sorted(ColourFlag.tolerance))
 def test_flags_and_panels_stand_corruption(name: str, corruptions: dict[str, Callable[[Tensor], Tensor]]) -> None:
     panel = TaskRequest("classification", NAMES[:16])

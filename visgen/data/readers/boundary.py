@@ -29,7 +29,7 @@ class Boundaries:
             than that are 255.
     Raises:
         ConfigError: `agreed` is out of range.
-        DataError: Missing folders or files.
+        DataError: Missing folders or files, or a list that names none.
     """
 
     def __init__(self, path: str | Path, split: str = "train", *, agreed: float = 0.3) -> None:
@@ -49,6 +49,8 @@ class Boundaries:
         for stem in self.stems:
             if stem not in images or not (maps / f"{stem}.png").is_file():
                 raise DataError(f"boundary set {self.base}: '{stem}' of split '{split}' lacks its image or its map.")
+        if not self.stems:
+            raise DataError(f"boundary set {self.base} has 0 images in split '{split}'; its list names none.")
         self.images = images
 
     def __len__(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from ...errors import ConfigError, DataError, nearest
 from ...structures import Boxes, Masks, SemanticMap, rle_to_mask
 from ..sample import Sample
 from ..source import READERS, MissingSplit
-from .files import check_names, read_classes, read_pixels
+from .files import are_pixels, check_ids, check_names, listed_side, read_classes, read_pixels, whole_number
 from .semantic import read_semantic_ids
 
-__all__ = ["Coco"]
+__all__ = ["Coco", "names_by_id"]
 
 _TARGETS = ("detection", "masks", "segmentation")
 
@@ -28,9 +27,10 @@ class Coco:
     """Images with COCO annotations.
 
     Category ids need not be contiguous: categories sorted by id become labels 0..K-1, and `category_ids` holds the id
-    of each label. Crowd regions stay, marked `is_crowd`. An image has the target "masks", in step with its boxes, where
-    its record does not say `"has_masks": false` and every annotation has a segmentation; images without annotations
-    have empty boxes. Boxes without area are left out and counted in `left_out`.
+    of each label. Ids and sizes are whole numbers, which may be written as text. Crowd regions stay, marked `is_crowd`.
+    An image has the target "masks", in step with its boxes, where its record does not say `"has_masks": false` and
+    every annotation has a segmentation; images without annotations have empty boxes. Boxes without area are left out
+    and counted in `left_out`.
 
     Args:
         path: The set's folder, or the json file itself.
@@ -87,20 +87,25 @@ class Coco:
         self._index(data, labels)
 
     def _index(self, data: Mapping[str, Any], labels: Mapping[int, int | None]) -> None:
-        try:
-            records = {int(image["id"]): dict(image) for image in data["images"]}
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"{self.file} lists an image without a whole number as id: {error!r}; give one.") from error
+        records: dict[int, dict[str, Any]] = {}
         for image in data["images"]:
+            number = whole_number(image.get("id")) if isinstance(image, dict) else None
+            if number is None:
+                raise DataError(
+                    f"{self.file} has the image {image!r}; each must be an object with a whole number as id."
+                )
+            where = f"{self.file}: image {image['id']}"
             if not isinstance(image.get("file_name"), str):
-                raise DataError(f"{self.file}: image {image['id']} has file_name {image.get('file_name')!r}; name it.")
-        _check_unique(data["images"], "images", self.file)
+                raise DataError(f"{where} has file_name {image.get('file_name')!r}; name it.")
+            sides = {key: listed_side(image, key, where) for key in ("height", "width") if key in image}
+            records[number] = {**image, **sides}
+        check_ids((int(image["id"]) for image in data["images"]), "images", self.file)
         rows: dict[int, list[dict[str, Any]]] = {image: [] for image in records}
         for row in data["annotations"]:
             if not isinstance(row, dict):
                 raise DataError(f"{self.file} has the annotation {row!r}; each must be an object with image and box.")
             where = f"{self.file}: annotation {row.get('id')}"
-            image_id, category = _whole(row.get("image_id")), _whole(row.get("category_id"))
+            image_id, category = whole_number(row.get("image_id")), whole_number(row.get("category_id"))
             if image_id is None or image_id not in rows:
                 raise DataError(
                     f"{where} belongs to image {row.get('image_id')}, which is not listed; drop one of them."
@@ -111,9 +116,11 @@ class Coco:
                     "listed; add it."
                 )
             box: Any = row.get("bbox")
-            is_box = isinstance(box, list) and len(box) == 4 and all(isinstance(n, (int, float)) for n in box)
-            if not is_box or box[2] < 0 or box[3] < 0:
+            if not are_pixels(box) or len(box) != 4 or box[2] < 0 or box[3] < 0:
                 raise DataError(f"{where} has bbox {box}; it must be [left, top, width >= 0, height >= 0] in pixels.")
+            is_crowd = whole_number(0 if row.get("iscrowd") is None else row["iscrowd"])
+            if is_crowd not in (0, 1):
+                raise DataError(f"{where} has iscrowd {row['iscrowd']!r}; it must be 0 or 1: leave it out for 0.")
             if box[2] == 0 or box[3] == 0:
                 self.left_out["boxes without area"] += 1
                 continue
@@ -121,7 +128,7 @@ class Coco:
             if label is None:
                 self.left_out["boxes of other classes"] += 1
                 continue
-            rows[image_id].append({**row, "label": label})
+            rows[image_id].append({**row, "label": label, "iscrowd": is_crowd})
         self.records, self.rows = list(records.values()), [rows[image] for image in records]
         if "segmentation" in self.targets:
             maps = self._find_maps()
@@ -198,7 +205,7 @@ class Coco:
     def _boxes(self, rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Boxes:
         xywh = torch.tensor([row["bbox"] for row in rows], dtype=torch.float64).reshape(-1, 4)
         xyxy = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1).float()
-        crowd = torch.tensor([bool(row.get("iscrowd", 0)) for row in rows], dtype=torch.bool)
+        crowd = torch.tensor([bool(row["iscrowd"]) for row in rows], dtype=torch.bool)
         return Boxes(xyxy, _labels(rows), size, self.names, is_crowd=crowd, complete=self.complete)
 
     def _masks(self, rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Masks:
@@ -219,6 +226,10 @@ def _decode(segmentation: Any, size: tuple[int, int], where: str) -> Tensor:
     from pycocotools import mask as coco_mask
 
     height, width = size
+    if isinstance(segmentation, list) and not all(isinstance(part, dict) or are_pixels(part) for part in segmentation):
+        raise DataError(
+            f"{where} has a segmentation that cannot be decoded: a polygon must be a list [x, y, x, y, ...] in pixels."
+        )
     try:
         if isinstance(segmentation, list):
             packed = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
@@ -239,8 +250,8 @@ def _label_set(
     data: Mapping[str, Any], file: Path, into: str, rename: dict[str, str]
 ) -> tuple[tuple[int, ...], tuple[str, ...], dict[int, int | None]]:
     """Give the category id of each label, the class names, and category id of this file -> label or None."""
-    own = _categories(data, file)
-    wider = _categories(_read_json(Path(into)), Path(into)) if into else own
+    own = names_by_id(data["categories"], file)
+    wider = names_by_id(_read_json(Path(into))["categories"], Path(into)) if into else own
     names = tuple(wider.values())
     for old, new in rename.items():
         if old not in own.values() or new not in names:
@@ -253,29 +264,19 @@ def _label_set(
     return tuple(wider), names, labels
 
 
-def _categories(data: Mapping[str, Any], file: Path) -> dict[int, str]:
-    """Category id -> name, by increasing id."""
-    for row in data["categories"]:
-        if not isinstance(row, dict) or _whole(row.get("id")) is None or "name" not in row:
+def names_by_id(categories: Sequence[Any], file: Path) -> dict[int, str]:
+    """Give category id -> name of the categories of a COCO json, by increasing id.
+
+    Raises:
+        DataError: An entry without id or name, or with those of another.
+    """
+    for row in categories:
+        if not isinstance(row, dict) or whole_number(row.get("id")) is None or "name" not in row:
             raise DataError(f"{file} has the category {row!r}; each needs a whole number as id, and a name.")
-    rows = sorted(data["categories"], key=lambda c: int(c["id"]))
+    rows = sorted(categories, key=lambda c: int(c["id"]))
     names = check_names((c["name"] for c in rows), str(file))
-    _check_unique(rows, "categories", file)
+    check_ids((int(c["id"]) for c in rows), "categories", file)
     return dict(zip((int(c["id"]) for c in rows), names, strict=True))
-
-
-def _whole(value: Any) -> int | None:
-    """A number of the file, which may be written as text; None where it is none."""
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _check_unique(rows: Iterable[Mapping[str, Any]], what: str, file: Path) -> None:
-    twice = [number for number, count in Counter(int(row["id"]) for row in rows).items() if count > 1]
-    if twice:
-        raise DataError(f"{file} lists several {what} with the ids {twice[:5]}; each needs an id of its own.")
 
 
 def _complete(

@@ -1,4 +1,4 @@
-"""Metric depth from list files: lines "IMAGE DEPTH", the depth a 16-bit PNG."""
+"""Metric depth from list files: lines "IMAGE DEPTH" or "IMAGE<tab>DEPTH", the depth a 16-bit PNG."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .files import read_ids, read_list, read_pixels, require_folder
 __all__ = ["DepthPairs"]
 
 MILLIMETRES = 1000.0  # counts per metre
+_LARGEST = 65535  # of 16 bits
 
 
 class DepthPairs:
@@ -24,10 +25,12 @@ class DepthPairs:
 
     Args:
         path: The set's folder; the paths in the list are relative to it.
-        split: Name of the list file SPLIT.txt with lines "IMAGE DEPTH".
+        split: Name of the list file SPLIT.txt with lines "IMAGE DEPTH"; where names hold spaces, with a tab between.
         name: Name of the source; the head is "depth" for every set, since all hold metres.
         scale: PNG counts per metre: 1000 for millimetres, 256 for KITTI's own files, 5000 for TUM RGB-D.
         max_depth: Readings beyond so many metres count as missing.
+    Attributes:
+        deepest: Metres that the largest number of 16 bits stands for; cameras also write it where they saw nothing.
     Raises:
         ConfigError: A scale or limit that is not above 0.
         DataError: Missing folders or files, or a line that is not a pair.
@@ -48,13 +51,17 @@ class DepthPairs:
         self.name = name or self.base.name
         self.heads, self.classes = {"depth": "depth"}, {"depth": ()}
         self.scale, self.max_depth = float(scale), float(max_depth)
+        self.deepest = _LARGEST / self.scale
         self.pairs: list[tuple[str, str]] = []
         for line in read_list(self.base / f"{split}.txt", f"depth set {self.base}"):
-            parts = line.split()
+            tabbed, parts = [part.strip() for part in line.split("\t") if part.strip()], line.split()
+            if len(tabbed) > 1 and all((self.base / file).is_file() for file in tabbed[:2]):
+                parts = tabbed  # else the tab is one more space
             # KITTI's own lists carry the focal length as a third column.
             if len(parts) not in (2, 3):
                 raise DataError(
-                    f"depth list {self.base / f'{split}.txt'} has the line '{line}'; write 'IMAGE DEPTH' per line."
+                    f"depth list {self.base / f'{split}.txt'} has the line '{line}'; write 'IMAGE DEPTH' per line, "
+                    "with a tab between them where names hold spaces."
                 )
             self.pairs.append((parts[0], parts[1]))
         for image, depth in self.pairs:
@@ -62,7 +69,7 @@ class DepthPairs:
                 if not (self.base / file).is_file():
                     raise DataError(
                         f"depth set {self.base}: split '{split}' names {file}, which is missing; "
-                        "add it or drop the line."
+                        "add it or drop the line, or write a tab between IMAGE and DEPTH where names hold spaces."
                     )
         if not self.pairs:
             raise DataError(f"depth set {self.base} has 0 pairs in split '{split}'; its list names none.")

@@ -1,25 +1,29 @@
-"""What the readers share: decoding to uint8, list files, class files, and split names in errors."""
+"""What the readers share: decoding to uint8, list files, class files, values of a json, and split names in errors."""
 
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from torch import Tensor
 
-from ...errors import DataError, ImageError
-from ...structures.image import IMAGE_SUFFIXES
+from ...errors import DataError
+from ...structures.image import IMAGE_SUFFIXES, load_image, open_picture
 from ..source import MissingSplit
 
-__all__ = ["IMAGE_SUFFIXES", "pictures_below", "read_classes", "read_ids", "read_list", "read_pixels", "require_folder"]
+__all__ = [
+    *("IMAGE_SUFFIXES", "are_pixels", "check_ids", "check_names", "listed_side", "pictures_below", "read_classes"),
+    *("read_ids", "read_list", "read_pixels", "require_folder", "whole_number"),
+]
 
 EXIF_ORIENTATION = 0x0112
-_MAX_PIXELS = 64_000_000  # an 8k x 8k picture; a decompression bomb needs far more
+_FARTHEST = 1_000_000  # pixels from the corner; the decoder of polygons never comes back from far larger numbers
 
 
 def read_pixels(source: str | Path | bytes, name: str = "") -> Tensor:
@@ -32,30 +36,12 @@ def read_pixels(source: str | Path | bytes, name: str = "") -> Tensor:
         ImageError: It cannot be decoded, or it has more than 64 million pixels.
     """
     name = name or ("encoded bytes" if isinstance(source, bytes) else str(source))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-                if picture.width * picture.height > _MAX_PIXELS:
-                    raise ImageError(
-                        f"image {name} has {picture.width} x {picture.height} pixels; at most {_MAX_PIXELS:,} "
-                        "are read: shrink it."
-                    )
-                plain = picture.mode in ("RGB", "L") and "transparency" not in picture.info
-                if plain:
-                    upright = (
-                        picture if picture.getexif().get(EXIF_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(picture)
-                    )
-                    pixels = np.asarray(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(
-            f"image {name} cannot be read: {error}; replace the file or take it out of the set."
-        ) from error
+    with open_picture(io.BytesIO(source) if isinstance(source, bytes) else source, f"image {name}") as picture:
+        plain = picture.mode in ("RGB", "L") and "transparency" not in picture.info
+        if plain:
+            upright = picture if picture.getexif().get(EXIF_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(picture)
+            pixels = np.asarray(upright.convert("RGB"))
     if not plain:
-        from ...structures import load_image
-
         return load_image(source).mul(255.0).round_().to(torch.uint8)
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
@@ -68,23 +54,20 @@ def read_ids(path: Path, is_deep: bool = False) -> np.ndarray:
         is_deep: Take 16 bits and more alone.
 
     Raises:
-        DataError: It cannot be read, or it is a colour picture.
+        DataError: It cannot be read, has more than 64 million pixels, or is a colour picture.
     """
-    try:
-        with Image.open(path) as picture:
-            if picture.mode not in ("L", "P", "I", "I;16", "I;16B", "1"):
-                raise DataError(
-                    f"{path} is a {picture.mode} picture; a map must hold one number per pixel (grey or palette PNG): "
-                    "convert its colours to ids first."
-                )
-            if is_deep and picture.mode in ("L", "P", "1"):
-                raise DataError(
-                    f"{path} has 8 bits a pixel; a depth PNG holds 16, as millimetres unless `scale` says otherwise: "
-                    "save depth itself, not a picture of it, or give the option scale for its 8-bit levels."
-                )
-            return np.asarray(picture).astype(np.int32)
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"map {path} cannot be read: {error}; replace the file or take it out of the list.") from error
+    with open_picture(path, f"map {path}") as picture:
+        if picture.mode not in ("L", "P", "I", "I;16", "I;16B", "1"):
+            raise DataError(
+                f"{path} is a {picture.mode} picture; a map must hold one number per pixel (grey or palette PNG): "
+                "convert its colours to ids first."
+            )
+        if is_deep and picture.mode in ("L", "P", "1"):
+            raise DataError(
+                f"{path} has 8 bits a pixel; a depth PNG holds 16, as millimetres unless `scale` says otherwise: "
+                "save depth itself, not a picture of it, or give the option scale for its 8-bit levels."
+            )
+        return np.asarray(picture).astype(np.int32)
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -135,12 +118,55 @@ def read_classes(path: Path, given: Sequence[str] | None = None) -> tuple[str, .
     return check_names(given, str(path))
 
 
-def check_names(names: Iterable[str], where: str) -> tuple[str, ...]:
-    """Give names as a tuple; raises DataError when there is none or one comes twice."""
-    out = tuple(str(n) for n in names)
+def check_names(names: Any, where: str) -> tuple[str, ...]:
+    """Give a list of names as a tuple of texts; a whole number is a name, too.
+
+    Raises:
+        DataError: No list, none in it, one twice, or one that is empty or neither text nor a whole number.
+    """
+    if isinstance(names, (str, Mapping)) or not isinstance(names, Iterable):
+        raise DataError(f"class names of {where} are {names!r}; give a list of names.")
+    given = tuple(names)
+    for name in given:
+        if not isinstance(name, (str, int)) or isinstance(name, bool) or not str(name).strip():
+            raise DataError(f"class names of {where} hold {name!r}; each must be text that is not empty: name it.")
+    out = tuple(str(n) for n in given)
     twice = sorted({n for n in out if out.count(n) > 1})
     if not out or twice:
         raise DataError(
             f"class names of {where} are {'empty' if not out else f'not unique: {twice[0]!r} comes twice'}; fix them."
         )
     return out
+
+
+def check_ids(ids: Iterable[Any], what: str, file: Path) -> None:
+    """Raise DataError where an id of a file comes twice."""
+    twice = [number for number, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(f"{file} lists several {what} with the ids {twice[:5]}; each needs an id of its own.")
+
+
+def whole_number(value: Any) -> int | None:
+    """Give a whole number of a file, which may be written as text or as 7.0; None where it is none."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if isinstance(value, float) and number != value else number
+
+
+def are_pixels(values: Any) -> bool:
+    """Whether a value of a file is a list of numbers that may lie in a picture: no text, null, NaN or 1e9."""
+    return isinstance(values, list) and all(isinstance(n, (int, float)) and abs(n) <= _FARTHEST for n in values)
+
+
+def listed_side(record: Mapping[str, Any], key: str, where: str) -> int:
+    """Give the "height" or "width" that a record of a file lists.
+
+    Raises:
+        DataError: It is no whole number above 0.
+    """
+    side = whole_number(record.get(key))
+    if side is None or side < 1:
+        raise DataError(f"{where} has {key} {record.get(key)!r}; it must be a whole number of pixels above 0.")
+    return side

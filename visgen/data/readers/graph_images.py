@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from ...errors import ConfigError, DataError, ImageError, nearest
+from ...errors import ConfigError, DataError, nearest
 from ...structures import Boxes, SceneGraph
+from ...structures.image import open_picture
 from ..sample import Sample
 from .files import EXIF_ORIENTATION, read_pixels
 
@@ -115,16 +115,6 @@ class GraphImages:
 
 
 def _header_size(file: Path) -> tuple[int, int]:
-    try:
-        with Image.open(file) as picture:
-            turned = picture.getexif().get(EXIF_ORIENTATION) in (
-                5,
-                6,
-                7,
-                8,
-            )  # shown on its side, as read_pixels reads it
-            return (picture.width, picture.height) if turned else (picture.height, picture.width)
-    except OSError as error:
-        raise ImageError(
-            f"image {file} cannot be read: {error}; replace the file or take it out of the set."
-        ) from error
+    with open_picture(file, f"image {file}") as picture:
+        turned = picture.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)  # shown on its side, as read_pixels reads it
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)

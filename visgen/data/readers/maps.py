@@ -46,23 +46,35 @@ class FeatureMaps:
                 f"maps folder {base} has no split '{split}'; it has {', '.join(there) or 'none'}: write it with "
                 "visgen.engine.write_maps."
             )
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        if about.get("format") != MAPS_FORMAT:
-            raise DataError(f"{folder / 'about.json'} has format {about.get('format')!r}; this reads {MAPS_FORMAT}.")
-        self.about: dict[str, Any] = about
         self.folder, self.split, self.name = folder, split, f"{base.name}.{split}"
+        try:
+            self._open_folder()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"maps folder {folder} cannot be read: {error!r}; write it again.") from error
+
+    def _open_folder(self) -> None:
+        about = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+        if about.get("format") != MAPS_FORMAT:
+            raise DataError(
+                f"{self.folder / 'about.json'} has format {about.get('format')!r}; this reads {MAPS_FORMAT}."
+            )
+        self.about: dict[str, Any] = about
         self.cell, self.channels = int(about["cell"]), int(about["channels"])
         self.objects, self.predicates = tuple(about["classes"]), tuple(about["predicates"])
         self.heads = {"scene_graph": "scene_graph"}
         self.classes = {"scene_graph": self.predicates}
-        self.rows: list[dict[str, Any]] = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+        self.rows: list[dict[str, Any]] = json.loads((self.folder / "rows.json").read_text(encoding="utf-8"))
         rows, columns = about["grid"]
         self._map_shape = (len(self.rows), self.channels, rows, columns)
         self._picture_shape = (len(self.rows), 3, rows * self.cell, columns * self.cell)
         for name, shape, width in (("maps.f16", self._map_shape, 2), ("pictures.u8", self._picture_shape, 1)):
-            wanted, found = int(np.prod(shape)) * width, (folder / name).stat().st_size
+            wanted, found = int(np.prod(shape)) * width, (self.folder / name).stat().st_size
             if wanted != found:
-                raise DataError(f"{folder / name} has {found} bytes but its {shape} needs {wanted}; write it again.")
+                raise DataError(
+                    f"{self.folder / name} has {found} bytes but its {shape} needs {wanted}; write it again."
+                )
 
     def __len__(self) -> int:
         return len(self.rows)

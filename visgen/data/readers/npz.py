@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,8 @@ class NpzImages:
             "train" the others. An image goes by a hash of its bytes, so the parts never change and equal images stay
             together. None splits nothing.
     Raises:
-        DataError: A missing file or array, arrays of unequal length, or a label outside the classes.
+        DataError: A missing file or array, arrays of unequal length, labels or offsets that are no whole numbers, or
+            a label outside the classes.
     """
 
     def __init__(
@@ -76,17 +77,25 @@ class NpzImages:
         names = check_names(arrays["classes"].tolist() if classes is None else classes, str(file))
         self.file, self.name = file, name or file.resolve().parent.name
         self.heads, self.classes = {"classification": f"classification.{self.name}"}, {"classification": names}
-        self.labels = arrays["labels"].astype(np.int64)
-        self.images, self.blob, self.offsets = arrays.get("images"), arrays.get("blob"), arrays.get("offsets")
-        count = len(self.images) if self.images is not None else len(arrays["offsets"]) - 1
-        if count != len(self.labels) or count == 0:
-            raise DataError(
-                f"{file} holds {count} images but {len(self.labels)} labels; both must be equal and above 0."
-            )
+        self.labels = _whole(arrays, "labels", file)
+        self.images, self.blob = arrays.get("images"), arrays.get("blob")
+        self.offsets = _whole(arrays, "offsets", file) if self.images is None else None
         if self.images is not None and (self.images.dtype != np.uint8 or self.images.shape[3:] != (3,)):
             raise DataError(
                 f"{file}: images are {self.images.shape} {self.images.dtype}; they must be (N, H, W, 3) uint8."
             )
+        count = len(self.images) if self.images is not None else len(self.offsets) - 1  # type: ignore[arg-type]
+        if count != len(self.labels) or count == 0:
+            raise DataError(
+                f"{file} holds {count} images but {len(self.labels)} labels; both must be equal and above 0."
+            )
+        if self.offsets is not None and self.blob is not None:
+            ends = [0, *self.offsets.tolist(), self.blob.size]
+            if self.blob.dtype != np.uint8 or self.blob.ndim != 1 or ends != sorted(ends):
+                raise DataError(
+                    f"{file}: blob is {self.blob.shape} {self.blob.dtype}, cut at {ends[1]} to {ends[-2]}; it must be "
+                    "(bytes,) uint8, and offsets rise within it."
+                )
         if self.labels.min() < 0 or self.labels.max() >= len(names):
             wrong = int(self.labels.min() if self.labels.min() < 0 else self.labels.max())
             raise DataError(f"{file} holds label {wrong}, but its {len(names)} classes are 0..{len(names) - 1}.")
@@ -125,3 +134,16 @@ class NpzImages:
 
 
 READERS.register("npz")(NpzImages)
+
+
+def _whole(arrays: Mapping[str, np.ndarray], name: str, file: Path) -> np.ndarray:
+    """One of the arrays as (N,) int64."""
+    found = arrays[name]
+    try:
+        with np.errstate(invalid="ignore"):  # NaN, which is not equal below
+            whole = found.astype(np.int64)
+    except (ValueError, OverflowError):
+        whole = None
+    if whole is None or found.ndim != 1 or (found.dtype.kind == "f" and (whole != found).any()):
+        raise DataError(f"{file}: {name} are {found.shape} {found.dtype}; they must be (N,) whole numbers.")
+    return whole

@@ -13,7 +13,7 @@ from ...errors import ConfigError, DataError, MissingDependency
 from ...structures import Boxes, ClassLabel
 from ..sample import Sample
 from ..source import READERS, MissingSplit
-from .files import check_names, read_classes, read_pixels
+from .files import are_pixels, check_names, read_classes, read_pixels, whole_number
 
 __all__ = ["ParquetImages"]
 
@@ -96,22 +96,34 @@ class ParquetImages:
         label = row[self.columns["label"]]
         targets: dict[str, Any] = {}
         if "classification" in self.targets:
-            targets["classification"] = ClassLabel(int(label), self.names)
+            targets["classification"] = ClassLabel(_label(label, where), self.names)
         if "detection" in self.targets:
-            targets["detection"] = self._boxes(row[self.columns["boxes"]], label, (pixels.shape[1], pixels.shape[2]))
+            size = (pixels.shape[1], pixels.shape[2])
+            targets["detection"] = self._boxes(row[self.columns["boxes"]], label, size, where)
         return Sample(pixels, targets, {"id": index, "path": where})
 
-    def _boxes(self, boxes: Any, label: Any, size: tuple[int, int]) -> Boxes:
-        xyxy = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    def _boxes(self, boxes: Any, label: Any, size: tuple[int, int], where: str) -> Boxes:
+        rows = [boxes] if are_pixels(boxes) and boxes else boxes
+        if not isinstance(rows, list) or not all(are_pixels(row) and len(row) == 4 for row in rows):
+            raise DataError(f"{where} has boxes {boxes!r}; give 4 numbers, or a list of such, which may be empty.")
+        xyxy = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
         if self.box_format == "xyxy_inclusive":
             xyxy = xyxy + torch.tensor([0.0, 0.0, 1.0, 1.0])
         elif self.box_format == "xywh":
             xyxy = torch.cat([xyxy[:, :2], xyxy[:, :2] + xyxy[:, 2:]], 1)
-        labels = torch.tensor([label] * len(xyxy) if isinstance(label, int) else label, dtype=torch.int64)
+        given = label if isinstance(label, list) else [label] * len(xyxy)
+        labels = torch.tensor([_label(one, where) for one in given], dtype=torch.int64)
         return Boxes(xyxy, labels, size, self.names)
 
 
 READERS.register("parquet")(ParquetImages)
+
+
+def _label(value: Any, where: str) -> int:
+    label = whole_number(value)
+    if label is None:
+        raise DataError(f"{where} has the label {value!r}; it must be a whole number.")
+    return label
 
 
 def _find_files(path: Path, split: str) -> list[Path]:
@@ -138,6 +150,10 @@ def _open(files: Sequence[Path], cache: str | None) -> Any:
     datasets.disable_progress_bars()
     try:
         table = datasets.load_dataset("parquet", data_files={"rows": names}, split="rows", cache_dir=cache)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(
+            f"parquet {', '.join(names[:3])} cannot be read: {error.__cause__ or error}; write it again, with rows."
+        ) from error
     finally:
         if not quiet:
             datasets.enable_progress_bars()
@@ -157,15 +173,16 @@ def _class_names(feature: Any, base: Path, given: Sequence[str] | None) -> tuple
         return read_classes(base / "classes.txt")
     try:
         items = json.loads(file.read_text(encoding="utf-8-sig"))
-        if all(isinstance(item, str) for item in items):
-            return check_names(items, str(file))
-        rows = sorted(items, key=lambda item: int(item["id"]))
-        plain = [str(row["name"]) for row in rows]
+        rows = sorted(items, key=lambda item: int(item["id"])) if any(isinstance(item, dict) for item in items) else []
+        plain = [row["name"] for row in rows]
         full = [
-            f"{n} ({r.get('wnid', r['id'])})" if plain.count(n) > 1 else n for n, r in zip(plain, rows, strict=True)
+            f"{n} ({r.get('wnid', r['id'])})" if isinstance(n, str) and plain.count(n) > 1 else n
+            for n, r in zip(plain, rows, strict=True)
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is not a list of names or of objects with id and name: {error!r}.") from error
-    if [int(row["id"]) for row in rows] != list(range(len(rows))):
+    if not rows:
+        return check_names(items, str(file))
+    if [whole_number(row["id"]) for row in rows] != list(range(len(rows))):
         raise DataError(f"{file}: ids are not 0..{len(rows) - 1}; they must number the labels without gaps.")
     return check_names(full, str(file))

@@ -14,13 +14,21 @@ from ...errors import DataError, nearest
 from ...structures import Boxes, Masks, pairwise_iou
 from ..sample import Sample
 from ..source import READERS, MissingSplit
-from .coco import Coco
-from .files import check_names
+from .coco import Coco, names_by_id
+from .files import are_pixels, check_ids, check_names, listed_side
 from .graph_images import GraphImages, GraphRecord
 
 __all__ = ["SceneGraphJson"]
 
 SAME = 0.9  # IoU from which two boxes are one: boxes of either file are rounded
+_ID = (int, float, str)
+_IMAGE: dict[str, tuple[Any, str]] = {
+    "id": (_ID, "a number or text"),
+    "file": (str, "text"),
+    "objects": (list, "a list"),
+    "relations": (list, "a list"),
+}
+"""What a record of an image must hold."""
 
 
 class SceneGraphJson(GraphImages):
@@ -31,8 +39,9 @@ class SceneGraphJson(GraphImages):
                  "objects": [{"id", "category", "bbox": [left, top, width, height]}, ...],
                  "relations": [{"subject_id", "predicate", "object_id"}, ...]}, ...]}
 
-    Object ids are unique within an image. Boxes without area, and relations of a box with itself, are left out and
-    counted in `left_out`. `zero_shot` holds the triplets of names that the file says training never shows.
+    Ids are numbers or text: those of images are unique, and those of objects within their image. Boxes without area,
+    and relations of a box with itself, are left out and counted in `left_out`. `zero_shot` holds the triplets of names
+    that the file says training never shows.
 
     Args:
         path: The set's folder with SPLIT.json, or the json file itself.
@@ -66,13 +75,14 @@ class SceneGraphJson(GraphImages):
             classes = _label_set(Path(into), classes, self.file)
         predicates = check_names(data["predicates"], f"predicates of {self.file}")
         super().__init__(name or self.file.parent.name, classes, predicates, targets)
-        self.zero_shot = tuple(tuple(triplet) for triplet in data.get("zero_shot_triplets", ()))
+        self.zero_shot = _triplets(data.get("zero_shot_triplets", []), self.file)
         self._labels = {name: i for i, name in enumerate(classes)}
         self._predicate_ids = {name: i for i, name in enumerate(predicates)}
         for image in data["images"]:
             self.add(self._read(image))
         if not self.records:
             raise DataError(f"{self.file} lists 0 images; give it at least one.")
+        check_ids((record.id for record in self.records), "images", self.file)
         self._coco: Coco | None = None
         if masks:
             self._find_masks(Path(masks))
@@ -103,19 +113,28 @@ class SceneGraphJson(GraphImages):
         masks = Masks(found.masks, boxes.labels, boxes.classes)
         return sample.replace(targets={"detection": boxes, "masks": masks, **sample.targets})
 
-    def _read(self, image: Mapping[str, Any]) -> GraphRecord:
+    def _read(self, image: Any) -> GraphRecord:
+        if not isinstance(image, dict):
+            raise DataError(f"{self.file} has the image {image!r}; each must be an object with {', '.join(_IMAGE)}.")
         where = f"{self.file}: image {image.get('id')}"
-        for key in ("id", "file", "objects", "relations"):
+        for key, (kind, kind_name) in _IMAGE.items():
             if key not in image:
                 raise DataError(f"{where} lacks '{key}'; it has {', '.join(image)}.")
+            if not isinstance(image[key], kind):
+                raise DataError(f"{where} has {key} {image[key]!r}; it must be {kind_name}.")
+        for row in [*image["objects"], *image["relations"]]:
+            if not isinstance(row, dict):
+                raise DataError(f"{where} has {row!r} among its objects and relations; each must be a json object.")
         rows: dict[Any, int] = {}
         xyxy, labels, triplets = [], [], []
         for item in image["objects"]:
             box = item.get("bbox")
-            if not isinstance(box, list) or len(box) != 4 or box[2] < 0 or box[3] < 0:
+            if not are_pixels(box) or len(box) != 4 or box[2] < 0 or box[3] < 0:
                 raise DataError(
                     f"{where}, object {item.get('id')}: bbox is {box}; it must be [left, top, width >= 0, height >= 0]."
                 )
+            if not isinstance(item.get("id"), _ID):
+                raise DataError(f"{where} has an object with the id {item.get('id')!r}; it must be a number or text.")
             if item.get("id") in rows:
                 raise DataError(f"{where} has two objects with the id {item.get('id')}; ids must differ in an image.")
             rows[item.get("id")] = len(rows)
@@ -124,14 +143,16 @@ class SceneGraphJson(GraphImages):
         for relation in image["relations"]:
             ends = [relation.get("subject_id"), relation.get("object_id")]
             for end in ends:
-                if end not in rows:
+                if not isinstance(end, _ID) or end not in rows:
                     raise DataError(
                         f"{where} has a relation with object {end}, which is not one of its {len(rows)} objects; "
                         "drop the relation or add the object."
                     )
             predicate = _lookup(self._predicate_ids, relation.get("predicate"), "predicate", where)
             triplets.append([rows[ends[0]], rows[ends[1]], predicate])
-        size = (int(image["height"]), int(image["width"])) if "height" in image and "width" in image else None
+        size: tuple[int, int] | None = None
+        if "height" in image and "width" in image:
+            size = (listed_side(image, "height", where), listed_side(image, "width", where))
         return GraphRecord(
             image["id"],
             self.file.parent / image["file"],
@@ -165,9 +186,20 @@ def _match(boxes: Boxes, coco: Coco, place: int) -> torch.Tensor | None:
 
 
 def _lookup(known: Mapping[str, int], name: Any, kind: str, where: str) -> int:
-    if name not in known:
-        raise DataError(f"{where} has the {kind} '{name}', which is not one of the {len(known)}{nearest(name, known)}")
+    if not isinstance(name, str) or name not in known:
+        raise DataError(
+            f"{where} has the {kind} '{name}', which is not one of the {len(known)}{nearest(str(name), known)}"
+        )
     return known[name]
+
+
+def _triplets(rows: Any, file: Path) -> tuple[tuple[str, ...], ...]:
+    for row in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(row, list) or len(row) != 3 or not all(isinstance(name, str) for name in row):
+            raise DataError(
+                f"{file} has {row!r} in zero_shot_triplets; it must be a list of [subject, predicate, object], by name."
+            )
+    return tuple(tuple(row) for row in rows)
 
 
 def _find_json(path: Path, split: str) -> Path:
@@ -195,10 +227,10 @@ def _read_json(file: Path) -> dict[str, Any]:
 def _label_set(file: Path, classes: tuple[str, ...], own: Path) -> tuple[str, ...]:
     """The category names of a COCO json; every class of this set must be one of them."""
     try:
-        categories = json.loads(file.read_text(encoding="utf-8-sig"))["categories"]
-        names = check_names([c["name"] for c in sorted(categories, key=lambda c: c["id"])], f"categories of {file}")
+        categories = list(json.loads(file.read_text(encoding="utf-8-sig"))["categories"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"into is '{file}', which gives no categories ({error}); name a COCO json.") from error
+    names = tuple(names_by_id(categories, file).values())
     for name in classes:
         if name not in names:
             raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import ConfigError, DataError, MissingDependency
 from ..source import READERS, MissingSplit
-from .files import check_names, require_folder
+from .files import check_names, listed_side, require_folder, whole_number
 from .graph_images import GraphImages, GraphRecord
 
 __all__ = ["VisualGenome150"]
@@ -63,7 +63,7 @@ class VisualGenome150(GraphImages):
         dicts = _read_json(self.base / "VG-SGG-dicts.json")
         classes = _names(dicts, "label_to_idx", self.base)
         super().__init__(name, classes, _names(dicts, "predicate_to_idx", self.base), targets)
-        listed = [row for row in _read_json(self.base / "image_data.json") if row["image_id"] not in BROKEN]
+        listed = _listed_images(self.base / "image_data.json")
         table = _read_h5(self.base / "VG-SGG.h5")
         if len(listed) != len(table["split"]):
             raise DataError(
@@ -85,7 +85,7 @@ class VisualGenome150(GraphImages):
         first_box, last_box, first_relation, last_relation = (int(table[column][row]) for column in _COLUMNS)
         boxes = slice(first_box, last_box + 1)  # the last index is part of the image
         relations = slice(first_relation, last_relation + 1)
-        size = (int(image["height"]), int(image["width"]))
+        size = (listed_side(image, "height", where), listed_side(image, "width", where))
         # Floats first: the halves of odd widths would be lost in whole numbers.
         centre = table["boxes_1024"][boxes].astype(np.float64) * (max(size) / LONG_SIDE)
         xyxy = np.concatenate((centre[:, :2] - centre[:, 2:] / 2, centre[:, :2] + centre[:, 2:] / 2), axis=1)
@@ -138,9 +138,22 @@ def _read_h5(file: Path) -> dict[str, np.ndarray]:
             missing = [name for name in names if name not in stored]
             if missing:
                 raise DataError(f"{file} lacks the array '{missing[0]}'; vg150 reads VG-SGG.h5 as published.")
-            return {name: np.asarray(stored[name]) for name in names}
+            table = {name: np.asarray(stored[name]) for name in names}
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error}; fetch it as data/vg150/card.md says.") from error
+    boxes, relations = len(table["labels"]), len(table["predicates"])
+    shapes = {
+        "boxes_1024": (boxes, 4),
+        "relationships": (relations, 2),
+        **dict.fromkeys(_COLUMNS, table["split"].shape),
+    }
+    for name, shape in shapes.items():
+        if table[name].shape != shape:
+            raise DataError(
+                f"{file} has the array '{name}' of shape {table[name].shape}; beside the others it must be {shape}: "
+                "fetch it as data/vg150/card.md says."
+            )
+    return table
 
 
 def _read_json(file: Path) -> Any:
@@ -150,10 +163,22 @@ def _read_json(file: Path) -> Any:
         raise DataError(f"{file} cannot be read as json: {error}; fetch it as data/vg150/card.md says.") from error
 
 
+def _listed_images(file: Path) -> list[dict[str, Any]]:
+    """The records of the images that can be read."""
+    rows = _read_json(file)
+    if not isinstance(rows, list):
+        raise DataError(f"{file} holds a {type(rows).__name__}; it must be the list of images: fetch it again.")
+    for row in rows:
+        if not isinstance(row, dict) or whole_number(row.get("image_id")) is None:
+            raise DataError(f"{file} has the image {row!r}; each must be an object with a whole number as image_id.")
+    return [row for row in rows if whole_number(row["image_id"]) not in BROKEN]
+
+
 def _names(dicts: Any, key: str, base: Path) -> tuple[str, ...]:
     """Names by their 1-based number."""
-    numbers = dicts.get(key, {}) if isinstance(dicts, dict) else {}
-    names = sorted(numbers, key=lambda name: numbers[name])
+    numbers: Any = dicts.get(key) if isinstance(dicts, dict) else None
+    is_numbered = isinstance(numbers, dict) and all(isinstance(number, int) for number in numbers.values())
+    names = sorted(numbers, key=lambda name: numbers[name]) if is_numbered else []
     if not names or [numbers[name] for name in names] != list(range(1, len(names) + 1)):
         raise DataError(f"{base / 'VG-SGG-dicts.json'} has no '{key}' that numbers names from 1 on; fetch it again.")
     return check_names(names, f"{key} of {base}")

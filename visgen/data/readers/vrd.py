@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import DataError
 from ..source import READERS, MissingSplit
-from .files import check_names, require_folder
+from .files import are_pixels, check_names, require_folder
 from .graph_images import GraphImages, GraphRecord
 
 __all__ = ["VisualRelations"]
@@ -60,8 +60,10 @@ class VisualRelations(GraphImages):
         if not self.records:
             raise DataError(f"{self.file} lists 0 images; fetch it again.")
 
-    def _read(self, image: str, relations: Sequence[Mapping[str, Any]]) -> GraphRecord:
+    def _read(self, image: str, relations: Any) -> GraphRecord:
         where = f"{self.file}: image {image}"
+        if not isinstance(relations, list) or not all(isinstance(relation, dict) for relation in relations):
+            raise DataError(f"{where} has the relations {relations!r}; they must be a list of json objects.")
         rows: dict[tuple[float, ...], int] = {}  # (x1, y1, x2, y2, class) -> index
         triplets = []
         for relation in relations:
@@ -82,8 +84,8 @@ class VisualRelations(GraphImages):
         end = relation.get(role)
         if not isinstance(end, dict):
             raise DataError(f"{where} has a relation without '{role}'; it needs subject, predicate and object.")
-        box = end.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or box[1] < box[0] or box[3] < box[2]:
+        box: Any = end.get("bbox")
+        if not are_pixels(box) or len(box) != 4 or box[1] < box[0] or box[3] < box[2]:
             raise DataError(f"{where}: bbox of a {role} is {box}; it must be [ymin, ymax, xmin, xmax].")
         top, bottom, left, right = (float(v) for v in box)
         return left, top, right, bottom, float(_number(end, "category", len(self.names), where))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from ...errors import DataError
 from ...language import TaskRequest
 from ...structures import Boxes, Classification, ClassLabel, Masks, SemanticMap
 from .colours import colour_values
-from .protocol import Codec, Size, label_of, one_class
+from .protocol import Codec, Size, label_of, one_class, unit
 
 __all__ = ["ColourFlag", "PanelGrid", "flag_colours"]
 
@@ -83,11 +84,27 @@ class PanelGrid(Codec):
                 picture[:, rows, columns] = 1
         return picture
 
+    def pool(self, pictures: Sequence[Tensor], requests: Sequence[TaskRequest]) -> Classification:
+        """Read several panels (3, h, w) as one: the cells of all of them compete by their brightness.
+
+        Raises:
+            DataError: As `decode`, of any of them.
+        """
+        for request in requests:
+            self.check_request(request)
+        return self._compare([unit(picture) for picture in pictures], requests)
+
     def _read(self, picture: Tensor, request: TaskRequest, size: Size) -> Classification:
-        canvas = (int(picture.shape[1]), int(picture.shape[2]))
-        means = [picture[:, rows, columns].mean() for rows, columns in _cells(len(request.classes), canvas)]
+        return self._compare([picture], [request])
+
+    def _compare(self, pictures: Sequence[Tensor], requests: Sequence[TaskRequest]) -> Classification:
+        means: list[Tensor] = []
+        for picture, request in zip(pictures, requests, strict=True):
+            canvas = (int(picture.shape[1]), int(picture.shape[2]))
+            means += [picture[:, rows, columns].mean() for rows, columns in _cells(len(request.classes), canvas)]
         # a cell of no pixels, on a canvas of fewer rows than the grid has, is never lit
-        return Classification((SHARPNESS * torch.stack(means).nan_to_num()).softmax(dim=0), request.classes)
+        names = tuple(name for request in requests for name in request.classes)
+        return Classification((SHARPNESS * torch.stack(means).nan_to_num()).softmax(dim=0), names)
 
 
 def flag_colours(request: TaskRequest) -> tuple[str, str]:
