@@ -367,8 +367,10 @@ def measure_town(model: InstructDiffusion, scenes: int, sampling: Sampling) -> d
         found[name] = summarise_ways(model, rows, sampling=sampling)
     kinds = instruct_scenes().absent_kinds
     config = QueryConfig({"segmentation": 40.0}, 0.0, 0.0, least=0.006)
+    rows = []
     with suppress(DataError):  # few scenes may show none of them
         rows = ask(model, unseen, config, keep=lambda query: query.is_there and query.request.classes[0] in kinds)
+    if rows:
         found["kinds never shown"] = summarise_ways(model, rows, sampling=sampling)
     mixed = dict.fromkeys(("segmentation", "detection", "depth", "classification"), 1.0)
     asking = QueryConfig(mixed, least=0.006, avoid=("building",))
