@@ -2,7 +2,8 @@
 
     python tasks/instruct/release.py runs/instruct/denoiser-4/last OUT --base visgen-instruct-tiny --config F --steps N
 
-What equals the model that training went on from stays as it is there, so that a repository keeps only the difference.
+What equals the model that training went on from stays as it is there, so that a repository keeps only the difference;
+low-rank updates, which a run with `updates` leaves, stay beside the weights and are added when the model is loaded.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from visgen.diffusion import InstructDiffusion
+from visgen.engine.instruct import UPDATES_FILE
 from visgen.errors import VisgenError
 from visgen.nn.round_bits import round_bits
 from visgen.zoo import load_model, save_instruct
@@ -35,18 +39,23 @@ def release(run: Path, out: Path, bits: int, base: Any, part: dict[str, Any]) ->
     """
     model = InstructDiffusion.from_pretrained(run)
     known = {} if base is None else base.state_dict()
-    state, trained, packed = {}, [], b""
-    for name, value in model.state_dict().items():
-        is_same = name in known and torch.equal(value, known[name])
-        state[name] = value if is_same else round_bits(value, bits)
-        if not is_same:
-            trained.append(value.numel())
-            packed += state[name].half().numpy().tobytes()
-    model.load_state_dict(state)
+    is_update = (run / UPDATES_FILE).is_file()
+    given = load_file(run / UPDATES_FILE) if is_update else model.state_dict()
+    found = {name: value for name, value in given.items() if name not in known or not torch.equal(value, known[name])}
+    found = {name: _rounded(value, bits, is_update) for name, value in found.items()}
+    updates = {name: value for name, value in found.items() if name.endswith((".up", ".down"))}
+    model.load_state_dict({**model.state_dict(), **known, **{k: v for k, v in found.items() if k not in updates}})
     details = dict(model.config.details if base is None else base.config.details)
     model.config = replace(model.config, details={**details, "parts": [*details.get("parts", []), part]})
-    save_instruct(model, out, dtype="float16")
-    return {"tensors": len(trained), "parameters": sum(trained), "packed_bytes": len(zlib.compress(packed, 9))}
+    save_instruct(model, out, dtype="float16", updates=updates)
+    packed = b"".join(value.half().numpy().tobytes() for value in found.values())
+    trained = sum(value.numel() for value in found.values())
+    return {"tensors": len(found), "parameters": trained, "packed_bytes": len(zlib.compress(packed, 9))}
+
+
+def _rounded(value: Tensor, bits: int, vectors: bool) -> Tensor:
+    """Round matrices; vectors, which are stored in single precision, to half of it where updates are to be small."""
+    return round_bits(value, bits) if value.ndim > 1 or not vectors else value.half().float()
 
 
 def main() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from visgen.diffusion import InstructDiffusion, TinyConfig, build_tiny
-from visgen.engine.instruct import load_instruct_run, make_cache, new_model, train_denoiser, train_vae
+from visgen.engine.instruct import UPDATES_FILE, load_instruct_run, make_cache, new_model, train_denoiser, train_vae
 from visgen.errors import ConfigError
+from visgen.nn.low_rank import fold_updates
 from visgen.options import build_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +82,31 @@ def test_low_rank_updates_follow_the_seed_of_the_run_with_and_without_checkpoint
         weights.append(InstructDiffusion.from_pretrained(Path(run.out) / mine.name / "last").unet.state_dict())
     same = [all(torch.equal(value, weights[0][name]) for name, value in other.items()) for other in weights[1:]]
     assert same == [True, True, False]
+
+
+def test_updates_are_kept_beside_the_model_that_they_are_in(run, tmp_path):
+    train_vae(run)
+    make_cache(run, new_model(run))
+    train_denoiser(run)
+    first = Path(run.out) / "denoiser" / "last"
+    with pytest.raises(ConfigError, match="updates is 2; it takes weights"):
+        replace(run, updates=2)
+    further = replace(run, name="further", weights=str(first), updates=2)
+    train_denoiser(further)
+    longer = replace(further, denoiser=replace(run.denoiser, train=replace(run.denoiser.train, steps=6)))
+    assert train_denoiser(longer, resume=True).steps == 6
+    train_denoiser(replace(longer, name="straight"))
+    last, straight = (Path(run.out) / name / "last" for name in ("further", "straight"))
+    before = InstructDiffusion.from_pretrained(first).state_dict()
+    after = InstructDiffusion.from_pretrained(last).state_dict()
+    again = InstructDiffusion.from_pretrained(straight).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in after.items())
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    updates = load_file(last / UPDATES_FILE)
+    assert changed and not any(name.startswith("vae.") for name in changed)
+    assert {name.removesuffix(".up").removesuffix(".down") for name in updates} >= changed
+    folded = fold_updates({**before, **updates})
+    assert all(torch.allclose(folded[name], value, atol=1e-6) for name, value in after.items())
 
 
 def test_the_run_says_what_side_a_model_to_start_from_gets(run, tmp_path):

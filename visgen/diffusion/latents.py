@@ -18,12 +18,12 @@ from ..data import Sample, Source
 from ..errors import ConfigError, DataError, nearest
 from ..language import TaskRequest
 from .codec import CodecSettings, codec_for
-from .queries import QueryConfig, canvas_image, draw_queries
+from .queries import Query, QueryConfig, canvas_image, draw_queries
 
 if TYPE_CHECKING:
     from .model import InstructDiffusion
 
-__all__ = ["LatentBatch", "LatentCache", "LatentStream", "build_cache"]
+__all__ = ["LatentBatch", "LatentCache", "LatentStream", "build_cache", "encode_questions"]
 
 _CHUNK = 32  # pictures that the VAE takes at a time
 
@@ -194,9 +194,9 @@ def build_cache(
         plausible = plausible[-300:]
         images.append(canvas_image(sample, size))
         waiting += [picture for picture, _ in pictures]
-        cell = model.config.size // latent_side(model)
-        valid += [_pool(known[None, None].float(), cell, all_of=True) for _, known in pictures]
-        drawn += [_pool((picture > -0.9).any(dim=0)[None, None].float(), cell, all_of=False) for picture, _ in pictures]
+        of_cells = [_cells(model, picture, known) for picture, known in pictures]
+        valid += [cells for cells, _ in of_cells]
+        drawn += [cells for _, cells in of_cells]
         image_of += [len(images) - 1] * len(asked)
         requests += [query.request for query in asked]
         if len(waiting) >= _CHUNK:
@@ -218,9 +218,33 @@ def build_cache(
     )
 
 
+@torch.no_grad()
+def encode_questions(
+    model: InstructDiffusion, rows: Sequence[tuple[Sample, Query, str]], settings: CodecSettings
+) -> LatentBatch:
+    """Give one batch of questions, each with its image and the sentence that asks it; `settings` are the codecs'."""
+    size = (model.config.size, model.config.size)
+    answers = [query.picture(codec_for(query.request, settings), size) for _, query, _ in rows]
+    valid, drawn = zip(*(_cells(model, picture, known) for picture, known in answers), strict=True)
+    return LatentBatch(
+        model.encode_image(torch.stack([canvas_image(sample, size) for sample, _, _ in rows])).float(),
+        model.encode_target(torch.stack([picture for picture, _ in answers])).float(),
+        (torch.stack(valid) > 0.5).float(),
+        (torch.stack(drawn) > 0.5).float(),
+        tuple(text for _, _, text in rows),
+    )
+
+
 def latent_side(model: InstructDiffusion) -> int:
     """Side of the latents of the model's canvas."""
     return int(model.config.size) >> (len(model.vae.config.block_out_channels) - 1)
+
+
+def _cells(model: InstructDiffusion, picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Which cells (1, h, w) of the latents have a known answer everywhere, and on which some of it is drawn."""
+    cell = model.config.size // latent_side(model)
+    drawn = (picture > -0.9).any(dim=0)[None, None].float()
+    return _pool(known[None, None].float(), cell, all_of=True), _pool(drawn, cell, all_of=False)
 
 
 def _encode(encode: Callable[[Tensor], Tensor], pictures: Sequence[Tensor]) -> Tensor:

@@ -12,7 +12,9 @@ from random import Random
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import parametrize
 
 from ..config import TrainConfig, to_mapping, to_yaml
 from ..data import Cached, MixturePart, Source, Subset, build_transform
@@ -36,6 +38,7 @@ from ..diffusion.reading import read_taught
 from ..errors import ConfigError
 from ..language import TaskRequest
 from ..language.phrases import canonical
+from ..nn.low_rank import add_updates, trained_tensors
 from ..options import build_options
 from ..task.instruct import AutoencoderObjective, DenoisingObjective
 from .evaluate import evenly_spaced
@@ -45,6 +48,7 @@ from .state import RunSummary
 from .train import Trainer
 
 __all__ = [
+    "UPDATES_FILE",
     "InstructPart",
     "InstructRun",
     "InstructStage",
@@ -56,6 +60,7 @@ __all__ = [
 ]
 
 Phrase = Callable[[TaskRequest, Random], str]
+UPDATES_FILE = "updates.safetensors"
 
 
 def new_model(run: InstructRun, corpus: Iterable[str] = ("a",)) -> InstructDiffusion:
@@ -187,6 +192,10 @@ def train_denoiser(
         model.unet.enable_gradient_checkpointing()
     objective = DenoisingObjective(model, options, run.start is None if train_text is None else train_text)
     train_only(objective.module, run.denoiser.optim.only)
+    if run.updates:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            add_updates(objective.module, run.updates)
 
     def export(module: nn.Module, path: Path) -> None:
         trained = module.state_dict()
@@ -194,7 +203,9 @@ def train_denoiser(
         objective.module.load_state_dict(trained)
         try:
             own.forget_texts()
-            _plain(own, run.lora).save_pretrained(path)
+            _plain(own, run).save_pretrained(path)
+            if run.updates:
+                save_file(trained_tensors(objective.module), path / UPDATES_FILE)
         finally:
             objective.module.load_state_dict(kept)
             own.forget_texts()
@@ -230,12 +241,15 @@ def _classes_of(cache: LatentCache) -> dict[str, tuple[str, ...]]:
     return {task: tuple(sorted(names)) for task, names in named.items()}
 
 
-def _plain(model: InstructDiffusion, lora: int) -> InstructDiffusion:
+def _plain(model: InstructDiffusion, run: InstructRun) -> InstructDiffusion:
     """The model as others load it: low-rank updates merged into a copy."""
-    if not lora:
+    if not (run.lora or run.updates):
         return model
     copied = deepcopy(model)
-    merge_low_rank(copied.unet)
+    if run.lora:
+        merge_low_rank(copied.unet)
+    for layer in [layer for layer in copied.modules() if parametrize.is_parametrized(layer, "weight")]:
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return copied
 
 

@@ -82,13 +82,15 @@ class InstructRun:
         parts: Name to data set.
         vae, denoiser: The two trainings; with `start` there is no first.
         lora: Rank of low-rank updates in place of full training of a denoiser that `start` gives; 0 trains all of it.
+        updates: Rank of low-rank updates of all matrices and kernels of the model that `weights` gives; biases and
+            norms train in full. `updates.safetensors` beside the exported model holds what trained. 0 for none.
         checkpointing: Compute the denoiser's activations again for the gradients instead of keeping them: the same
             gradients from less memory, in more time.
         plain: Share of canonical sentences among those that questions are trained with.
         seed: Of everything.
         out: Folder of the run.
     Raises:
-        ConfigError: No part; `model` beside `start`, or `size` without it.
+        ConfigError: No part; `model` beside `start`, `size` without it, or `updates` without `weights`.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class InstructRun:
     vae: InstructStage = field(default_factory=InstructStage)
     denoiser: InstructStage = field(default_factory=InstructStage)
     lora: int = 0
+    updates: int = 0
     checkpointing: bool = False
     plain: float = 0.3
     seed: int = 0
@@ -118,6 +121,12 @@ class InstructRun:
             raise ConfigError(
                 f"size is {self.size}, but a model that starts from nothing is described by model; give "
                 f"model: {{size: {self.size}}}."
+            )
+
+        if self.updates and (self.weights is None or self.lora or self.denoiser.optim.only):
+            raise ConfigError(
+                f"updates is {self.updates}; it takes weights, the model that is updated, and neither lora nor "
+                "denoiser.optim.only beside it."
             )
 
     def settings(self) -> CodecSettings:

@@ -42,7 +42,9 @@ STALE_SECONDS = 3600.0  # no save takes an hour, so what is older has no process
 _STORED = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def write_tensors(model: nn.Module, path: Path, dtype: str = "float32") -> None:
+def write_tensors(
+    model: nn.Module, path: Path, dtype: str = "float32", further: Mapping[str, Tensor] | None = None
+) -> None:
     """Write the state dict of `model` as safetensors, each shared tensor once.
 
     Args:
@@ -51,6 +53,7 @@ def write_tensors(model: nn.Module, path: Path, dtype: str = "float32") -> None:
         dtype: "float32", "float16" or "bfloat16" for matrices and kernels. Vectors (norms, biases) and buffers
             (running statistics) stay as they are, as does a matrix whose values do not fit: together they are small
             and a running variance below 6e-8 would become 0 in half precision.
+        further: Tensors beside those of the model, stored as its parameters are.
     Raises:
         ConfigError: Another dtype.
     """
@@ -67,6 +70,7 @@ def write_tensors(model: nn.Module, path: Path, dtype: str = "float32") -> None:
             continue
         first_name[key] = name
         tensors[name] = _to_stored(value.detach(), _STORED[dtype] if id(value) in parameters else value.dtype)
+    tensors |= {name: _to_stored(value, _STORED[dtype]) for name, value in (further or {}).items()}
     # safetensors writes several entries in any order; with one alone, equal weights give equal bytes and one hash.
     entries = {"format": "pt", **({"shared": json.dumps(shared)} if shared else {})}
     save_file(tensors, path, metadata=entries)
@@ -163,7 +167,14 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def write_folder(folder: Path, model: nn.Module, config: dict[str, Any], card: str, dtype: str) -> None:
+def write_folder(
+    folder: Path,
+    model: nn.Module,
+    config: dict[str, Any],
+    card: str,
+    dtype: str,
+    further: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a model folder so that a kill leaves either no folder, the old one, or one that loading refuses.
 
     A new folder appears by one rename. In a folder that exists, each file is replaced by a rename and `config.json`,
@@ -180,7 +191,7 @@ def write_folder(folder: Path, model: nn.Module, config: dict[str, Any], card: s
     scratch = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=folder.parent))
     try:
         weights = scratch / WEIGHTS_FILE
-        write_tensors(model, weights, dtype)
+        write_tensors(model, weights, dtype, further)
         stored = {"sha256": hash_file(weights), "bytes": weights.stat().st_size, "dtype": dtype}
         full = {"format": FORMAT, **config, "weights": stored}
         (scratch / CARD_FILE).write_text(card, encoding="utf-8")

@@ -26,13 +26,20 @@ def is_instruct(model: Mapping[str, Any]) -> bool:
 
 
 def save_instruct(
-    model: InstructDiffusion, folder: str | Path, *, card: ModelCard | str | None = None, dtype: str = "float32"
+    model: InstructDiffusion,
+    folder: str | Path,
+    *,
+    card: ModelCard | str | None = None,
+    dtype: str = "float32",
+    updates: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write `config.json`, `model.safetensors` and `README.md`, which `from_pretrained` and `add_to_index` take.
 
     Args:
         model: The model; `InstructDiffusion.save_pretrained` writes the folder that diffusers reads instead.
         folder, card, dtype: As in `visgen.zoo.save_pretrained`.
+        updates: Low-rank updates that loading adds to the weights, as `visgen.nn.low_rank.fold_updates` takes them:
+            the weights themselves stay as they are, so that a repository keeps only the difference.
     """
     from .. import __version__
     from ..diffusion.portable import describe_model
@@ -41,14 +48,15 @@ def save_instruct(
     if not isinstance(card, str):
         card = (card or ModelCard()).render(described, sum(p.numel() for p in model.parameters()))
     path = Path(folder)
-    write_folder(path, model, {"visgen": __version__, "model": described}, card, dtype)
+    write_folder(path, model, {"visgen": __version__, "model": described}, card, dtype, updates)
     return path
 
 
 def build_instruct(described: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> InstructDiffusion:
     """Build and fill the model that a config describes; CheckpointError where the two do not fit."""
     from ..diffusion.portable import build_described
+    from ..nn.low_rank import fold_updates
 
     model = build_described(described)
-    fill_model(model, tensors, where)
+    fill_model(model, fold_updates(tensors), where)
     return model.eval()
