@@ -81,6 +81,10 @@ def test_a_task_is_added_and_a_budget_set_measured_and_taken_back(
     assert done.exit_code == 2 and "no budget is named" in done.stderr
     done = visgen("experts", "budget", grown, "--task", "depth", "--deny", "blocks.1.mlp")
     assert done.exit_code == 2 and "write LAYER:N,N" in done.stderr
+    done = visgen("experts", "budget", grown, "--task", "depth", "--k", "1")
+    assert done.exit_code == 0 and "nothing was saved; --out FOLDER" in done.output
+    done = visgen("experts", "extend", model_folder, "--head", "depht.x", "--out", again)
+    assert done.exit_code == 2 and "did you mean 'depth'" in done.stderr
     done = visgen("experts", "extend", model_folder, "--head", "depth.x", "--new-experts", "1", "--out", again)
     assert done.exit_code == 2 and "needs --data" in done.stderr
 

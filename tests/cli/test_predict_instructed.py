@@ -188,6 +188,8 @@ def test_questions_are_answered_by_their_figures() -> None:
     column = "depth: median (min - max)"
     assert cell(Result(depth=depth, request=far), column) == "car 1.00 m, dog not seen"
     assert cell(Result(depth=depth, request={"answers": [{"median": {"dog": None}}]}), column) == "dog not seen"
+    twice = {"answers": [{"median": {"car": 1.0}}, {"median": {"car": 1.5}}, {"median": {"car": 1.0}}]}
+    assert cell(Result(depth=depth, request=twice), column) == "car 1.00 m, car (2) 1.50 m"
     one = {"answers": [{"median": {"car": 2.0}}]}
     assert cell(Result(depth=depth, request=one), column) == "2.00 m (1.00 - 3.00)"
 
@@ -210,7 +212,7 @@ def test_answers_in_sets_count_the_classes_of_their_own() -> None:
         "find dog": replace(boxes().select(torch.zeros(4).bool()), classes=("dog",)),
     }
     found["find cup"] = replace(found["find cup"], classes=("cup",))
-    request = {"answers": [{"count": {"cup": 2}}, {"count": {"dog": 0}}]}
+    request = {"answers": [{"count": {"cup": 2}}, {"count": {"dog": 0}}, {"count": {"cup": 1}}]}
     assert cell(Result(detection=found, request=request), "found") == "find cup: 2 cup\nfind dog: 0 dog"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -92,7 +93,9 @@ def count_flops(
     As usual in vision papers, a multiply-add counts as one. Where the cost depends on the picture, as it does when
     tokens visit as many experts as their probabilities ask for, pass `images` (B, 3, H, W); `size` is then not read.
     """
-    from fvcore.nn import FlopCountAnalysis
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # fvcore's, on import
+        from fvcore.nn import FlopCountAnalysis
 
     was_training = model.training
     model.eval()

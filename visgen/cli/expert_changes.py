@@ -42,11 +42,12 @@ def extend(
     with only_json(as_json):
         from ..data import build_source
         from ..experts import add_task, collect_expert_stats
-        from ..task import HeadSpec
+        from ..task import TASKS, HeadSpec
         from ..zoo import load_heads, save_pretrained
 
-        loaded = load_heads(model, "cpu")
         task = head.partition(".")[0]
+        TASKS.get(task)  # a misspelt one is named with its nearest
+        loaded = load_heads(model, "cpu")
         source: Any = None if data is None else build_source(data, split)
         if source is not None and task not in source.classes:
             raise ConfigError(f"data '{data}' has labels for {', '.join(source.heads) or 'nothing'}, not for '{task}'.")
@@ -148,8 +149,7 @@ def budget(
             rows = [(layer, f"{mean:.2f}") for layer, mean in cost["visits"].items()]
             title = f"{one}: {cost['flops']:,} multiply-adds an image, {cost['active_parameters']:,} active parameters"
             print_table(("layer", "experts per token"), rows, title=title)
-        if out is not None:
-            say(f"wrote {out}")
+        say("nothing was saved; --out FOLDER keeps a model with this budget" if out is None else f"wrote {out}")
 
 
 def read_layers(texts: Sequence[str] | None, option: str) -> dict[str, list[int]] | None:

@@ -231,11 +231,18 @@ def _row(result: Result, inputs: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _figures(request: Any) -> dict[str, dict[str, Any]]:
-    """What the requests of an instruction asked in numbers, all of one kind together."""
+    """What the requests of an instruction asked in numbers, all of one kind together.
+
+    Two requests of one class, such as "one person" and "the persons", may differ: the second is "person (2)". Counts
+    only say which classes were counted; the numbers are those of the boxes that are left.
+    """
     figures: dict[str, dict[str, Any]] = {}
     for answer in (request or {}).get("answers", ()):
         for kind, values in answer.items():
-            figures.setdefault(kind, {}).update(values)
+            mine = figures.setdefault(kind, {})
+            for name, value in values.items():
+                further = [] if kind == "count" else [f"{name} ({number})" for number in range(2, len(mine) + 3)]
+                mine[next((label for label in [name, *further] if mine.get(label, value) == value), name)] = value
     return figures
 
 

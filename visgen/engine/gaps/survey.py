@@ -105,7 +105,8 @@ def survey(
     if not found:
         raise ConfigError(
             f"no head is shared: the model has {', '.join(model.specs)}, the data {', '.join(data)}"
-            f"{' and the tasks asked for are ' + ', '.join(tasks) if tasks else ''}; name data with its label sets."
+            f"{' and the tasks asked for are ' + ', '.join(tasks) if tasks else ''}; name the label set of the "
+            "data, such as --option name=camvid."
         )
     return Survey(name, tuple(found))
 
