@@ -9,7 +9,7 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 from .errors import ConfigError, nearest
@@ -130,6 +130,12 @@ def convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where} is {show_value(value)}; it must be a mapping.")
         kept = {k: v for k, v in value.items() if v is not None or not _is_plain(inner[1])}
         return {str(k): convert(inner[1], v, join_path(where, k)) for k, v in kept.items()}
+    if origin is Sequence:
+        if isinstance(value, (str, int, float)):
+            raise ConfigError(f"{where} is {show_value(value)}; it must be a list.")
+        if not isinstance(value, (list, tuple)):
+            return value  # such as an array
+        return type(value)(convert(inner[0], one, join_path(where, i)) for i, one in enumerate(value))
     if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a list.")

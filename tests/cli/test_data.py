@@ -136,6 +136,8 @@ def test_pictures_are_turned_to_night(
     words = ("data", "make", f"night:{tmp_path / 'gan'}", tmp_path / "out")
     refused = visgen(*words)
     assert refused.exit_code == 2 and "name their folder with --from" in refused.stderr
+    refused = visgen(*words, "--from", tmp_path / "day", "--seed", 9)
+    assert refused.exit_code == 2 and "--seed and --split are for town:PRESET" in refused.stderr
     assert visgen_json(*words, "--from", tmp_path / "day")["pictures"] == 1
     with Image.open(tmp_path / "out" / "night" / "a.png") as night:
         assert night.size == (40, 30)

@@ -83,6 +83,9 @@ def test_a_task_is_added_and_a_budget_set_measured_and_taken_back(
     assert done.exit_code == 2 and "write LAYER:N,N" in done.stderr
     done = visgen("experts", "budget", grown, "--task", "depth", "--k", "1")
     assert done.exit_code == 0 and "nothing was saved; --out FOLDER" in done.output
+    for words in (("--record", "x.json"), ("--picture", "x.png"), ("--curve", "--out", again)):
+        done = visgen("experts", "budget", grown, "--task", "depth", "--k", "1", *words)
+        assert done.exit_code == 2 and f"{words[-2]} is '{words[-1]}' but" in done.stderr
     done = visgen("experts", "extend", model_folder, "--head", "depht.x", "--out", again)
     assert done.exit_code == 2 and "did you mean 'depth'" in done.stderr
     done = visgen("experts", "extend", model_folder, "--head", "depth.x", "--new-experts", "1", "--out", again)

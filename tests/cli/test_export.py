@@ -48,6 +48,7 @@ def test_a_record_says_what_was_chosen(
     )  # fmt: skip
     record = read_record(tmp_path / "record.json")
     assert record["seeds"] == [3] and record["command"].endswith(" --size 40x56 --seed 3 --out DIR")
+    assert set(record["protocol"]) == {"graph"} and record["data"] == "pictures that reach every expert"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,9 @@ def test_a_record_says_what_was_chosen(
         (("--task", "depth", "--size", "240"), "--size is '240'; write HEIGHTxWIDTH"),
         (("--task", "depth", "--int8"), "--int8 needs --data"),
         (("--task", "depth", "--data", "depth:x"), "nothing is measured without --int8"),
+        (("--task", "depth", "--size", "40x56", "--picture", "nosuch.jpg"), "--picture is compared where the file"),
+        (("--task", "depth", "--int8-method", "foo"), "--int8-method are of --int8"),
+        (("--task", "depth", "--limit", "3"), "--limit, --tolerance"),
         (("--head", "segmentation.strete", "--format", "torch_export"), "neither a task nor a head"),
     ],
 )

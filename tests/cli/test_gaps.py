@@ -12,6 +12,7 @@ from PIL import Image
 
 from visgen.config import load_run
 from visgen.data.town.config import SEMANTIC_CLASSES
+from visgen.engine.gaps.mix import _model
 from visgen.metrics import read_record
 from visgen.task import build_model
 from visgen.zoo import save_pretrained
@@ -44,6 +45,28 @@ def test_options_of_nights_need_a_generator(visgen: Callable[..., Any], model_fo
     data = ["--data", f"semantic:{datasets / 'street'}", "--night-option", "grain=[0.03,0.1]"]
     result = visgen("data", "gaps", model_folder, *data)
     assert result.exit_code == 2 and "name one with --night" in result.stderr
+    result = visgen("data", "gaps", model_folder, *data, "--night", "visgen-nite-tiny")
+    assert result.exit_code == 2 and "visgen-nite-tiny" in result.stderr
+
+
+def test_what_is_asked_for_is_met_or_told(
+    visgen: Callable[..., Any], model_folder: Path, datasets: Path, tmp_path: Path
+) -> None:
+    words = ("data", "gaps", model_folder, "--data", f"semantic:{datasets / 'street'}", "--min-images", 1)
+    words += ("--task", "segmentation")
+    result = visgen(*words, "--task", "dpeth")
+    assert result.exit_code == 2 and "did you mean 'depth'" in result.stderr
+    result = visgen(*words, "--task", "depth")
+    assert result.exit_code == 2 and "no data set has labels for depth" in result.stderr
+    result = visgen(*words, "--most", 0, "--out", tmp_path / "g.yaml")
+    assert result.exit_code == 2 and "most is 0; ask for at least 1 gap" in result.stderr
+
+
+def test_a_head_that_is_fitted_is_no_part_of_the_run_that_follows() -> None:
+    heads = {"depth": {"task": "depth"}, "ood": {"task": "ood"}}
+    model = {"backbone": {"name": "vit_moe"}, "heads": heads, "max_side": 48, "min_side": 0}
+    settled = _model({**model, "default_heads": {"depth": "depth", "ood": "ood"}}, "w.safetensors")
+    assert set(settled["heads"]) == {"depth"} and settled["default_heads"] == {"depth": "depth"}
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +129,9 @@ def test_gaps_are_asked_for_trained_and_reported(
     assert resumed.exit_code == 0 and resumed.stderr.count("training") == 1 and "closed, seed 1" in resumed.stderr
     shown = visgen(*close)  # nothing is trained twice
     assert "gain over control" in shown.stdout and "everything (" in shown.stdout and "training" not in shown.stderr
+    changed = ("--set", f"data.train.{asked[0]}.batch_size=1", "--set", "train.steps=1")
+    found = visgen_json("data", "close", run, "--out", tmp_path / "changed", "--device", "cpu", *changed, "--seeds", 1)
+    assert found["protocol"]["batch_sizes"][asked[0]] == 1 and found["steps"] == 1
     other = visgen(*close, "--set", "train.steps=3")
     assert other.exit_code == 2 and "control-0' was trained by another" in other.stderr and "in steps" in other.stderr
 

@@ -25,6 +25,10 @@ def make(path: str, width: int, *, share: float = 0.5, where: str = "", pick: Ca
     return path, width, share, where, pick
 
 
+def sized(size: int | Sequence[int], names: Sequence[str] = ()):
+    return size, names
+
+
 def test_values_come_in_the_kind_of_their_field() -> None:
     shape = build_options(Shape, {"width": np.int64(3), "ratio": 2, "grid": [1, 5]}, "shape")
     assert shape == Shape(3, 2.0, (1, 5)) and type(shape.width) is int and type(shape.ratio) is float
@@ -48,6 +52,17 @@ def test_options_of_another_kind_are_refused_by_name(options: dict, message: str
         build_options(Shape, options, "shape")
     with pytest.raises(ConfigError, match=message):
         call_with(Shape, options, "shape")
+
+
+def test_a_sequence_is_a_list_of_its_kind() -> None:
+    assert call_with(sized, {"size": [4, 5], "names": ["a"]}, "sized") == ([4, 5], ["a"])
+    assert call_with(sized, {"size": 4}, "sized") == (4, ())
+    with pytest.raises(ConfigError, match="sized: names is 'cat' .text.; it must be a list"):
+        call_with(sized, {"size": 4, "names": "cat"}, "sized")
+    with pytest.raises(ConfigError, match="sized: size is 4.5"):
+        call_with(sized, {"size": 4.5}, "sized")
+    with pytest.raises(ConfigError, match="sized: names.1 is 3"):
+        call_with(sized, {"size": 4, "names": ["a", 3]}, "sized")
 
 
 def test_a_call_lacks_nothing_and_repeats_nothing() -> None:

@@ -134,6 +134,12 @@ def test_a_resume_with_another_mixture_is_refused(parts, numbers):
     other = [*parts()[:1], MixturePart(numbers(8, "b"), batch_size=3)]
     with pytest.raises(ConfigError, match=r"parts\[1\]\.samples was 7 and is 8"):
         Mixture(other, seed=1, world=2).load_state_dict(state)
+    renamed = parts()
+    renamed[1].source.classes = {**renamed[1].source.classes, "classification": ("odd", "even")}
+    with pytest.raises(ConfigError, match=r"parts\[1\]\.classes.* was "):
+        Mixture(renamed, seed=1, world=2).load_state_dict(state)
+    before = {**state, "parts": [{k: v for k, v in part.items() if k != "classes"} for part in state["parts"]]}
+    Mixture(parts(), seed=1, world=2).load_state_dict(before)  # of a version that did not write them
     with pytest.raises(ConfigError, match=r"parts\[1\]\.transform was None and is Compose\(HorizontalFlip\(p=0\.5\)\)"):
         Mixture(parts(transform=build_transform(["horizontal_flip"])), seed=1, world=2).load_state_dict(state)
     with pytest.raises(ConfigError, match="world was 2 and is 4"):

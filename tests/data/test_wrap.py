@@ -120,6 +120,9 @@ def test_what_is_not_there_is_told() -> None:
         holding(Few(), "ood")
     with pytest.raises(DataError, match=r"1 of 4 samples of 'few' hold.*at least 2"):
         holding(Few(), "scene_graph", predicates=["on"], least=2)
+    with pytest.raises(ConfigError, match="predicate 'onn' is not in 'few'; did you mean 'on'"):
+        holding(Few(), "scene_graph", predicates=["onn"])
+    assert not holds(Few()[3], "scene_graph", predicates=["on"], area=(0.0, 1e-6))  # both must hold of one thing
     with pytest.raises(UnknownName, match="wrapper 'holdin' is not registered; did you mean 'holding'"):
         wrap_source(Few(), [{"name": "holdin"}])
     with pytest.raises(ConfigError, match="has no name"):

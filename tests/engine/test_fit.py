@@ -120,6 +120,11 @@ def test_what_cannot_be_fitted_is_told(data: Path) -> None:
     other = build_source(f"imagefolder:{data / 'light'}", "train", classes=["bright", "dark", "dim"])
     with pytest.raises(ConfigError, match="the model has 2 classes and the data 3"):
         fit_head(model, "ood", other, source(data, "val"))
+    one_each = Subset(source(data, "train"), [0, len(source(data, "train")) - 1])
+    with pytest.raises(DataError, match="the 2 training images of the score do not differ from their means"):
+        fit_head(model, "ood", one_each, source(data, "val"))
+    with pytest.raises(ConfigError, match="limit is 0; use 1 or more"):
+        fit_head(model, "ood", source(data, "train"), source(data, "val"), limit=0)
 
 
 RUN = """

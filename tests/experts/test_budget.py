@@ -193,6 +193,14 @@ def test_wrong_budgets_are_refused_and_leave_the_model_alone(tiny_model, images,
     assert same_state(state_of(tiny_model), state) and torch.equal(answer(tiny_model, images), before)
 
 
+def test_a_budget_that_fails_half_way_is_taken_back(tiny_model):
+    state, stats = state_of(tiny_model), collect_expert_stats(tiny_model, {"depth": Measured()})
+    with pytest.raises(UnknownName, match="task 'classification' was not measured"):
+        set_budget(tiny_model, "classification", k=1, merge={MLP: [[0, 1]]}, usage=stats)
+    assert same_state(state_of(tiny_model), state)
+    assert {bank.router.route("classification").top_k for bank in tiny_model.backbone.banks.values()} == {None}
+
+
 class Measured(Pictures):
     """Pictures with depth to measure against."""
 

@@ -42,6 +42,8 @@ def test_every_form_is_read(text: str, meant: Selection) -> None:
         ("only:1", "experts 'only:1' is not known"),
         ("router:2", "experts 'router:2' has a number, but 'router' takes none"),
         (",", "experts ',' is not known"),
+        ("1 3", "experts '1 3' is not known"),
+        ("top:²", "experts 'top:²' has no whole number"),
     ],
 )
 def test_a_selection_that_says_nothing_is_refused(text: str, message: str) -> None:

@@ -39,6 +39,8 @@ def test_a_judge_sees_that_real_images_are_nearer_than_those_of_an_untrained_gen
     file = tmp_path / "figures.json"
     file.write_text(file.read_text().replace('"FD-pixels": ', '"FD-pixels": 1'))  # read again, not computed again
     assert judge.measure_saved(tmp_path)["FD-pixels"] > untrained["FD-pixels"]
+    file.write_text('{"key": [')  # cut off while it was written
+    assert judge.measure_saved(tmp_path) == pytest.approx(untrained)
     judge = GanJudge([network], other, torch.arange(60) % 2, train, blocks=3)  # as many real pictures, but others
     assert judge.measure_saved(tmp_path) == pytest.approx(judge.measure_gan(gan))
     assert judge.measure_saved(tmp_path)["FD-pixels"] != pytest.approx(untrained["FD-pixels"])

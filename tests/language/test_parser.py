@@ -408,3 +408,43 @@ def test_what_a_refusal_must_not_reach(text):
 def test_the_verb_that_is_advised_is_one_that_works():
     with pytest.raises(UnknownName, match="write 'segment road'"):
         read_instruction("show the road", {"detection": ("car",), "segmentation": ("road",)})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "segment everything, only people",  # one thing, and then only another
+        "find cars, only trucks",
+        "find everything but only dogs",
+        "how many cars are dirty",  # a state
+        "how many people are happy",
+        "where is the tv stand",  # the class is only the first half of a word
+        "find the car tag",
+        "segment the hand of the person",  # a part
+        "find the name of the bus",
+        "what is the bus number",
+        "find the cars far from me",  # some of them
+        "find masked people",
+        "find the strange car",
+        "is there an unusual dog",
+        "how far did the dog run",  # a way that was gone
+        "how far should i stay away from the bear",
+        "where should the dog be",
+        "find people looking away",
+        "segment what the person sees",
+        "are there dogs only",
+    ],
+)
+def test_what_words_around_a_class_say_is_not_lost(text: str) -> None:
+    with pytest.raises(UnknownName):
+        parse(text, FULL)
+
+
+def test_every_one_of_them_is_all_of_them() -> None:
+    for few, many in (("find every one of the dogs", "find the dogs"), ("count each one of the cars", "count the cars"),
+                      ("segment the car, then the person", "segment the car and the person"),
+                      ("find everything but the dogs", "find everything except the dogs"),
+                      ("find the dogs, thank you very much", "find the dogs"),
+                      ("visualise the depth", "show the depth")):  # fmt: skip
+        assert plan(few) == plan(many), few
+    assert [row["quantifier"] for row in plan("find one of the dogs")] == ["one"]

@@ -90,6 +90,15 @@ def test_refusals(first, second, options, message):
         paired_bootstrap(first, second, generator(), **options)
 
 
+def test_a_draw_in_which_no_image_counts_says_nothing():
+    first = torch.full((1, 6, 1), NAN)
+    first[0, :2, 0] = torch.tensor([0.3, 0.5])
+    found = paired_bootstrap(first, first + 0.1, generator(), 300)  # about one draw in twelve holds neither image
+    assert found == pytest.approx({"difference": 0.1, "low": 0.1, "high": 0.1, "above_zero": 1.0}, abs=1e-6)
+    with pytest.raises(DataError, match="no image counts for any group"):
+        paired_bootstrap(first[:, 2:], first[:, 2:], generator(), 10)
+
+
 def test_over_the_best_of_several():
     g = generator(3)
     others = [torch.rand(2, 40, 1, generator=g) for _ in range(3)]

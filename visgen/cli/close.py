@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +51,7 @@ def close(
         if picture is not None:
             draw_closed(found, picture)
         if record is not None:
-            write_closed(record, found, run)
+            write_closed(record, found, run, setting or [])
     if as_json:
         print_json(found.to_dict())
         return
@@ -98,14 +99,14 @@ def draw_closed(found: Any, picture: Path, most: int = 14) -> None:
     stack(parts).quantize(64).save(picture, optimize=True)
 
 
-def write_closed(path: Path, found: Any, run: Path) -> None:
-    """Write the record of a comparison."""
+def write_closed(path: Path, found: Any, run: Path, overrides: Sequence[str] = ()) -> None:
+    """Write the record of a comparison of a run file with these changes."""
     from dataclasses import asdict
 
     from ..config import load_run, to_mapping
     from ..metrics import write_record
 
-    config = to_mapping(load_run(run))
+    config = to_mapping(load_run(run, overrides))
     config["model"]["weights"] = found.model  # by its name: where a shipped file lies differs between machines
     metrics: dict[str, Any] = {}
     for row in found.rows:

@@ -108,6 +108,9 @@ def make(
     beside night.
     """
     if data.startswith("night:"):
+        if seed is not None or split != "train":
+            with only_json(as_json):
+                raise ConfigError("--seed and --split are for town:PRESET; a picture has one night, so leave them out.")
         _make_night(data.removeprefix("night:"), pictures, out, 100 if count is None else count, as_json)
         return
     with only_json(as_json):

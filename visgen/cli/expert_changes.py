@@ -119,7 +119,9 @@ def budget(
     with only_json(as_json):
         from ..experts import budget_cost, find_route, near_duplicates, reset_budget, set_budget
         from ..zoo import load_heads, save_pretrained
+        from .expert_curves import check_curve_options
 
+        check_curve_options(curve, out, record, picture)
         loaded = load_heads(model, "cpu")
         if not curve:
             if reset:

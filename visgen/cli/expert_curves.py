@@ -12,6 +12,7 @@ from .output import print_table, say
 
 __all__ = [
     "MAIN_METRIC",
+    "check_curve_options",
     "command_of",
     "draw_budget",
     "main_metric",
@@ -27,6 +28,19 @@ MAIN_METRIC = {
     "depth": "AbsRel",
     "scene_graph": "predcls/R@50",
 }
+
+
+def check_curve_options(curve: bool, out: Path | None, record: Path | None, picture: Path | None) -> None:
+    """Refuse options that would do nothing: --record and --picture are of a curve, --out is of a model.
+
+    Raises:
+        ConfigError: One of them is given where it says nothing.
+    """
+    if curve and out is not None:
+        raise ConfigError(f"--out is '{out}' but --curve saves no model; leave one of them out.")
+    for option, value in (("--record", record), ("--picture", picture)):
+        if value is not None and not curve:
+            raise ConfigError(f"{option} is '{value}' but it is of a curve; add --curve, or leave it out.")
 
 
 def numbers(text: str, option: str, kind: type = float) -> list[Any]:

@@ -122,7 +122,9 @@ def extract(
     with only_json(as_json):
         from ..experts import ExpertStats, collect_expert_stats, extract_task
         from ..zoo import load_heads, save_pretrained
+        from .expert_curves import check_curve_options
 
+        check_curve_options(curve, out, record, picture)
         if curve:
             found_curve = _extraction_curve(options)
     if curve:
@@ -198,11 +200,13 @@ def _extraction_curve(options: dict[str, Any]) -> dict[str, Any]:
     if options["record"] is not None:
         words = ["visgen", "experts", "extract", model]
         unused = ("model", "out", "theta", "keep", "rule", "seed", "sliced", "probes", "record", "picture", "as_json")
-        told = dict(options) if options["stats_file"] is None else {**options, "stats_limit": None, "stats_split": None}
+        file = options.pop("stats_file")
+        told = options if file is None else {**options, "stats": file, "stats_limit": None, "stats_split": None}
+        visited = f"{options['stats_split']}, {options['stats_limit']} images evenly spaced"
         protocol = {
             "head": head,
             "images": min(len(source), options["limit"] or len(source)),
-            "visits": "measured on " + (f"{options['stats_split']}, {options['stats_limit']} images evenly spaced"),
+            "visits": f"measured on {visited}" if file is None else f"read from {file}",
             "rivals": "random (a draw for each seed) and largest weight norm, the same number of experts per layer",
             "trained_again": False,
         }

@@ -66,6 +66,14 @@ def export(
         raise ConfigError("--int8 needs --data: a file of 8-bit integers is kept only if the task's figure stays.")
     if data is not None and not int8:
         raise ConfigError(f"--data is '{data}' but nothing is measured without --int8; add it or leave --data out.")
+    if picture and size != "dynamic":
+        raise ConfigError("--picture is compared where the file is for any size; leave it out, or give --size dynamic.")
+    is_default = (split, method, tolerance) == ("val", "static", TOLERANCE)
+    if not int8 and (not is_default or option or calibrate_on is not None or limit is not None):
+        raise ConfigError(
+            "--split, --option, --calibrate-on, --limit, --tolerance and --int8-method are of --int8; add it, or leave "
+            "them out."
+        )
     with only_json(as_json):
         from ..zoo import load_heads
 
@@ -105,6 +113,8 @@ def export(
         command = shlex.join(["visgen", "export", model, "--head", found.meta["head"], "--format", format,
                               *(["--int8"] if int8 else []), *words, "--out", "DIR"])  # fmt: skip
         compared = ", ".join(file.name for file in picture or []) or "shipped photographs"
+        if "answers" not in report:
+            compared = "pictures that reach every expert"
         _write(record, report, command, compared, data, split, seed)
     if as_json:
         print_json(report)
@@ -148,6 +158,9 @@ def _compare(model: Any, exported: Any, pictures: list[Path] | None) -> dict[str
     }
 
 
+ANSWERS = "the file's typed answer beside the pipeline's, both from the picture file on"
+
+
 def _write(
     record: Path, report: dict[str, Any], command: str, compared: str, data: str | None, split: str, seed: int
 ) -> None:
@@ -166,7 +179,7 @@ def _write(
         split="none" if data is None else split,
         protocol={
             "graph": report["meta"]["parity"]["measure"] + ", on pictures that reach every expert",
-            "answers": "the file's typed answer beside the pipeline's, both from the picture file on",
+            **({"answers": ANSWERS} if "answers" in report else {}),
         },
         metrics=metrics,
     )

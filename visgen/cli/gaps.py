@@ -82,15 +82,19 @@ def gaps(
 
     Each stratum is compared with the rest of the data; one with too few pictures is said to be so, not called weak.
     Gaps are looked for in one half of the split, by a hash of the pictures' names, so that the other half can tell
-    later what closing them gained (visgen data close FILE.yaml).
+    later what closing them gained (visgen data close FILE.yaml). A model trained so has no OOD head until one is fitted
+    to it again (visgen fit).
     """
     with only_json(as_json):
         from ..engine.gaps import Offers, Settings, ask, run_mapping, survey, write_runs
         from ..gan import load_gan
+        from ..gan.night import load_night
         from ..zoo import load_heads
 
         if night_option and not night:
             raise ConfigError("--night-option is given and no generator that it is for; name one with --night.")
+        if night:
+            load_night(night)  # a misspelt one is told before the survey, which takes minutes
         loaded = load_heads(model, device)
         longest = loaded.max_side if max_side is None else max_side  # `survey` refuses 0
         found = survey(

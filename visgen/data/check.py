@@ -89,6 +89,8 @@ def _splits_of(spec: str, options: Mapping[str, Any]) -> Sequence[str]:
     if form == "ood":
         folders = [Path(part.strip()) / split for part in path.split(",") for split in _SPLITS]
         return _SPLITS if any(folder.is_dir() for folder in folders) else ("all",)
+    if form == "places" and not list(Path(path).glob("*_*.txt")):
+        return ("all",)
     if "val_share" in options:  # which cuts one file in two
         return _SPLITS[:2]
     if Path(path).is_file():
@@ -232,6 +234,8 @@ class _Scan:
                 self.trouble("warning", "mask and box disagree (IoU < 0.5)", at)
 
     def hash(self, name: str, sample: Sample) -> None:
+        if "other" in sample.targets:
+            return  # of two pictures, in pairs that may share one
         if (path := str(sample.meta.get("path", name))) != name:
             name = f"{name} ({path})"
         pixels = sample.pixels if not sample.pixels.is_floating_point() else (sample.pixels * 255).round().byte()

@@ -175,6 +175,7 @@ class Mixture:
                 "weight": p.weight,
                 "batch_size": p.batch_size,
                 "heads": dict(p.source.heads),
+                "classes": {task: list(names) for task, names in p.source.classes.items()},
                 "transform": repr(p.transform),
             }
             for p in self.parts
@@ -198,6 +199,9 @@ class Mixture:
         theirs = json.loads(json.dumps(dict(state)))
         if elastic:
             theirs["world"] = mine["world"]
+        for part in (*mine["parts"], *theirs["parts"]):
+            if not all("classes" in one for one in theirs["parts"]):  # checkpoints of before do not hold them
+                part.pop("classes", None)
         if theirs != mine:
             raise ConfigError(
                 f"the checkpoint's mixture differs: {_difference(theirs, mine)}; resume with the configuration of the "

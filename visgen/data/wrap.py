@@ -117,7 +117,8 @@ def holding(
         source: Labelled samples.
         task: Key of the target that is looked into.
         classes: Any of these classes counts, in a scene graph of a box; () for all.
-        predicates: Scene graphs: any relation of these counts; () for all.
+        predicates: Scene graphs: any relation of these counts, where an end of one is of the classes and area; () for
+            all.
         area: Share of the picture, from (included) to (excluded, but 1 takes all that is larger), that the box or all
             pixels of the class take.
         light: Mean luma of the picture, likewise.
@@ -132,6 +133,11 @@ def holding(
     for name in classes:
         if known and name not in known:
             raise ConfigError(f"holding: class '{name}' is not in '{source.name}'{nearest(name, known)}")
+    for name in predicates:
+        if name not in source.classes[task]:
+            raise ConfigError(
+                f"holding: predicate '{name}' is not in '{source.name}'{nearest(name, source.classes[task])}"
+            )
     wanted: dict[str, Any] = {"classes": classes, "predicates": predicates, "area": area, "light": light}
     kept = [i for i in range(len(source)) if holds(source[i], task, **wanted)]
     if len(kept) < least:
@@ -190,7 +196,11 @@ def _holds(target: Any, classes: Sequence[str], predicates: Sequence[str], area:
         wanted = [k for k, name in enumerate(target.classes) if not classes or name in classes]
         return any(int(count[k]) > 0 and _within(float(share[k]), area) for k in wanted)
     if isinstance(target, SceneGraph) and predicates:
-        return any(predicate in predicates for _, predicate, _ in target.names)
+        both = zip(target.triplets.tolist(), target.names, strict=True)
+        ends = [row[:2] for row, names in both if names[1] in predicates]
+        if not ends:
+            return False
+        return _holds(target.boxes.select(torch.tensor(ends).unique()), classes, (), area)
     boxes = target.boxes if isinstance(target, SceneGraph) else target
     if isinstance(boxes, Boxes):
         sides = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).double()

@@ -211,7 +211,9 @@ def settled_options(model: Predictor, head: str, protocol: str) -> dict[str, Any
 
 
 def evenly_spaced(total: int, limit: int | None) -> list[int]:
-    """Give all positions 0..total-1, or `limit` of them evenly spaced, the first one included."""
+    """Give all positions 0..total-1, or `limit` of them evenly spaced, the first one included; ConfigError below 1."""
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; use 1 or more, or leave it out for all.")
     if limit is None or limit >= total:
         return list(range(total))
     return [i * total // limit for i in range(limit)]

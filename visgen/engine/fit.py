@@ -117,11 +117,11 @@ def fit_head(
     try:
         readout = getattr(model.head(below), "readout", None)
         last_layer = None if readout is None else readout()
-        task.fit(module, train.logits, train.features, train.targets, last_layer)
+        fitted = task.fit(module, train.logits, train.features, train.targets, last_layer)
         settings = task.calibrate(module, val.logits, val.features)
     finally:
         module.to(before)
-    return FitReport(name, below, len(train.targets), len(val.targets), settings)
+    return FitReport(name, below, fitted, len(val.targets), settings)
 
 
 @torch.no_grad()

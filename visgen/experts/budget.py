@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..backbones.describe import active_parameters, count_flops
-from ..errors import ConfigError, UnknownName, nearest
+from ..errors import ConfigError, UnknownName, VisgenError, nearest
 from ..nn.bank import ExpertBank
 from ..nn.route import Route
 from .banks import expert_banks, find_route
@@ -113,7 +113,7 @@ def set_budget(
                 route = _merged_route(bank.router.route(task), bank, joined)
                 route = replace(route, deny=(*route.deny, *closed))
                 bank.router.set_route(task, _spend(route, bank, layer, k, tau))
-    except ConfigError:
+    except VisgenError:
         done.undo()
         raise
     _note(model)

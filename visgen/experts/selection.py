@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..errors import ConfigError, nearest
@@ -53,7 +54,7 @@ def parse_selection(text: str) -> Selection:
     words = str(text).strip()
     if not words:
         raise ConfigError(f"the selection of experts is empty; use one of {_forms()}.")
-    if words.replace(",", "").replace(" ", "").isdigit():
+    if re.fullmatch(r"[0-9]+(\s*,+\s*[0-9]+)*[\s,]*", words):
         return Selection("only", experts=tuple(sorted({int(word) for word in words.split(",") if word.strip()})))
     kind, colon, number = words.partition(":")
     if kind not in KINDS or kind == "only":
@@ -64,7 +65,7 @@ def parse_selection(text: str) -> Selection:
         return Selection(kind)
     if kind == "lora" and not colon:
         return Selection(kind)
-    if not number.isdigit():
+    if not re.fullmatch("[0-9]+", number):
         raise ConfigError(f"experts '{words}' has no whole number after the colon; write {kind}:4.")
     if int(number) < 1:
         what = "a rank of 0" if kind == "lora" else "no expert at all"

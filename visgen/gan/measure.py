@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..data.duplicates import pixel_digest
 from ..metrics.generative import FeatureNetwork, Seen, generative_figures, stack_pixels
+from ..structures.png import write_atomically
 from .saving import SavedGan, load_gan
 from .shrinkage import measure_shrinkage
 from .source import GanSource
@@ -77,10 +79,12 @@ class GanJudge:
         """Give `measure_gan` of a saved GAN, kept in FOLDER/figures.json and read from there while nothing changed."""
         gan, file = load_gan(folder), folder / "figures.json"
         key = [gan.sha256, self.blocks, self.seed, *self.digests, *(n.protocol() for n, *_ in self.known)]
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        kept: dict[str, Any] = {}
+        with suppress(OSError, ValueError):  # none yet, or torn
+            kept = json.loads(file.read_text(encoding="utf-8"))
         if kept.get("key") != key:
             kept = {"key": key, "figures": self.measure_gan(gan), "protocol": self.protocol}
-            file.write_text(json.dumps(kept), encoding="utf-8")
+            write_atomically(file, json.dumps(kept).encode())
         self.protocol.update(kept["protocol"])
         found: dict[str, float] = kept["figures"]
         return found

@@ -35,7 +35,31 @@ _UNIT = "(?:centimetres|metres|meters|feet|steps|paces|yards|miles)"
 _MOVE = "(?:go|walk|look|see|reach|get|come)"
 _CUT = "(?:segment|mask|isolate|separate|select|shade)"
 
+_OWN = (
+    "(?:case|pass|print|set|stands?|covers?|show|place|order|tag|clip|frame|corner|edge|box|name|number|shade|sticker)"
+)
+_PART = "(?:hand|name|make|look|order|case|set|shade|edge)"
+
 ANOTHER_MEANING = (
+    # of another thing: "the pizza box", "the hand of the person", "the phone number"
+    f"(?:{_SOUGHT}|{_CUT}|far is) THECLASS {_OWN}(?= $)",
+    "^(?:(?! [^ ]+ing ).)* CLASS number(?= $)",
+    "(?:what|which) number(?! of)",
+    f"{_PART} of THECLASS",
+    # some of the class: its state, what it does or wears, or how far it is
+    f"CLASS (?:(?:is|are|was|were|(?:will|would|should) be) )(?:[^ ]+ )?(?!right (?:here|there)|shown){_STATE}",
+    "CLASS (?:(?:is|are) )?(?:looking|going)(?! for)",
+    "(?:unusual|strange|odd|weird|bizarre|peculiar|anomalous|abnormal|suspicious|unfamiliar|unexpected|wrong) CLASS",
+    "CLASS (?:is|are) (?:isolated|masked|cropped|clipped)",
+    "(?:give|gives|make|makes) THE?(?:shade|shape|frame)",
+    "what THECLASS (?:see|want|need|like|love|know|think)s?",
+    f"(?:{_SOUGHT}|which|any|me) THE(?:masked|isolated|cropped|clipped|shaded|framed|boxed|tagged) ?CLASS",
+    f"(?:{_SOUGHT}|which) THECLASS (?:(?:that|which) )?(?:(?:is|are) )?far",
+    f"{_COUNTED} THECLASS (?:(?:can|could) )?see",
+    # advice, or a way that was gone
+    "(?:how (?:far|close|near)|where) (?:should|shall|must|will|ought|would) THECLASS",
+    "how (?:far|close|near) (?:should|shall|must|may|ought) (?:i|we|you|one)",
+    f"how (?:far|close|near) (?:{_AUX}|has|have|had) THECLASS (?:run|come|turn|reach|get|{_MOVE})",
     # a thing on or of the class, or what is around it
     f"{_SOUGHT} THE{_THING}(?! (?:around|round))",  # "find the tag of the suitcase": the tag is meant
     "(?:mark|select) THE(?:tag|sticker)s?",

@@ -19,6 +19,7 @@ __all__ = ["Grammar"]
 
 NOT_AFTER: dict[str, tuple[Words, ...]] = {  # what makes these words mean something else than "except"
     "not": (("only",), ("just",), ("both",), ("all",), ("every",)),
+    "but": (("only",), ("just",)),
     "no": (("the",), ("a",), ("an",), ("just",), ("only",)),
 }
 NO_NOUN: tuple[Words, ...] = ((), (",",), ("and",), ("then",), ("please",))  # after "both", where it is no article
@@ -182,9 +183,9 @@ class Grammar:
         after = self._comma(position)
         starts = [*self._ends(after, (("but",), ("and",))), after]
         ends = [end for start in starts for end in self._ends(start, SET["REMOVE"])]
-        ends = [end for end in ends if self.words[end : end + 1] not in NOT_AFTER.get(self.words[end - 1], ())]
         if from_all:
             ends += self._ends(after, SET["REMOVE_FROM_ALL"])
+        ends = [end for end in ends if self.words[end : end + 1] not in NOT_AFTER.get(self.words[end - 1], ())]
         found = [(end, items) for start in ends for end, items in self._list(start)]
         return [
             (end, items)

@@ -95,10 +95,11 @@ SETS = {
     "LIGHT": "estimate predict compute calculate gauge measure determine assess judge work_out figure_out get find "
     "show "
     "draw sketch produce generate render create make compile supply provide return output display report print plot "
-    "deliver want have run perform carry_out do what_is what_are",
+    "visualise visualize deliver want have run perform carry_out do what_is what_are",
     "PERSON": "me us",
-    "DET": "the a an all any some every each both only just all_the all_of all_of_the any_of_the each_of_the just_the "
-    "only_the my our your his her its their this that these those nothing_but nothing_but_the visible",
+    "DET": "the a an all any some every each both only just all_the all_of all_of_the any_of_the each_of_the "
+    "every_one_of_the each_one_of_the just_the only_the my our your his her its their this that "
+    "these those nothing_but nothing_but_the visible",
     "ONE": "one a_single just_one only_one exactly_one one_of_the any_one",
     "EVERYTHING": "everything anything all all_of_it",
     "ELSE": "everything_else all_else anything_else the_rest the_rest_of_it",
@@ -107,7 +108,7 @@ SETS = {
     "BOTH": "both each",
     "IMAGE_NOUN": "image picture photo photograph photography scene frame shot snapshot view close-up closeup",
     "WHOLE": "whole entire full",
-    "AND": "and or plus also as_well_as and_also along_with together_with",
+    "AND": "and or plus then and_then also as_well_as and_also along_with together_with",
     "THEN": "and then and_then and_also also plus after_that but_also finally next",
     "REMOVE": "except except_for excepting apart_from aside_from other_than excluding exclude without ignoring ignore "
     "leaving_out leave_out omitting omit skipping skip not_including not no minus save_for that_is_not that_are_not",
@@ -125,10 +126,10 @@ SETS = {
     "it_would_be_great_to_have is_it_possible_to_get hand_me get_me give_us show_us tell_us i_am_interested_in "
     "i_am_after simply try_and would_you_mind could_you_show_me can_you_show_me could_you_give_me "
     "can_you_give_me would_you_tell_me any_idea",
-    "TAIL": "please thanks thank_you many_thanks thanks_a_lot for_me for_us now here there too also only as_well "
-    "right_now if_you_can if_you_could if_possible you_can_see that_you_can_see you_see from_me from_us "
-    "from_here from_the_camera for_my_project for_a_project for_a_report for_my_report for_a_survey for_the_record "
-    "for_my_work for_research for_a_paper per_pixel for_every_pixel "
+    "TAIL": "please thanks thank_you many_thanks thanks_a_lot thank_you_very_much thanks_very_much for_me for_us "
+    "now here there too also only as_well right_now if_you_can if_you_could if_possible you_can_see that_you_can_see "
+    "you_see from_me from_us from_here from_the_camera for_my_project for_a_project for_a_report "
+    "for_my_report for_a_survey for_the_record for_my_work for_research for_a_paper per_pixel for_every_pixel "
     "for_each_pixel at_every_pixel pixel_by_pixel right okay ok anywhere at_all to_you do_you_think in_detail "
     "as_an_image "
     "as_a_picture as_a_map",
@@ -143,12 +144,12 @@ FRAMES = (
             "SEEK? SOMETHING that? LOOK? ODD",
             "SEEK? SOMETHING|what that? does|do not belong",
             "SEEK DET? ANOMALIES",
-            "SEEK DET? ODD NP",
+            "SEEK DET? ODD OBJECTS",
             "BE there? SOMETHING ODD",
             "BE there? SOMETHING ODD about|with NP",
-            "BE there DET? ODD NP",
+            "BE there DET? ODD OBJECTS",
             "WHETHER there BE SOMETHING ODD",
-            "WHETHER there BE DET? ODD NP",
+            "WHETHER there BE DET? ODD OBJECTS",
             "BE there? DET? ANOMALIES",
             "does|do SOMETHING look|seem|appear ODD",
             "does|do SOMETHING not belong",

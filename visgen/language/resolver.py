@@ -112,6 +112,9 @@ class Resolver:
                 return Draft("classification", "all", draft.start, draft.end, Phrase((item,)), picture=draft.picture)
         if draft.task != "classification" or draft.phrase is None or draft.flag is not None:
             return draft
+        if self.words[draft.end : draft.end + 1] == ["only"]:
+            asked = " ".join(self.words[draft.start : draft.end + 1])
+            raise UnknownName(f"'only' in '{asked}' asks for more than whether it is there; leave the word out.")
         for item in draft.phrase.items:
             if item.one and _NO_OTHER & set(self.words[draft.start : item.start]):
                 raise UnknownName(self._names_number(draft))
@@ -153,6 +156,11 @@ class Resolver:
             raise UnknownName(f"class '{both[0]}' is both asked for and left out in '{asked}'; keep one of the two.")
         if classes and left_out:
             self._check_without(draft.phrase, draft.task, asked)
+        if any(item.attributes for item in exclude):
+            raise UnknownName(f"'{asked}' leaves out some of a class; only all of a class can be left out.")
+        narrowed = [self._before(item, draft, {"only", "just"}) for item in items]
+        if any(narrowed[1:]) and not narrowed[0]:
+            raise UnknownName(f"'{asked}' asks for one thing and then only for another; keep one of the two.")
         quantifier = self._quantifier(items, draft, asked)
         return TaskRequest(
             draft.task,

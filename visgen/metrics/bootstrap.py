@@ -44,7 +44,8 @@ def paired_bootstrap(
         `difference`, its bounds `low` and `high` (percentiles of the draws), and `above_zero`, the share of the draws
         in which the second model is the better one.
     Raises:
-        DataError: Shapes that do not fit, models that count for different images, or a level outside (0, 1).
+        DataError: Shapes that do not fit, models that count for different images, a level outside (0, 1), or no image
+            that counts.
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3 (percentile interval).
     """
     return bootstrap_over_best([first], second, generator, draws, level)
@@ -81,6 +82,9 @@ def bootstrap_over_best(
             seeds = torch.randint(len(values), (len(values),), generator=generator)
             means.append(mean_of_groups(values[seeds].double().mean(0)[images]))
         found[i] = means[-1] - torch.stack(means[:-1]).max()
+    found = found[~found.isnan()]  # a draw in which no image counts says nothing
+    if not len(found):
+        raise DataError("no image counts for any group of the models; measure them on images that do.")
     rest = (1 - level) / 2
     # A model's figure is linear in its seeds, so the mean over seeds may be taken first.
     best = torch.stack([mean_of_groups(other.double().mean(0)) for other in others]).max()

@@ -69,8 +69,9 @@ def _processor() -> str:
 
 def find_compiler() -> str | None:
     """The C++ compiler: that of the environment variable CXX, else the first of c++, g++ and clang++."""
-    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    if named := os.environ.get("CXX"):
+        return shutil.which(named)
+    return next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), None)
 
 
 def build_kernel(force: bool = False) -> Path:
@@ -87,7 +88,7 @@ def build_kernel(force: bool = False) -> Path:
     if compiler is None or sys.platform not in ("linux", "darwin"):
         raise MissingDependency(
             f"no C++ compiler was found on this {platform.system()} machine; install g++ or clang++ (Linux, macOS) or "
-            "set CXX. visgen works without the compiled kernel, only slower."
+            "set CXX to the name of one program. visgen works without the compiled kernel, only slower."
         )
     root = Path(torch.__file__).parent
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

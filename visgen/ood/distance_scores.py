@@ -159,6 +159,11 @@ def _inverse_axes(centred: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     widths, axes = torch.linalg.eigh(shrunk_covariance(centred))  # rising
     narrow = centred.shape[1] - rank
     floor = widths[:narrow].mean() if narrow else widths[0]
+    if not float(floor) > 0:
+        raise DataError(
+            f"the {len(centred)} training images of the score do not differ from their means, so that distances have "
+            "no scale; give two or more different images of some classes."
+        )
     # the axes are scaled so that each gets its own width back
     return axes[:, narrow:] * (1 / floor - 1 / widths[narrow:]).clamp(min=0).sqrt(), floor
 

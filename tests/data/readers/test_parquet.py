@@ -46,6 +46,11 @@ def test_shards_images_and_labels(table, tmp_path):
     assert source[0].size == (32, 40)
 
 
+def test_a_folder_is_no_pattern(table, tmp_path):
+    other = table.rename(table.with_name("birds [v1]"))
+    assert len(read(other, tmp_path)) == 4
+
+
 @pytest.mark.parametrize(
     ("form", "want"), [("xyxy", [4, 5, 13, 24]), ("xyxy_inclusive", [4, 5, 14, 25]), ("xywh", [4, 5, 17, 29])]
 )

@@ -128,6 +128,8 @@ def test_the_run_file_says_what_is_asked_for_and_builds_the_same_model(tmp_path:
     assert list(without.data.train) == ["segmentation-town"] and without.out == "runs/closed-control"
     assert replace(without, data=config.data, out=config.out) == config
     assert '"served_by": "town"' in report.read_text()
+    write_runs(file, survey, [], None)  # nothing is asked for any more
+    assert report.is_file() and not file.exists() and not control.exists()
     with pytest.raises(ConfigError, match=r"must end in \.yaml"):
         write_runs(tmp_path / "g.json", survey, requests, run)
 

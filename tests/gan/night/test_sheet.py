@@ -61,6 +61,10 @@ def test_nights_come_whole_or_not_at_all_and_none_hides_another(tmp_path: Path) 
     (day / "b.png").rename(day / "._b.png")  # what some systems leave beside a file
     written = turn_to_night(NightGenerator(Dim()), day, tmp_path / "out")
     assert [p.name for p in written] == ["a.bmp.png", "a.png.png"] and all(p.is_file() for p in written)
+    Image.fromarray(np.full((64, 12, 3), 100, dtype=np.uint8)).save(day / "icon.png")
+    with pytest.raises(DataError, match=r"icon\.png' has 12 x 64 pixels; a night needs 16 or more on each side"):
+        turn_to_night(NightGenerator(Dim()), day, tmp_path / "other")
+    (day / "icon.png").unlink()
     (day / "z.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"z\.png cannot be read"):
         turn_to_night(NightGenerator(Dim()), day, tmp_path / "other")

@@ -23,9 +23,18 @@ __all__ = [
     "compute_threads",
     "environment",
     "interleave",
+    "record_name",
 ]
 
-RECORD_OPTION = typer.Option("--record", help="Also write the figures as a record here.")
+
+def record_name(path: Path | None) -> Path | None:
+    """Refuse the name of a record before anything is measured, where it could not be written after."""
+    if path is not None and path.suffix != ".json":
+        raise typer.BadParameter(f"'{path.name}' does not end in .json, as a record must.")
+    return path
+
+
+RECORD_OPTION = typer.Option("--record", help="Also write the figures as a record here.", callback=record_name)
 REPEATS_OPTION = typer.Option("--repeats", help="Timed runs of each case, interleaved.")
 THREADS_OPTION = typer.Option("--threads", help="CPU threads.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -42,9 +43,10 @@ def instruct(
     if record is not None:
         from ...metrics import write_record
 
+        named = report["model"]
         write_record(
             record,
-            command=f"visgen bench instruct --model {report['model']} --threads {threads} --repeats {repeats}",
+            command=f"visgen bench instruct --model {shlex.quote(named)} --threads {threads} --repeats {repeats}",
             config=None,
             seeds=[],
             data="one random picture of 320x240 pixels",

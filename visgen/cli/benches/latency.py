@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -132,9 +133,10 @@ def _write(record: Path, report: dict[str, Any]) -> None:
     from ...metrics import write_record
 
     env = report["environment"]
+    counts = f"--threads {env['threads']} --repeats {env['repeats']}"
     write_record(
         record,
-        command=f"visgen bench latency --model {report['model']} --threads {env['threads']} --repeats {env['repeats']}",
+        command=f"visgen bench latency --model {shlex.quote(report['model'])} {counts}",
         config=None,
         seeds=[],
         data=f"one random picture of {WIDTH}x{HEIGHT} pixels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -112,7 +113,7 @@ def _write(record: Path, report: dict[str, Any]) -> None:
     from ...metrics import write_record
 
     env = report["environment"]
-    flag = f"--generator {report['generator']} --threads {env['threads']} --repeats {env['repeats']}"
+    flag = f"--generator {shlex.quote(report['generator'])} --threads {env['threads']} --repeats {env['repeats']}"
     write_record(
         record,
         command=f"visgen bench night {flag}",

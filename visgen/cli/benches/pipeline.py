@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -265,7 +266,7 @@ def _write(record: Path, report: dict[str, Any]) -> None:
     counts = f"--threads {env['threads']} --repeats {env['repeats']}"
     write_record(
         record,
-        command=f"visgen bench pipeline --model {report['model']} {counts}",
+        command=f"visgen bench pipeline --model {shlex.quote(report['model'])} {counts}",
         config=None,
         seeds=[],
         data=f"the shipped photographs as JPEG files of {WIDTH}x{HEIGHT} pixels",

@@ -77,7 +77,7 @@ def measure_train(run: Any, threads: int, steps: int, profile: bool = False) -> 
         )
     twin = {**options, "layout": "dense", "twin_of": options.get("layout", "twice")}
     with compute_threads(threads):
-        sides = {EXPERTS: _Side(run), TWIN: _Side(replace(run, model=replace(run.model, options=twin)))}
+        sides = {EXPERTS: _Side(run), TWIN: _Side(replace(run, model=replace(run.model, options=twin, weights=None)))}
         mixture = sides[EXPERTS].built.mixture
         data: list[float] = []
         images = 0
@@ -231,7 +231,7 @@ def _write(record: Path, report: dict[str, Any], config: str, overrides: list[st
         record,
         command=words,
         config=report["config"],
-        seeds=[0],
+        seeds=[report["config"]["seed"]],
         data="the training parts of the run file",
         split="train",
         protocol={

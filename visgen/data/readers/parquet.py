@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,7 +146,7 @@ def _open(files: Sequence[Path], cache: str | None) -> Any:
         import datasets
     except ImportError as error:
         raise MissingDependency("reading parquet needs the package 'datasets'; pip install datasets.") from error
-    names = [str(f.resolve()) for f in files]
+    names = [glob.escape(str(f.resolve())) for f in files]  # `datasets` takes names for patterns
     quiet = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:

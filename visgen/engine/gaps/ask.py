@@ -10,6 +10,7 @@ from ...config import PartConfig
 from ...data.source import split_spec
 from ...data.town.config import KINDS
 from ...data.wrap import area_range, holds
+from ...errors import ConfigError
 from ...metrics.strata import Gap
 from ...metrics.strata.detection import BOX_SIZES
 from ...metrics.strata.protocol import LIGHT
@@ -78,6 +79,8 @@ def ask(survey: Survey, offers: Offers, most: int = 6) -> list[Request]:
 
     Weak classes that one generator serves are asked for together.
     """
+    if most < 1:
+        raise ConfigError(f"most is {most}; ask for at least 1 gap of each head.")
     requests: list[Request] = []
     for one in survey.found:
         weak = one.report.weak[:most]

@@ -19,6 +19,7 @@ from ...metrics.strata import Stratum, draw_weights, stratum_values
 from ..parts import open_part
 from ..run import train_run
 from .find import collect_strata
+from .mix import ASKED
 
 __all__ = ["ARMS", "Closed", "ClosedGap", "close_gaps", "compare_arms"]
 
@@ -104,7 +105,7 @@ def close_gaps(
         export: Writes a model (`save_pretrained`).
         model: Model to start from; "" takes the one of the run file.
         seeds: Seeds of the runs.
-        overrides: "a.b=value" texts for both arms.
+        overrides: "a.b=value" texts for both arms; those of a part that was asked for are of the closed arm alone.
         draws, level: Of the bootstrap.
         device: Where to train and measure.
         progress: Told what is done next.
@@ -118,6 +119,7 @@ def close_gaps(
             raise ConfigError(f"'{path}' ({what}) does not exist; write it with visgen data gaps ... --out {file}.")
     if model and not Path(model).is_dir():
         raise ConfigError(f"model '{model}' is no folder; save it to one first: it is measured, and trained on.")
+    changed_by = list(overrides)
     if not seeds:
         raise ConfigError("no seed was given; give at least one, and three for figures that are shown.")
     report = json.loads(files["report"].read_text(encoding="utf-8"))
@@ -132,7 +134,8 @@ def close_gaps(
     for seed in seeds:
         for arm in ARMS:
             folder = Path(out) / f"{arm}-{seed}"
-            changes = [*overrides, f"seed={seed}", f"out={folder}", f"train.device={device}"]
+            mine = [text for text in changed_by if arm == "closed" or not text.startswith(f"data.train.{ASKED}")]
+            changes = [*mine, f"seed={seed}", f"out={folder}", f"train.device={device}"]
             config = load_run(files[arm], changes)
             config = replace(config, data=replace(config.data, val={}))  # measured below, by strata
             if model:
@@ -155,6 +158,7 @@ def close_gaps(
             tell(f"measuring {arm}, seed {seed}")
             measured[arm].append(_measure(load(folder / "last"), report["data"], sources, device))
             settings = config
+    trained = load_run(file, changed_by).data.train
     rows = compare_arms(measured, report["requests"], torch.Generator().manual_seed(0), draws, level)
     protocol = {
         "reported_on": [row["reporting"] for row in report["data"]],
@@ -163,8 +167,8 @@ def close_gaps(
         "interval": f"{level:.0%} of {draws} resamples of images and seeds, paired by image",
         "steps": settings.train.steps,
         "lr": settings.optim.lr,
-        "batch_sizes": {name: part.batch_size for name, part in load_run(file).data.train.items()},
-        "shares": {name: part.weight for name, part in load_run(file).data.train.items()},
+        "batch_sizes": {name: part.batch_size for name, part in trained.items()},
+        "shares": {name: part.weight for name, part in trained.items()},
     }
     return Closed(start, settings.train.steps, tuple(seeds), tuple(rows), protocol)
 

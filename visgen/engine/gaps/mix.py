@@ -13,6 +13,7 @@ import yaml
 from ...config import HeadConfig, PartConfig, RunConfig, from_mapping, to_mapping
 from ...data.source import split_spec
 from ...errors import ConfigError
+from ...task import TASKS
 from ..parts import open_part
 from .ask import Request
 from .survey import Survey
@@ -133,9 +134,11 @@ def write_runs(
         for one in survey.found
     ]
     asked = [{**vars(r), "part": None if r.part is None else _plain(r.part)} for r in requests]
+    other = file.with_suffix(".compositional.yaml")
+    for old in (file, control, other):  # of an earlier report
+        old.unlink(missing_ok=True)
     report.write_text(json.dumps({"model": survey.model, "data": rows, "requests": asked}, indent=1) + "\n")
     if any(r.served_by == "compositional" for r in requests):
-        other = file.with_suffix(".compositional.yaml")
         lines = [
             "Trains a scene-graph head also on generated features of compositions that training hardly shows.",
             "The feature maps come first: visgen.engine.write_maps, as tasks/compositional/train.py calls it.",
@@ -222,13 +225,15 @@ def _model(model: Mapping[str, Any], weights: str | Path) -> dict[str, Any]:
     backbone = dict(model["backbone"])
     heads = {}
     for name, head in model["heads"].items():
+        if not TASKS.get(name.partition(".")[0]).is_trained:
+            continue  # it would be fitted to data that the run may not have; visgen fit does so afterwards
         kept = {field.name: head[field.name] for field in fields(HeadConfig) if head.get(field.name)}
         heads[name] = {"task": name.partition(".")[0], **kept}
     return {
         "backbone": backbone.pop("name"),
         "options": backbone,
         "heads": heads,
-        "default_heads": dict(model.get("default_heads") or {}),
+        "default_heads": {task: name for task, name in (model.get("default_heads") or {}).items() if name in heads},
         "max_side": model["max_side"],
         "min_side": model["min_side"],
         "weights": str(weights),

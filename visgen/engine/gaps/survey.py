@@ -85,6 +85,7 @@ def survey(
         batch_size, progress, find: As in `find_gaps`.
     Raises:
         ConfigError: A share out of range, a task that no data set and the model share, or equal splits.
+        UnknownName: A task that the model lacks.
     """
     part = share if held_out is None else held_out
     if not 0 < part < 1:
@@ -93,6 +94,8 @@ def survey(
         raise ConfigError(f"split and train split are both '{split}'; figures come from data that is not trained on.")
     if train_data and len(train_data) != len(data):
         raise ConfigError(f"{len(train_data)} training sets were given for {len(data)} data sets; give one for each.")
+    for task in tasks:
+        model.resolve(task)
     read = dict(options or {})
     found = []
     for spec, trained in zip(data, train_data or data, strict=True):
@@ -108,6 +111,9 @@ def survey(
             f"{' and the tasks asked for are ' + ', '.join(tasks) if tasks else ''}; name the label set of the "
             "data, such as --option name=camvid."
         )
+    met = {name for one in found for name in (one.report.task, one.report.head)}
+    if missed := [task for task in tasks if task not in met]:
+        raise ConfigError(f"no data set has labels for {', '.join(missed)}; name one that has, or leave the task out.")
     return Survey(name, tuple(found))
 
 

@@ -96,7 +96,9 @@ class StreetStudy:
             ConfigError: The measures that are there were taken with other settings.
         """
         told = {key: str(getattr(self, key)) for key in ("part", "share", "shift", "grain")}
-        told["steps"] = str(self.config.train.steps)
+        told |= {"steps": str(self.config.train.steps), "optim": str(self.config.optim)}
+        told |= {"model": str(self.config.model), "objective": str(self.config.objective)}
+        told["batch_size"] = str([part.batch_size for part in self.config.data.train.values()])
         folder = self.out / f"{name}-{seed}"
         file = folder / "measures.safetensors"
         if not file.is_file():
@@ -110,7 +112,9 @@ class StreetStudy:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         with safe_open(file, "pt") as kept:
             if (before := kept.metadata()) != told:
-                raise ConfigError(f"{file} was measured with {before}, and now {told} is asked; use another `out`.")
+                was = {key: (before or {}).get(key) for key, value in told.items() if (before or {}).get(key) != value}
+                now = {key: told[key] for key in was}
+                raise ConfigError(f"{file} was measured with {was}, and now {now} is asked; use another `out`.")
         return load_file(file)
 
     def _train(self, arm: Arm, seed: int, folder: Path) -> MultiTaskModel:

@@ -22,6 +22,7 @@ from .generator import NightGenerator
 __all__ = ["day_night_sheet", "turn_to_night"]
 
 SHEET = "sheet.png"
+LEAST_SIDE = 16  # pixels that a generator takes
 
 
 def day_night_sheet(pairs: Sequence[tuple[Tensor, Tensor]], columns: int = 4, height: int = 120) -> Image.Image:
@@ -91,6 +92,11 @@ def turn_to_night(
         pairs: list[tuple[Tensor, Tensor]] = []
         for path, name in zip(found, names, strict=True):
             day = read_pixels(path)
+            if min(day.shape[1:]) < LEAST_SIDE:
+                raise DataError(
+                    f"'{path}' has {day.shape[2]} x {day.shape[1]} pixels; a night needs {LEAST_SIDE} or more on each "
+                    "side: take it out of the folder."
+                )
             night = (generator(day[None].float() / 255)[0] * 255).round().to(torch.uint8)
             (scratch / "night" / name).write_bytes(encode_png(night.permute(1, 2, 0).numpy()))
             if len(pairs) < on_sheet:
