@@ -131,11 +131,12 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         kept = {k: v for k, v in value.items() if v is not None or not _is_plain(inner[1])}
         return {str(k): convert(inner[1], v, join_path(where, k)) for k, v in kept.items()}
     if origin is Sequence:
-        if isinstance(value, (str, int, float)):
+        if isinstance(value, (int, float)):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a list.")
-        if not isinstance(value, (list, tuple)):
-            return value  # such as an array
-        return type(value)(convert(inner[0], one, join_path(where, i)) for i, one in enumerate(value))
+        if inner[0] in (int, float) and isinstance(value, (list, tuple)):
+            for i, one in enumerate(value):
+                convert(inner[0], one, join_path(where, i))
+        return value  # as it came; what takes names takes a plain one too, and checks them
     if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a list.")

@@ -120,6 +120,7 @@ def test_what_is_not_there_is_told() -> None:
         holding(Few(), "ood")
     with pytest.raises(DataError, match=r"1 of 4 samples of 'few' hold.*at least 2"):
         holding(Few(), "scene_graph", predicates=["on"], least=2)
+    assert holding(Few(), "scene_graph", predicates="on", classes="dog").indices == [3]  # plain names will do
     with pytest.raises(ConfigError, match="predicate 'onn' is not in 'few'; did you mean 'on'"):
         holding(Few(), "scene_graph", predicates=["onn"])
     assert not holds(Few()[3], "scene_graph", predicates=["on"], area=(0.0, 1e-6))  # both must hold of one thing

@@ -56,3 +56,4 @@ def test_updates_ship_beside_weights_that_stay(load_recipe: Callable[[str], Modu
     update = round_bits(factors[f"{name}.up"], 5) @ round_bits(factors[f"{name}.down"], 5)
     assert torch.allclose(loaded[name], before[name] + update.view(8, 8, 3, 3), atol=1e-6)
     assert torch.allclose(loaded["unet.conv_in.bias"], bias, atol=1e-3)
+    assert "_name_or_path" not in (tmp_path / "new" / "config.json").read_text()  # where it was read from

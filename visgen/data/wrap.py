@@ -127,6 +127,7 @@ def holding(
         ConfigError: The source has no such target or class.
         DataError: Fewer than `least` samples hold one.
     """
+    classes, predicates = ((names,) if isinstance(names, str) else names for names in (classes, predicates))
     if task not in source.heads:
         raise ConfigError(f"holding: source '{source.name}' has labels for {', '.join(source.heads)}, not '{task}'.")
     known = _class_names(source, task)

@@ -77,4 +77,6 @@ def build_described(description: Mapping[str, Any]) -> InstructDiffusion:
 
 
 def _plain(part: Any) -> dict[str, Any]:
-    return json.loads(part.to_json_string())
+    values = json.loads(part.to_json_string())
+    values.pop("_name_or_path", None)  # the folder that it was read from
+    return values

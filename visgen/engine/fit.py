@@ -49,7 +49,7 @@ class FitReport:
     Args:
         head: Its name.
         below: The head that it stands on.
-        images: Training images that it was fitted to.
+        images: Training images that it was shown; a score that needs a class passes over those without.
         val_images: Validation images that its threshold was set on.
         settings: What was set, such as "threshold".
     """
@@ -117,11 +117,11 @@ def fit_head(
     try:
         readout = getattr(model.head(below), "readout", None)
         last_layer = None if readout is None else readout()
-        fitted = task.fit(module, train.logits, train.features, train.targets, last_layer)
+        task.fit(module, train.logits, train.features, train.targets, last_layer)
         settings = task.calibrate(module, val.logits, val.features)
     finally:
         module.to(before)
-    return FitReport(name, below, fitted, len(val.targets), settings)
+    return FitReport(name, below, len(train.targets), len(val.targets), settings)
 
 
 @torch.no_grad()

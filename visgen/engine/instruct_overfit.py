@@ -18,7 +18,7 @@ from ..diffusion.answers import codec_settings
 from ..diffusion.latents import encode_questions
 from ..diffusion.measure import Asked
 from ..diffusion.queries import Query, draw_queries
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..language.phrases import canonical
 from ..task.instruct import DenoisingObjective
 from .instruct_eval import rescore
@@ -73,6 +73,8 @@ def learn_by_heart(
     Returns:
         "questions"; "loss": {"before", "after"} of all questions in one step without noise; and for "model", the
         "bound" of the VAE and the control "shuffled" the mean score by task.
+    Raises:
+        ConfigError: The training was interrupted.
     """
     model = build_tiny([row.text for row in rows], seed=seed)
     model.vae, model.config = shipped.vae, replace(shipped.config)
@@ -82,7 +84,9 @@ def learn_by_heart(
     optim = OptimConfig(lr=1e-3, weight_decay=0.0, betas=(0.9, 0.99), warmup_steps=30, min_lr_ratio=0.02)
     train = TrainConfig(steps=steps, threads=threads, workers=0, device="cpu", save_every=0, progress="none")
     with TemporaryDirectory() as folder:
-        Trainer(objective, _Same(batch), optim, train, Path(folder) / "run", seed=seed).fit()
+        summary = Trainer(objective, _Same(batch), optim, train, Path(folder) / "run", seed=seed).fit()
+    if not summary.finished:
+        raise ConfigError(f"{summary.reason} ended the training after {summary.steps} of {steps} steps; run it again.")
     model.eval().forget_texts()
     found: dict[str, Any] = {"questions": len(rows), "loss": {"before": before, "after": _loss(model, batch)}}
     for way in ("model", "bound", "shuffled"):

@@ -224,7 +224,7 @@ class OODTask(Task):
         features: Tensor,
         targets: Sequence[Any],
         readout: Readout | None = None,
-    ) -> int:
+    ) -> None:
         found = [main_label(target) for target in targets]
         kept = [i for i, label in enumerate(found) if label is not None]
         if not kept:
@@ -232,7 +232,6 @@ class OODTask(Task):
         labels = torch.tensor([found[i] for i in kept], dtype=torch.int64)
         head.score.fit(logits[kept], features[kept], labels, readout)
         head.is_calibrated.fill_(False)
-        return len(kept)
 
     def calibrate(self, head: Any, logits: Tensor, features: Tensor) -> dict[str, float]:
         if not len(logits):

@@ -256,8 +256,8 @@ class Task:
         features: Tensor,
         targets: Sequence[Any],
         readout: Readout | None = None,
-    ) -> int:
-        """Fit a head that is not trained to training images, and give how many of them it was fitted to.
+    ) -> None:
+        """Fit a head that is not trained to training images.
 
         Args:
             head: The head module.

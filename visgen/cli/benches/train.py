@@ -48,7 +48,7 @@ def train(
         from ..train import _find
 
         run = load_run(_find(config), overrides or [], data_root)
-        report = measure_train(run, threads, steps, profile) | {"config": Path(config).name}
+        report = measure_train(run, threads, steps, profile) | {"config": Path(config).name, "seed": run.seed}
     if record is not None:
         _write(record, report, config, overrides or [])
     if as_json:
@@ -231,7 +231,7 @@ def _write(record: Path, report: dict[str, Any], config: str, overrides: list[st
         record,
         command=words,
         config=report["config"],
-        seeds=[report["config"]["seed"]],
+        seeds=[report["seed"]],
         data="the training parts of the run file",
         split="train",
         protocol={

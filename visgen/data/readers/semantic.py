@@ -117,6 +117,7 @@ class SemanticFolder:
 
 
 def _check_held_out(held_out: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
+    held_out = (held_out,) if isinstance(held_out, str) else held_out
     for name in held_out:
         if name not in classes:
             raise ConfigError(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
 from visgen.data import build_source
 from visgen.engine.instruct_overfit import TASKS, ask_every_task, learn_by_heart
 from visgen.errors import DataError
+from visgen.metrics import read_record
 from visgen.zoo import load_model
 
 TARGETS = "classification,detection,segmentation,depth,scene_graph"
@@ -38,3 +44,16 @@ def test_every_task_is_asked_about_every_image():
         ask_every_task(shipped, town(2), 3)
     found = learn_by_heart(shipped, rows[:6], steps=1)
     assert found["questions"] == 6 and set(found["bound"]) == set(TASKS)
+
+
+def test_the_script_prints_and_keeps_what_was_learnt(
+    load_recipe: Callable[[str], ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["overfit.py", "--quick", "--out", str(tmp_path)])
+    load_recipe("instruct/overfit").main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["questions"] == 6 and found["loss"]["after"] < found["loss"]["before"]
+    assert read_record(tmp_path / "instruct_overfit.json")["metrics"] == found
