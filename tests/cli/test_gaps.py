@@ -58,6 +58,8 @@ def test_what_is_asked_for_is_met_or_told(
     assert result.exit_code == 2 and "did you mean 'depth'" in result.stderr
     result = visgen(*words, "--task", "depth")
     assert result.exit_code == 2 and "no data set has labels for depth" in result.stderr
+    result = visgen(*words, "--record", tmp_path / "r.txt")
+    assert result.exit_code == 2 and "does not end in .json" in result.stderr
     result = visgen(*words, "--most", 0, "--out", tmp_path / "g.yaml")
     assert result.exit_code == 2 and "most is 0; ask for at least 1 gap" in result.stderr
 

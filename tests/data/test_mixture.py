@@ -138,6 +138,9 @@ def test_a_resume_with_another_mixture_is_refused(parts, numbers):
     renamed[1].source.classes = {**renamed[1].source.classes, "classification": ("odd", "even")}
     with pytest.raises(ConfigError, match=r"parts\[1\]\.classes.* was "):
         Mixture(renamed, seed=1, world=2).load_state_dict(state)
+    for other in ({"seed": 1}, {**state, "parts": {"a": [20, 3.0]}}):  # of no mixture
+        with pytest.raises(ConfigError, match="the checkpoint's mixture differs"):
+            Mixture(parts(), seed=1, world=2).load_state_dict(other)
     before = {**state, "parts": [{k: v for k, v in part.items() if k != "classes"} for part in state["parts"]]}
     Mixture(parts(), seed=1, world=2).load_state_dict(before)  # of a version that did not write them
     with pytest.raises(ConfigError, match=r"parts\[1\]\.transform was None and is Compose\(HorizontalFlip\(p=0\.5\)\)"):

@@ -199,8 +199,9 @@ class Mixture:
         theirs = json.loads(json.dumps(dict(state)))
         if elastic:
             theirs["world"] = mine["world"]
-        for part in (*mine["parts"], *theirs["parts"]):
-            if not all("classes" in one for one in theirs["parts"]):  # checkpoints of before do not hold them
+        before = theirs.get("parts")
+        if isinstance(before, list) and not all("classes" in part for part in before):  # older ones do not hold them
+            for part in (*mine["parts"], *before):
                 part.pop("classes", None)
         if theirs != mine:
             raise ConfigError(

@@ -44,3 +44,8 @@ def test_bench_refuses_zero(visgen: Callable[..., Any], words: tuple[str, str]) 
     result = visgen("bench", "latency", *words)
     assert result.exit_code == 2
     assert "must be at least 1" in result.stderr
+
+
+def test_a_record_that_could_not_be_written_costs_no_measurement(visgen: Callable[..., Any]) -> None:
+    result = visgen("bench", "latency", "--model", "nosuch", "--record", "x.txt")
+    assert result.exit_code == 2 and "'x.txt' does not end in .json" in result.stderr
