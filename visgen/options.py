@@ -131,7 +131,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         kept = {k: v for k, v in value.items() if v is not None or not _is_plain(inner[1])}
         return {str(k): convert(inner[1], v, join_path(where, k)) for k, v in kept.items()}
     if origin is Sequence:
-        if isinstance(value, (int, float)):
+        if value is None or isinstance(value, (int, float)):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a list.")
         if inner[0] in (int, float) and isinstance(value, (list, tuple)):
             for i, one in enumerate(value):

@@ -61,9 +61,8 @@ def run(options: argparse.Namespace) -> None:
     real = network.see(pixels(source, side))
     drawn = GanSource(gan, len(real), options.seed)
     fake = network.see(stack_pixels(drawn))
-    both = (
-        (classes(source), classes(drawn)) if gan.classes and gan.classes == source.classes["classification"] else None
-    )
+    is_known = bool(gan.classes) and gan.classes == source.classes.get("classification")
+    both = (classes(source), classes(drawn)) if is_known else None
     train = network.see(pixels(build_source(options.data, options.train_split), side)) if options.train_split else None
     k, blocks = (2, 0) if options.quick else (5, 10)
     found = generative_figures(network, real, fake, train=train, labels=both, neighbours=k, blocks=blocks)

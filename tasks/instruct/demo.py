@@ -2,7 +2,8 @@
 
     python tasks/instruct/demo.py data/samples/*.jpg --do "segment the road" --do "how far is everything?" --out demo
 
-writes for each picture the typed answers (Result.save) and one contact sheet of all pictures and instructions.
+writes the typed answers (Result.save) into a folder for each instruction, such as demo/1-segment-the-road, and one
+contact sheet of all pictures and instructions.
 `--path both` asks the mixture of experts too and prints how far the two agree.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import sys
 from pathlib import Path
 
 import visgen
@@ -17,6 +20,7 @@ from visgen.data import build_source
 from visgen.diffusion import Sampling, build_tiny
 from visgen.diffusion.contact import contact_sheet
 from visgen.diffusion.reading import read_for
+from visgen.errors import VisgenError
 from visgen.language.phrases import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,9 +45,10 @@ def main() -> None:
     files = [] if arguments.quick else arguments.pictures or sorted(map(str, (ROOT / "data" / "samples").glob("*.jpg")))
     pipe = visgen.pipeline(path=arguments.path, **{"instruct" if arguments.path == "both" else "model": model})
     for file in files:
-        for text in asked:
+        for number, text in enumerate(asked, 1):
             result = pipe(file, text, seed=arguments.seed, steps=arguments.steps, progress=arguments.steps > 1)
-            result.save(arguments.out)
+            words = re.findall(r"\w+", text.lower())
+            result.save(arguments.out / "-".join([str(number), *words])[:60])
             agreed = (result.request or {}).get("agreement")
             print(json.dumps({"picture": Path(file).name, "asked": text, "path": result.path, "agreement": agreed}))
     photographs = [visgen.load_image(file) for file in files]
@@ -63,4 +68,7 @@ def quick_model(asked: list[str]) -> object:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

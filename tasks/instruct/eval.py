@@ -19,6 +19,7 @@ from typing import Any
 from visgen.data import build_source
 from visgen.diffusion import InstructDiffusion, QueryConfig, Sampling, build_tiny
 from visgen.engine.instruct_eval import ask, measure_town, summarise_ways
+from visgen.errors import VisgenError
 from visgen.metrics import write_record
 from visgen.zoo import INSTRUCT_MODEL, load_model
 
@@ -107,4 +108,7 @@ def write(arguments: argparse.Namespace, name: str, metrics: dict[str, Any], mod
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

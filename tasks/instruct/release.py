@@ -22,7 +22,7 @@ from torch import Tensor
 
 from visgen.diffusion import InstructDiffusion
 from visgen.engine.instruct import UPDATES_FILE
-from visgen.errors import VisgenError
+from visgen.errors import ConfigError, VisgenError
 from visgen.nn.round_bits import round_bits
 from visgen.zoo import load_model, save_instruct
 
@@ -34,12 +34,14 @@ def release(run: Path, out: Path, bits: int, base: Any, part: dict[str, Any]) ->
         run: A pipeline folder that training wrote.
         out: Folder of the released model.
         bits: Significant bits of what was trained.
-        base: The model that training went on from; None rounds every matrix.
+        base: The model that training went on from; None, for a run without updates, rounds every matrix.
         part: {"config": run file, "denoiser_steps": steps} for the list of trainings in the model's details.
     """
     model = InstructDiffusion.from_pretrained(run)
     known = {} if base is None else base.state_dict()
     is_update = (run / UPDATES_FILE).is_file()
+    if is_update and base is None:
+        raise ConfigError(f"the weights in '{run}' hold its updates already; name the model that they are of (--base).")
     given = load_file(run / UPDATES_FILE) if is_update else model.state_dict()
     found = {name: value for name, value in given.items() if name not in known or not torch.equal(value, known[name])}
     found = {name: _rounded(value, bits, is_update) for name, value in found.items()}

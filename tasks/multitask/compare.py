@@ -17,19 +17,14 @@ from visgen.config import load_run
 from visgen.data import build_source
 from visgen.engine import evaluate, measure_routing, train_from_config
 from visgen.metrics import summarise, write_record
+from visgen.structures.png import write_atomically
 from visgen.zoo import load_model, save_pretrained
 
 HERE = Path(__file__).resolve().parents[2] / "configs"
 JOINT = HERE / "multitask" / "joint.yaml"
-ARMS = {
-    "joint": (JOINT, []),
-    "joint-without-mi": (JOINT, ["objective.routing.mi=0"]),
-    "twin-classification": (HERE / "classification" / "twin.yaml", []),
-    "twin-segmentation": (HERE / "segmentation" / "twin.yaml", []),
-    "twin-depth": (HERE / "depth" / "twin.yaml", []),
-    "twin-detection": (HERE / "detection" / "twin.yaml", []),
-    "twin-scene_graph": (HERE / "scene_graph" / "twin.yaml", []),
-}
+TWINS = ("classification", "segmentation", "depth", "detection", "scene_graph")
+ARMS = {"joint": (JOINT, []), "joint-without-mi": (JOINT, ["objective.routing.mi=0"])}
+ARMS |= {f"twin-{task}": (HERE / task / "twin.yaml", []) for task in TWINS}
 FIGURES = (
     *("caltech100/top1", "camvid/mIoU", "coco/mIoU", "redkitchen/AbsRel", "hololens/AbsRel", "kitti/AbsRel"),
     *("coco_boxes/AP50", "coco_boxes/AP50/person", "coco_boxes/AR@100", "graphs/predcls/R@20", "graphs/predcls/mR@20"),
@@ -39,7 +34,7 @@ FIGURES = (
 def train(arm: str, seed: int, args: argparse.Namespace) -> None:
     """Train one arm with one seed, measure its averaged weights on val and write `result.json` into its folder."""
     out = args.out / f"{arm}-{seed}"
-    if (out / "result.json").exists():
+    if (out / "result.json").exists() and finished(out / "result.json", args):
         return
     file, changes = ARMS[arm]
     joint, own = load_run(JOINT, (), args.data_root), load_run(file, (), args.data_root)
@@ -58,20 +53,25 @@ def train(arm: str, seed: int, args: argparse.Namespace) -> None:
         measured = evaluate(model, source, source.heads[task], **sides, metric=part.metric).metrics
         figures |= {f"{name}/{metric}": value for metric, value in measured.items()}
     routing = measure_routing(model, sources, limit=20) if arm.startswith("joint") else []
-    (out / "result.json").write_text(json.dumps({"metrics": figures, "routing": routing}, indent=1), encoding="utf-8")
+    told = {"steps": args.steps, "set": args.set, "metrics": figures, "routing": routing}
+    write_atomically(out / "result.json", json.dumps(told, indent=1).encode())
+
+
+def finished(file: Path, args: argparse.Namespace) -> dict:
+    """Give what a run measured, if it was made with the options that are asked; old files do not tell."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if any(found.get(name, asked) != asked for name, asked in (("steps", args.steps), ("set", args.set))):
+        sys.exit(f"error: {file} was made with {found['steps']} steps and --set {found['set']}; use another --out")
+    return found
 
 
 def report(args: argparse.Namespace) -> None:
     """Print the table and write the record of all finished runs; every arm must have every seed."""
-    files = {arm: [args.out / f"{arm}-{seed}" / "result.json" for seed in args.seeds] for arm in args.arms}
-    found = {arm: [json.loads(file.read_text(encoding="utf-8")) for file in paths] for arm, paths in files.items()}
+    found = {a: [finished(args.out / f"{a}-{s}" / "result.json", args) for s in args.seeds] for a in args.arms}
     metrics: dict = {"figures": {}, "routing": {}}
     for arm, runs in found.items():
-        metrics["figures"][arm] = {
-            figure: summarise([run["metrics"][figure] for run in runs])
-            for figure in FIGURES
-            if figure in runs[0]["metrics"]
-        }
+        known = [figure for figure in FIGURES if figure in runs[0]["metrics"]]
+        metrics["figures"][arm] = {figure: summarise([run["metrics"][figure] for run in runs]) for figure in known}
         for i, layer in enumerate(runs[0].get("routing", [])):
             rows = [run["routing"][i] for run in runs]
             metrics["routing"].setdefault(arm, {})[layer["layer"]] = {

@@ -19,9 +19,10 @@ from visgen.data import build_source
 from visgen.data.readers.files import read_pixels
 from visgen.engine import train_run
 from visgen.engine.night_report import edge_report, translate
-from visgen.errors import VisgenError
+from visgen.errors import ConfigError, VisgenError
 from visgen.gan.night import load_night
 from visgen.metrics import summarise, write_record
+from visgen.structures.png import write_atomically
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "night" / "photos.yaml"
 ARMS: dict[str, list[str]] = {
@@ -38,15 +39,17 @@ FIGURES = ("F", "precision", "recall", "light")
 def run_arm(arm: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train an arm unless it is there, and measure it on the days of val."""
     out = args.out / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}"
-    known = out / "figures.json"
-    if known.is_file():
-        return json.loads(known.read_text(encoding="utf-8"))
+    known, before = out / "figures.json", out / "config.yaml"
     crop = {"name": "shared_crop", "size": args.size, "scale": [0.3, 0.6]}
     changes = [
         *(f"out={out}", f"seed={seed}", f"train.steps={args.steps}", f"train.save_every={args.steps}"),
         *("train.ema_decay=0.95", f"data.train.night.transforms={json.dumps([crop])}"),
     ]
     config = load_run(CONFIG, [*changes, *ARMS[arm]], args.data_root)
+    if before.is_file() and told(load_run(before)) != told(config):
+        raise ConfigError(f"{out} was trained by another configuration than is asked now; use another --out.")
+    if known.is_file():
+        return json.loads(known.read_text(encoding="utf-8"))
     if not train_run(config, resume=(out / "checkpoints").is_dir()).finished:
         sys.exit(f"{arm}, seed {seed} was stopped; the same command goes on")
     generator = load_night(out / "last")
@@ -55,8 +58,13 @@ def run_arm(arm: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     found = edge_report(generator, days)
     light = sum(float(translate(generator, day).float().mean() / day.float().mean()) for day in days) / len(days)
     figures = {**found["generator"], "light": light, "floor": found["floor"], "ceiling": found["ceiling"]}
-    known.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_atomically(known, (json.dumps(figures, indent=1) + "\n").encode())
     return figures
+
+
+def told(config: Any) -> tuple[Any, ...]:
+    """What the figures of an arm and a seed depend on, wherever data and runs lie."""
+    return config.objective, config.train, config.data.train["night"].transforms
 
 
 def main() -> None:

@@ -49,6 +49,7 @@ def test_alignment_is_for_depth_and_is_stated(
 ) -> None:
     words = ("evaluate", "--task", "depth", "--data", f"depth:{datasets / 'garden'}", "--model", model_folder)
     plain, scaled = visgen_json(*words), visgen_json(*words, "--align", "scale", "--metric", "max_depth=10")
+    assert plain["protocol"]["metric"] == {"align": "none"}
     assert scaled["protocol"]["metric"] == {"max_depth": 10, "align": "scale"}
     assert scaled["metrics"]["AbsRel"] < plain["metrics"]["AbsRel"]
     wrong = visgen(*words, "--align", "scael")
@@ -130,6 +131,7 @@ def test_the_table_shows_figures_and_protocol(visgen: Callable[..., Any], model_
 
 
 def test_pairs_are_yaml() -> None:
+    assert read_pairs(["a=3e-1", "b=[1e-2]"], "--option") == {"a": 0.3, "b": [0.01]}  # as in --set and run files
     assert read_pairs(["a=1", "b=[1, 2]", "c=x=y", "d="], "--option") == {"a": 1, "b": [1, 2], "c": "x=y", "d": None}
     for bad, message in ((["a"], "write KEY=VALUE"), (["a=1", "a=2"], "gives 'a' twice"), (["a=["], "not YAML")):
         with pytest.raises(ConfigError, match=message):

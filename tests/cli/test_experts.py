@@ -92,6 +92,31 @@ def test_a_task_is_added_and_a_budget_set_measured_and_taken_back(
     assert done.exit_code == 2 and "needs --data" in done.stderr
 
 
+def test_what_would_do_nothing_or_could_not_be_written_is_told_before_anything_is_measured(
+    visgen: Callable[..., Any], model_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    budget, extract = ("experts", "budget", model_folder), ("experts", "extract", model_folder)
+    task, file = ("--task", "depth", "--data", "depth:nosuch"), tmp_path / "a.txt"
+    for words, message in (
+        ((*budget, *task, "--curve", "--k", 1), "--k is '1' but --curve does not go by it"),
+        ((*budget, *task, "--curve", "--allow", "blocks.0.attn:0"), "--allow is"),
+        ((*budget, *task, "--repeats", 3), "--repeats is '3' but it is of a curve"),
+        ((*extract, *task, "--curve", "--theta", 0.2), "--theta is '0.2' but --curve does not go by it"),
+        ((*extract, *task, "--stats-limit", 3), "--stats-limit is '3' but it is of a curve"),
+        ((*extract, *task, "--curve", "--record", file), "does not end in .json"),
+        ((*budget, *task, "--curve", "--record", file), "does not end in .json"),
+        (("evaluate", *task, "--record", file), "does not end in .json"),
+        (("export", model_folder, "--task", "depth", "--out", tmp_path, "--record", file), "does not end in .json"),
+        (("experts", "stats", model_folder, *task[2:], "--picture", file), "does not end in .png"),
+        (("data", "gaps", model_folder, *task[2:], "--picture", file), "does not end in .png"),
+    ):
+        done = visgen(*words)
+        assert done.exit_code == 2 and message in " ".join(done.output.split()), (words, done.output)
+    out, picture = tmp_path / "new" / "stats.json", tmp_path / "other" / "map.png"
+    visgen("experts", "stats", model_folder, "--data", photographs, "--out", out, "--picture", picture)
+    assert out.is_file() and picture.is_file()
+
+
 def test_curves_are_measured_drawn_and_recorded(
     visgen_json: Callable[..., Any], model_folder: Path, datasets: Path, tmp_path: Path
 ) -> None:

@@ -87,6 +87,27 @@ def test_mistakes_end_with_code_two(
     assert done.exit_code == 2 and message in " ".join(done.output.split())
 
 
+def test_one_file_is_not_taken_for_training_and_evaluation(
+    visgen: Callable[..., Any], model_folder: Path, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "all.npz", images=pixels, labels=np.arange(8) % 2, classes=np.array(["a", "b"]))
+    quick = ("--experts", "head", "--steps", "1", "--batch-size", "2", "--size", "32")
+    words = ["finetune", model_folder, "--data", f"npz:{tmp_path / 'all.npz'}", *quick, "--out", tmp_path / "e"]
+    done = visgen(*words)
+    assert done.exit_code == 2 and not (tmp_path / "e").exists()
+    assert "for its parts 'train' and 'val', but it is one file, which gives the same" in " ".join(done.output.split())
+    for more in (("--val-split", "train"), ("--option", "val_share=0.5"), ("--set", "data.val.val=null")):
+        assert visgen(*words, *more, "--set", f"out={tmp_path / more[1]}").exit_code == 0
+
+
+def test_a_split_that_is_not_there_is_told_before_the_first_phase(
+    visgen: Callable[..., Any], model_folder: Path, colours: Path, tmp_path: Path
+) -> None:
+    done = visgen(*words(model_folder, colours, tmp_path / "f", "--router-steps", "1", "--val-split", "vall"))
+    assert done.exit_code == 2 and "vall" in done.output and not (tmp_path / "f").exists()
+
+
 def test_a_run_file_with_the_part_goes_through_train(
     visgen: Callable[..., Any], visgen_json: Callable[..., Any], model_folder: Path, colours: Path, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from visgen.config import from_mapping, load_config, to_mapping, to_yaml
+from visgen.config import apply_overrides, from_mapping, load_config, to_mapping, to_yaml
 from visgen.errors import ConfigError
 
 
@@ -133,6 +133,11 @@ def test_null_drops_a_mapping_of_the_file_that_is_extended(tmp_path: Path) -> No
     run = load_run(tmp_path / "top.yaml")
     assert list(run.data.train) == ["b"]
     assert run.optim.clip_norm is None  # a plain value is replaced by null, not dropped
+    said = load_run(tmp_path / "base.yaml", ["data.train.a=null", "optim.clip_norm=null"])
+    assert said == run  # and so on the command line
+    assert apply_overrides({"data": {"val": {"val": {"source": "x:1"}}}}, ["data.val.val=null"]) == {
+        "data": {"val": {}}
+    }
 
 
 def test_null_drops_an_entry_of_a_mapping_of_numbers_or_words(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_a_sequence_is_a_list_of_its_kind() -> None:
     assert call_with(sized, {"size": 4, "names": "cat"}, "sized") == (4, "cat")  # some take one by its plain name
     with pytest.raises(ConfigError, match="sized: names is 5 .a whole number.; it must be a list"):
         call_with(sized, {"size": 4, "names": 5}, "sized")
+    with pytest.raises(ConfigError, match="sized: names is None .NoneType.; it must be a list"):
+        call_with(sized, {"size": 4, "names": None}, "sized")
     with pytest.raises(ConfigError, match="sized: size is 4.5"):
         call_with(sized, {"size": 4.5}, "sized")
     with pytest.raises(ConfigError, match="sized: size is "):

@@ -246,6 +246,9 @@ def test_one_file_is_read_once(coco_set, tmp_path, write_picture):
         write_picture(tmp_path / side / "a.png", picture(i).permute(1, 2, 0).numpy())
     report = check_source(f"ood:{tmp_path / 'in'},{tmp_path / 'out'}")
     assert list(report.splits) == ["all"] and report.ok
+    for side in ("day", "night"):
+        write_picture(tmp_path / "two" / side / "a.png", picture(2).permute(1, 2, 0).numpy())
+    assert list(check_source(f"unpaired:{tmp_path / 'two'}").splits) == ["all"]
     labels, images = np.array([0, 1] * 8), np.random.default_rng(0).integers(0, 256, (16, 40, 48, 3), np.uint8)
     np.savez(tmp_path / "train.npz", labels=labels, images=images, classes=np.array(CLASSES))
     assert list(check_source(f"npz:{tmp_path / 'train.npz'}").splits) == ["train"]

@@ -19,6 +19,7 @@ def test_a_ramp_by_hand():
     assert np.bitwise_count(difference_hash(ramp)).sum() == 256  # every cell is darker than its right neighbour
     assert np.bitwise_count(difference_hash(ramp.flip(-1))).sum() == 0
     assert difference_hash(torch.full((3, 20, 68), 9, dtype=torch.uint8)) is None
+    assert difference_hash(torch.full((3, 1, 1), 9, dtype=torch.uint8)) is None
 
 
 def test_small_changes_keep_the_hash_and_other_pictures_do_not():

@@ -117,6 +117,13 @@ def test_the_format_town_names_what_is_wrong(spec: str, error: type[Exception], 
         build_source(spec)
 
 
+def test_values_of_another_kind_are_named() -> None:
+    assert build_source("town:street", textures=0, favour={"car": 2.0}).config.favour == (("car", 2.0),)  # type: ignore[attr-defined]
+    for key, value in {"unseen_kinds": True, "max_depth": None, "tasks": 1, "count": float("inf")}.items():
+        with pytest.raises(ConfigError, match=f"town option {key} is {value}"):
+            build_source("town:street", **{key: value})
+
+
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [

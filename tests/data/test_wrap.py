@@ -130,6 +130,8 @@ def test_what_is_not_there_is_told() -> None:
         wrap_source(Few(), [{"task": "depth"}])
     with pytest.raises(ConfigError, match="wrapper 'holding' lacks task"):
         wrap_source(Few(), [{"name": "holding"}])
+    with pytest.raises(ConfigError, match=r"holding: area is \[0.1\]; give two rising shares"):
+        wrap_source(Few(), [{"name": "holding", "task": "detection", "area": [0.1]}])
     with pytest.raises(ConfigError, match="size is 'tiny'"):
         area_range("tiny", (0.1, 0.2))
     assert area_range("medium", (0.1, 0.2)) == (0.1, 0.2)

@@ -13,6 +13,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from safetensors.torch import load_file, save_file
 
 from visgen.diffusion import FAST, DiffusionConfig, InstructDiffusion, Sampling
 from visgen.errors import CheckpointError, ConfigError, DataError
@@ -183,6 +184,37 @@ def test_broken_folders_say_what_is_wrong(tmp_path, shared_model):
     del index["vae"]
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="names no vae"):
+        InstructDiffusion.from_pretrained(tmp_path)
+
+
+def test_parts_that_lack_something_are_not_made_up(tmp_path, shared_model, monkeypatch):
+    shared_model.save_pretrained(tmp_path)
+    for name in ("unet/diffusion_pytorch_model", "text_encoder/model", "vae/diffusion_pytorch_model"):
+        weights = tmp_path / f"{name}.safetensors"
+        whole, tensors = weights.read_bytes(), load_file(weights)
+        dropped = sorted(tensors)[-1]
+        del tensors[dropped]
+        save_file(tensors, weights, metadata={"format": "pt"})
+        with pytest.raises(CheckpointError, match=f"lacks 1 of its weights, such as '{dropped}'"):
+            InstructDiffusion.from_pretrained(tmp_path)
+        weights.write_bytes(whole[:-8])
+        with pytest.raises(CheckpointError, match="cannot be loaded"):
+            InstructDiffusion.from_pretrained(tmp_path)
+        weights.write_bytes(whole)
+    index, words = tmp_path / "model_index.json", tmp_path / "tokenizer" / "tokenizer.json"
+    given, kept = json.loads(index.read_text()), words.read_bytes()
+    words.unlink()
+    with pytest.raises(CheckpointError, match="the tokenizer in .* has no words"):
+        InstructDiffusion.from_pretrained(tmp_path)
+    words.write_bytes(kept)
+    for entry in (["diffusers"], [None, None]):
+        index.write_text(json.dumps({**given, "unet": entry}))
+        with pytest.raises(CheckpointError, match="names no unet; the pipeline needs"):
+            InstructDiffusion.from_pretrained(tmp_path)
+    monkeypatch.setattr(type(shared_model.text_encoder), "save_pretrained", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # an end in the middle leaves no mixture that loads
+        shared_model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="model_index.json' cannot be read"):
         InstructDiffusion.from_pretrained(tmp_path)
 
 

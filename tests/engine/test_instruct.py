@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from visgen.diffusion import InstructDiffusion, TinyConfig, build_tiny
 from visgen.engine.instruct import UPDATES_FILE, load_instruct_run, make_cache, new_model, train_denoiser, train_vae
-from visgen.errors import ConfigError
+from visgen.errors import CheckpointError, ConfigError
 from visgen.nn.low_rank import fold_updates
 from visgen.options import build_options
 
@@ -68,6 +68,44 @@ def test_three_stages_give_a_model_and_a_resumed_run_is_the_same(run, tmp_path):
     further = replace(run, name="denoiser-2", weights=str(Path(run.out) / "denoiser" / "last"))
     assert train_denoiser(further).out.endswith("denoiser-2")
     assert expected.shape == (1, 3, 32, 32)
+
+
+def test_latents_that_do_not_go_with_a_run_are_refused(run):
+    train_vae(run)
+    make_cache(run, new_model(run))
+    far, part = replace(run, codec={"near": 0.4, "far": 20.0}), run.parts["room"]
+    for other in (far, replace(run, parts={"room": replace(part, copies=3)})):
+        with pytest.raises(ConfigError, match="cache/room' were made with other .* then, .* now; delete that folder"):
+            make_cache(other, new_model(other))
+    with pytest.raises(ConfigError, match="'far': 65.0.* then, .*'far': 20.0.* now"):
+        train_denoiser(far)
+    assert not (Path(run.out) / "denoiser" / "start").exists()
+    make_cache(replace(run, seed=7, parts={"room": replace(part, weight=2.0, vae=2)}), new_model(run))
+    optim, train = replace(run.vae.optim, lr=0.02, warmup_steps=0), replace(run.vae.train, steps=6)
+    train_vae(replace(run, vae=replace(run.vae, optim=optim, train=train)), resume=True)
+    with pytest.raises(ConfigError, match="cache/room' were made with another VAE"):
+        train_denoiser(run)
+    weights = next((Path(run.out) / "vae" / "autoencoder").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="the VAE in .* cannot be loaded: .* --stage vae --resume"):
+        new_model(run)
+
+
+def test_a_run_that_goes_on_teaches_the_classes_of_its_own_questions_too(run):
+    train_vae(run)
+    make_cache(run, new_model(run))
+    train_denoiser(run)
+    street = replace(run.parts["room"], source="town:street?size=32x32&count=4")
+    weights = str(Path(run.out) / "denoiser" / "last")
+    second = replace(run, parts={**run.parts, "street": street}, name="on", weights=weights)
+    make_cache(second, new_model(second))
+    train_denoiser(second)
+    before, after = (InstructDiffusion.from_pretrained(Path(run.out) / n / "last").config for n in ("denoiser", "on"))
+    known, taught = before.classes["segmentation"], after.classes["segmentation"]
+    assert "road" not in known and "road" in taught and taught[: len(known)] == known
+    (Path(run.out) / "cache" / "room" / "made.json").unlink()  # latents of before do not tell
+    with pytest.raises(ConfigError, match="codec is .*'near': 0.3.* but the model .* draws with .*'near': 0.4"):
+        train_denoiser(replace(run, codec={"near": 0.3, "far": 65.0}, name="un", weights=weights))
 
 
 def test_low_rank_updates_follow_the_seed_of_the_run_with_and_without_checkpointing(run):

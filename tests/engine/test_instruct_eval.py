@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,9 @@ def test_boxes_classes_depth_and_oddities_have_figures_of_the_whole_set(model: A
     boxes = Boxes(torch.tensor([[4.0, 4, 20, 20]]), torch.tensor([0]), SIZE, NAMES)
     found = instruct_eval.summarise_ways(model, asked("detection", (boxes, "cat", True), (boxes, "dog", False)))
     assert found["model"]["AP"] == pytest.approx(1) and found["blank"]["AP"] == 0
+    partly = replace(boxes, complete=("cat", "dog"))
+    found = instruct_eval.summarise_ways(model, asked("detection", (partly, "cat", True), (partly, "dog", False)))
+    assert "AP" not in found["model"] and found["model"]["absent_boxes"] == 0
     label = ClassLabel(0, NAMES)
     yes_no = asked("classification", (label, "cat", True), (label, "dog", False), (label, "owl", False))
     assert instruct_eval.summarise_ways(model, yes_no)["model"]["mean_accuracy"] == 1.0

@@ -15,6 +15,8 @@ from visgen.config import RunConfig, from_mapping
 from visgen.data import Sample
 from visgen.task import MultiTaskModel, build_model
 
+torch.set_num_threads(1)  # results are equal to the bit only with the same number, which a busy machine may not give
+
 # Rows of 64 bytes: results are equal to the bit only where slices start at the same alignment.
 CONFIG = {
     "backbone": {

@@ -184,6 +184,7 @@ def test_it_goes_on_with_set_trainable(tiny_model):
         ({"router_init": "zero"}, "router_init 'zero' is unknown"),
         ({"new_experts": -1}, "new_experts is -1"),
         ({"new_experts": 1}, "usage is missing"),
+        ({"spec": HeadSpec("classification")}, "head 'classification.new' has no classes; name them"),
         ({"route": "depth"}, "router 'depth' is in the model already"),
         ({"spec": HeadSpec("detection", ("p",)), "head": "detection.x"}, "task 'detection' is not routed"),
     ],

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from visgen.config import ObjectiveConfig, RunConfig, from_mapping, to_mapping
+from visgen.config import ObjectiveConfig, OptimConfig, RunConfig, from_mapping, to_mapping
 from visgen.errors import ConfigError
 from visgen.experts import FrozenPartMoved, finetune, tensor_hashes
 from visgen.experts.finetune import plain_copy
@@ -28,6 +28,7 @@ ANSWER = """
 import sys, torch
 from visgen.zoo import from_pretrained
 from safetensors.torch import save_file
+torch.set_num_threads(1)
 images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 out = {}
 for folder in sys.argv[2:]:
@@ -162,6 +163,9 @@ def test_mistakes_are_named(model: MultiTaskModel, make_run: Make) -> None:
     named = replace(make_run("head"), objective=ObjectiveConfig(name="gan"))
     with pytest.raises(ConfigError, match=r"objective\.name is 'gan' beside finetune\.model 'tiny'"):
         finetune(model, named)
+    only = replace(make_run("full"), optim=OptimConfig(only=("heads",)))
+    with pytest.raises(ConfigError, match=r"optim\.only is \['heads'\] beside finetune\.experts 'full'"):
+        finetune(model, only)
     both = to_mapping(make_run("head"))
     both["model"]["weights"] = "a.safetensors"
     with pytest.raises(ConfigError, match=r"model\.options or model\.weights stand beside finetune\.model 'tiny'"):

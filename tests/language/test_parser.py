@@ -448,3 +448,104 @@ def test_every_one_of_them_is_all_of_them() -> None:
                       ("visualise the depth", "show the depth")):  # fmt: skip
         assert plan(few) == plan(many), few
     assert [row["quantifier"] for row in plan("find one of the dogs")] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (
+            "find cars\nhow far is the road\r\n\nis anything unusual",
+            "find cars. how far is the road? is anything unusual?",
+        ),
+        ("1. find cars\n 2) count people\n- depth\n* scene graph", "find cars; count people; depth; scene graph"),
+        ("find:\n- cars\n- people", "find cars, people"),
+        ("find dogs and\ncats\ndepth", "find dogs and cats; depth"),
+        ("segment the road and tell me\nhow far it is", "segment the road and tell me how far it is"),
+    ],
+)
+def test_a_new_line_parts_requests_unless_a_sentence_goes_on(text: str, same: str) -> None:
+    assert plan(text) == plan(same)
+    with pytest.raises(UnknownName):
+        parse(f"{text}\nfrobnicate the road", FULL)
+
+
+def test_no_line_is_lost_where_words_are_read_one_by_one() -> None:
+    assert [row["task"] for row in plan("find cars\nsomething weird here")] == ["detection", "ood"]
+    assert [row["classes"] for row in plan("the headcount of dogs. the whereabouts of cars")] == [["dog"], ["car"]]
+    assert [row["exclude"] for row in plan("find dogs\nexcept for cars, count everything")] == [[], ["car"]]
+    for text in ("find cars\nhow many", "might it be a dog. depth map", "is anyone here? count the dogs"):
+        with pytest.raises(UnknownName):
+            parse(text, FULL)
+    with pytest.raises(UnknownName, match="'it' has nothing to stand for"):
+        parse("is anything unusual? where is it?", FULL)
+    with pytest.raises(UnknownName, match="'frobnicate' names no task"):
+        parse("find cars\nfrobnicate the road", FULL)
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("how are the dog and the cat related?", ["dog cat", "cat dog"]),
+        ("how do the dog and the cat relate to one another", ["dog cat", "cat dog"]),
+        ("find the dog and the cat. how are they connected?", ["dog cat", "cat dog"]),
+        ("how are the dogs related to each other", ["dog dog"]),
+    ],
+)
+def test_what_is_between_two_classes_is_between_these_alone(text: str, ends: list[str]) -> None:
+    relations = [request.relation for request in parse(text, FULL) if request.task == "scene_graph"]
+    assert relations == [(subject, None, target) for subject, target in map(str.split, ends)]
+    assert plan("scene graph of the dog and the cat")[0]["classes"] == ["dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("does it contain a cat?", "is there a cat?"),
+        ("check if there is a cat", "is there a cat?"),
+        ("is a cat in the picture?", "is there a cat?"),
+        ("is this image out-of-distribution?", "is this image out of distribution?"),
+        ("run OOD detection", "OOD score"),
+        ("image classification", "classification"),
+        ("build a scene-graph", "scene graph"),
+        ("the distance from the camera to the car and the dog", "how far are the car and the dog?"),
+        ("how far is it from the camera to the car", "how far is the car?"),
+        ("total number of objects", "count everything"),
+    ],
+)
+def test_common_wordings_are_no_riddles(text: str, same: str) -> None:
+    assert plan(text) == plan(same)
+
+
+def test_what_it_contains_is_asked_of_what_was_named() -> None:
+    (_, asked) = parse("find the cup. does it contain a book?", {"detection": ["cup"], "scene_graph": ["cup", "book"]})
+    assert asked.relation == ("cup", "containing", "book")
+    with pytest.raises(UnknownName, match="'they' has nothing to stand for"):
+        parse("do they contain a dog?", FULL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "find people like me",  # some of them
+        "find the people I know",
+        "find people to help me",
+        "what are the edges of the road made of",
+        "how many people are away",
+        "how many people can live here",
+        "how far away from the car should I stand",  # another question
+        "how far up is the bird",
+        "is it unusual for a dog to be here",
+        "what belongs here",
+        "find cars, not trucks, bikes",  # are bikes asked for?
+    ],
+)
+def test_what_stands_beside_a_class_is_no_filler(text: str) -> None:
+    with pytest.raises(UnknownName):
+        parse(text, FULL)
+
+
+@pytest.mark.parametrize(
+    "text", ["I would like the dogs located", "find dogs, not cats, birds or sheep", "where are dogs?"]
+)
+def test_what_only_resembles_such_words_is_read(text: str) -> None:
+    assert plan(text)[0]["classes"] == ["dog"]

@@ -97,3 +97,10 @@ def test_the_tasks_are_those_of_results() -> None:
     ]
     assert tasks == (*TASKS, "retrieval")  # a vector is no answer that a sentence asks for
     assert QUANTIFIERS[0] == TaskRequest("depth").quantifier
+
+
+def test_a_plan_tells_every_word_that_narrows_a_class() -> None:
+    pairs = (("car", "small"), ("car", "red"))
+    assert (
+        explain([TaskRequest("detection", ("car", "dog"), attributes=pairs)]) == "1. detection: small red car and dog"
+    )

@@ -101,3 +101,10 @@ def test_what_does_not_fit_is_refused() -> None:
         figures(line(4), torch.zeros(60, 80))
     with pytest.raises(DataError, match="tolerance is 2"):
         BoundaryMetric(tolerance=2.0)
+
+
+def test_false_alarms_where_nobody_marked_anything_cost_the_best_threshold_of_an_image_nothing() -> None:
+    metric = BoundaryMetric()
+    metric.update([line(40, value=0.9), line(20, value=0.2)], [line(40), torch.zeros(60, 80)])
+    found = metric.compute()
+    assert found["ODS"] == found["OIS"] == 1.0

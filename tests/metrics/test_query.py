@@ -7,6 +7,8 @@ through.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pytest import approx
@@ -209,6 +211,7 @@ def test_depth_counts_every_measured_pixel() -> None:
         (lambda: segmentation((answer([[1]], "dog"), FIRST, "dog")), r"an answer is \(1, 1\)"),
         (lambda: detection(RIGHT[0], RIGHT[0]), "'dog' was asked of image 'image' twice"),
         (lambda: detection((DOGS, "dog")), "boxes without scores"),
+        (lambda: detection((replace(RIGHT[0][0], size=(50, 50)), "dog")), r"an answer is \(50, 50\).*\(100, 100\)"),
         (lambda: detection(*RIGHT).merge(detection(*RIGHT)), "both metrics have seen image 'image'"),
         (lambda: ChoiceMetric().compute(), "no answer was added to the choice metric"),
         (lambda: ChoiceMetric().update([odds(1.0)], ["cat"]), "'cat' is right but the question offers dog"),

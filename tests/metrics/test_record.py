@@ -107,6 +107,8 @@ def test_write_refuses(tmp_path, change, message):
 def test_write_refuses_another_suffix(tmp_path):
     with pytest.raises(DataError, match=r"'a\.txt'; its name must end in \.json"):
         write_record(tmp_path / "a.txt", **FIELDS)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt.json"]  # what was measured is not lost
+    assert read_record(tmp_path / "a.txt.json")["metrics"] == FIELDS["metrics"]
 
 
 @pytest.mark.parametrize(

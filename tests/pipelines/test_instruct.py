@@ -12,7 +12,7 @@ import visgen
 from visgen.diffusion import InstructDiffusion, TinyConfig, build_tiny
 from visgen.diffusion.answers import answer_requests, merge_answers, plan_passes
 from visgen.diffusion.reading import read_for
-from visgen.errors import ConfigError, DataError, UnknownName
+from visgen.errors import ConfigError, DataError, ImageError, UnknownName
 from visgen.language import TaskRequest
 from visgen.pipelines.both import agreement
 from visgen.structures import Boxes, Classification, DepthMap, Result, SemanticMap
@@ -172,6 +172,18 @@ def test_how_pictures_are_read_is_checked_before_the_first(model, drawing, path,
         pipe("no such picture.jpg", "segment the cat", **option)
 
 
+@pytest.mark.parametrize("path", ["diffusion", "both"])
+def test_what_cannot_be_read_is_named_once(model, drawing, path, tmp_path):
+    pipe = visgen.pipeline(model=model, instruct=drawing, path=path) if path == "both" else visgen.pipeline(
+        model=drawing, path=path)  # fmt: skip
+    missing = str(tmp_path / "missing.png")
+    inputs = [photograph(40, 50), photograph(40, 50).astype("int32"), missing]
+    _, odd, gone = pipe(inputs, "segment the cat", on_error="record")
+    assert odd.error.startswith("item 1: array of shape") and gone.error == f"'{missing}' does not exist."
+    with pytest.raises(ImageError, match="^item 1: array of shape"):
+        pipe(inputs, "segment the cat")
+
+
 def test_depth_stays_where_the_class_is_drawn(drawing):
     pipe, photo = visgen.pipeline(path="diffusion", model=drawing), photograph(40, 50, seed=1)
     image = visgen.load_image(photo)
@@ -279,6 +291,14 @@ def test_where_nothing_can_be_drawn_the_experts_answer_and_say_so(finder, drawin
         pipe.plan("show green if there is a dog or a cat, else red")
     assert pipe(photograph(64, 64), ["dogs"]).path == "both"
     assert "item 0 of the instruction: 'cars'" in pipe(photograph(64, 64), ["cars"]).request["left_out"]
+
+
+def test_both_without_an_instruction_says_that_nothing_is_drawn(model, drawing):
+    pipe = visgen.pipeline("depth", model, path="both", instruct=drawing)
+    says = "no instruction is given; add one, such as 'how far is everything?'."
+    assert pipe(photograph(40, 50)).request == {"left_out": says}
+    assert f"nothing is drawn: {says}" in pipe.plan().explain()
+    assert visgen.pipeline("depth", model, path="auto", instruct=drawing)(photograph(40, 50)).request is None
 
 
 def test_the_seed_of_both_goes_up_with_the_pictures(model, drawing):

@@ -278,6 +278,15 @@ def test_an_error_of_the_callers_own_generator_is_not_swallowed(pipe: Any) -> No
         next(results)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_pictures_before_the_one_that_raises_are_answered(pipe: Any, batch_size: int) -> None:
+    broken = [photograph(40, 40), photograph(50, 60), np.full((40, 50, 3), 7.0), photograph(40, 40)]
+    results = pipe(broken, batch_size=batch_size, stream=True)
+    assert [next(results).source, next(results).source] == ["item 0", "item 1"]
+    with pytest.raises(DataError, match="item 2: array of shape"):
+        next(results)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_generator_is_read_at_most_one_batch_ahead(pipe: Any, batch_size: int) -> None:
     drawn: list[int] = []

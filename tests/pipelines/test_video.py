@@ -60,6 +60,39 @@ def test_every_so_many_th_frame_and_videos_of_a_pattern(clip: Path, model: Any) 
         open_inputs(str(clip), every=0)
 
 
+@pytest.mark.parametrize(
+    ("degrees", "flips", "corners"),
+    [
+        (0, {}, "rgby"),  # red, green above blue, yellow
+        (90, {}, "gyrb"),  # against the clock
+        (-90, {}, "bryg"),
+        (180, {}, "ybgr"),
+        (0, {"hflip": True}, "gryb"),
+        (0, {"vflip": True}, "byrg"),
+    ],
+)
+def test_frames_are_turned_as_the_file_says(
+    degrees: int, flips: dict[str, bool], corners: str, tmp_path: Path, model: Any
+) -> None:
+    colours = {"r": (220, 0, 0), "g": (0, 220, 0), "b": (0, 0, 220), "y": (220, 220, 0)}
+    stored = np.zeros((64, 96, 3), np.uint8)
+    for name, rows, columns in (("r", 0, 0), ("g", 0, 48), ("b", 32, 0), ("y", 32, 48)):
+        stored[rows : rows + 32, columns : columns + 48] = colours[name]
+    with av.open(str(tmp_path / "turned.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 96, 64, "yuv420p", 2_000_000
+        if not hasattr(stream, "set_display_rotation"):
+            pytest.skip("this PyAV cannot write a display matrix")
+        stream.set_display_rotation(degrees, **flips)
+        for packet in [*stream.encode(av.VideoFrame.from_ndarray(stored, format="rgb24")), *stream.encode()]:
+            container.mux(packet)
+    (result,) = pipeline("depth", model, device="cpu")(tmp_path / "turned.mp4")
+    assert result.size == ((96, 64) if abs(degrees) == 90 else (64, 96))
+    seen = [result.image[y, x] for y in (8, -8) for x in (8, -8)]
+    for name, colour in zip(corners, seen, strict=True):
+        assert np.abs(colour - np.array(colours[name])).max() < 40, (name, colour)
+
+
 def test_a_video_is_a_stream_that_is_read_lazily(clip: Path, model: Any) -> None:
     opened = open_inputs(str(clip))
     assert (opened.form, opened.total) == ("stream", FRAMES)

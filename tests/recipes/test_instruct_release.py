@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
+from visgen.errors import ConfigError
 from visgen.nn.round_bits import round_bits
 from visgen.zoo import load_model
 from visgen.zoo.files import read_tensors
@@ -47,6 +49,8 @@ def test_updates_ship_beside_weights_that_stay(load_recipe: Callable[[str], Modu
     factors = {f"{name}.up": torch.randn(8, 1), f"{name}.down": torch.randn(1, 72)}
     base.save_pretrained(tmp_path / "run1")
     save_file({**factors, "unet.conv_in.bias": bias}, tmp_path / "run1" / "updates.safetensors")
+    with pytest.raises(ConfigError, match="hold its updates already; name the model"):
+        recipe.release(tmp_path / "run1", tmp_path / "new", 5, None, part)
     found = recipe.release(tmp_path / "run1", tmp_path / "new", 5, base, part)
     assert found["tensors"] == 3 and found["parameters"] == 8 + 72 + 8
     old, new = (read_tensors(tmp_path / folder / "model.safetensors") for folder in ("base", "new"))

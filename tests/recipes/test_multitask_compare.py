@@ -56,6 +56,18 @@ def test_a_missing_run_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
     assert done.returncode != 0 and "joint-1" in done.stderr and not record.exists()
 
 
+def test_runs_of_other_options_are_not_taken(tmp_path: Path) -> None:
+    finished(tmp_path / "runs", "joint", 0, {"caltech100/top1": 0.5})
+    file = tmp_path / "runs" / "joint-0" / "result.json"
+    file.write_text(json.dumps({"steps": 40, "set": [], **json.loads(file.read_text())}))
+    words = ["--data-root", "x", "--arms", "joint", "--seeds", "0", "--out", str(tmp_path / "runs")]
+    for more in (["--steps", "50"], ["--steps", "40", "--set", "a=b", "--report", str(tmp_path / "r.json")]):
+        done = run(*words, *more)
+        assert done.returncode == 1 and "was made with 40 steps and --set []" in done.stderr
+        assert not (tmp_path / "r.json").exists()
+    assert run(*words, "--steps", "40").returncode == 0
+
+
 @pytest.mark.parametrize("task", ["classification", "segmentation", "depth", "detection", "scene_graph"])
 def test_a_twin_is_the_joint_run_without_the_other_tasks(task: str) -> None:
     joint = load_run(ROOT / "configs" / "multitask" / "visgen_tiny.yaml", data_root="x")

@@ -13,7 +13,11 @@ from visgen.metrics import read_record
 
 
 def test_arms_train_and_are_measured_once(
-    load_recipe: Callable[[str], ModuleType], night_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_recipe: Callable[[str], ModuleType],
+    night_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe = load_recipe("night/variants")
     small = ["objective.options.translator={name: relight, channels: 2, blocks: 0}", "objective.options.edges=sobel"]
@@ -30,3 +34,9 @@ def test_arms_train_and_are_measured_once(
     monkeypatch.setattr(recipe, "train_run", lambda *_, **__: pytest.fail("trained again"))
     recipe.main()
     assert read_record(record)["metrics"] == found
+    words[words.index("--steps") + 1] = "2"
+    monkeypatch.setattr(sys, "argv", ["variants.py", *words])
+    with pytest.raises(SystemExit):  # figures of one step are none of two
+        recipe.main()
+    assert "was trained by another configuration" in capsys.readouterr().err
+    assert read_record(record)["protocol"]["training"].startswith("1 steps")

@@ -135,6 +135,7 @@ def one(mode: str, value: Any) -> Image.Image:
         (one("L", 51), (0.2, 0.2, 0.2)),
         (one("RGB", (255, 0, 51)), (1, 0, 0.2)),
         (one("LA", (0, 51)), (0.8, 0.8, 0.8)),  # a fifth of black on white
+        (one("LA", (0, 51)).convert("La"), (0.8, 0.8, 0.8)),  # the same, with its alpha multiplied in
         (one("RGBA", (255, 0, 0, 0)), (1, 1, 1)),  # nothing on white
         (one("RGBA", (255, 0, 0, 255)), (1, 0, 0)),
         (one("RGBA", (255, 0, 0, 51)), (1, 0.8, 0.8)),

@@ -222,6 +222,8 @@ def test_supervision_boxes_masks_and_regions() -> None:
     regions = Result(detection=boxes(), segmentation=semantic()).to_supervision("segmentation.streets")
     assert regions.data["class_name"].tolist() == ["cat", "tree"] and regions.confidence.tolist() == [0.75, 0.75]
     assert regions.mask.sum(axis=(1, 2)).tolist() == [11, 12]
+    whole = SemanticMap(torch.zeros(10, 20, dtype=torch.int64), ("sky",))  # edges of pixels, as in every other form
+    assert Result(segmentation=whole).to_supervision().xyxy.tolist() == [[0, 0, 20, 10]]
 
 
 def test_supervision_says_which_tasks_it_can_take() -> None:

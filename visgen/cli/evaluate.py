@@ -93,6 +93,8 @@ def evaluate(
             progress=None if quiet or not sys.stderr.isatty() else counter(),
         ).to_dict()
         report["protocol"]["split"] = split
+        if report["task"] == "depth":  # a figure of depth is shown with its alignment, also when that is none
+            report["protocol"]["metric"].setdefault("align", "none")
         if record is not None:
             _write(record, words, report, loaded.config())
     if as_json:
@@ -113,6 +115,8 @@ def read_pairs(pairs: Sequence[str], option: str) -> dict[str, Any]:
     """
     import yaml
 
+    from ..config.loader import read_value
+
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -121,7 +125,7 @@ def read_pairs(pairs: Sequence[str], option: str) -> dict[str, Any]:
         if key in found:
             raise ConfigError(f"{option} gives '{key}' twice; keep one of them.")
         try:
-            found[key] = yaml.safe_load(value)
+            found[key] = read_value(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"the value in {option} '{pair}' is not YAML: {error}.") from error
     return found

@@ -121,7 +121,8 @@ def budget(
         from ..zoo import load_heads, save_pretrained
         from .expert_curves import check_curve_options
 
-        check_curve_options(curve, out, record, picture)
+        of_model = ("k", "tau", "allow", "deny", "merge", "reset")
+        check_curve_options(budget, options, ("ks", "taus", "limit", "threads", "repeats"), of_model)
         loaded = load_heads(model, "cpu")
         if not curve:
             if reset:
@@ -226,6 +227,7 @@ def _curve(loaded: Any, options: dict[str, Any]) -> dict[str, Any]:
         columns = ("budget", key, "M multiply-adds", "ms", "experts per token")
         print_table(columns, rows, title=f"{found['head']} of {options['model']}, {threads} threads")
     if options["picture"] is not None:
+        options["picture"].parent.mkdir(parents=True, exist_ok=True)
         draw_budget(found, key, options["model"]).save(options["picture"])
     if options["record"] is not None:
         shown = ("task", "data", "split", "limit", "curve", "ks", "taus", "threads", "repeats")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,28 @@ MAIN_METRIC = {
 }
 
 
-def check_curve_options(curve: bool, out: Path | None, record: Path | None, picture: Path | None) -> None:
+def check_curve_options(
+    command: Callable[..., Any], options: Mapping[str, Any], of_curve: Sequence[str], of_model: Sequence[str]
+) -> None:
     """Refuse options that would do nothing: --record and --picture are of a curve, --out is of a model.
 
+    Args:
+        command: Knows the defaults.
+        options: As given to it.
+        of_curve, of_model: Further options that say something with --curve alone, or without it alone.
     Raises:
         ConfigError: One of them is given where it says nothing.
     """
-    if curve and out is not None:
-        raise ConfigError(f"--out is '{out}' but --curve saves no model; leave one of them out.")
-    for option, value in (("--record", record), ("--picture", picture)):
-        if value is not None and not curve:
-            raise ConfigError(f"{option} is '{value}' but it is of a curve; add --curve, or leave it out.")
+    curve, parameters = options["curve"], inspect.signature(command).parameters
+    if curve and options["out"] is not None:
+        raise ConfigError(f"--out is '{options['out']}' but --curve saves no model; leave one of them out.")
+    for name in of_model if curve else ("record", "picture", *of_curve):
+        option, value = f"--{name.replace('_', '-')}", options[name]
+        if value in (parameters[name].default, []):
+            continue
+        if curve:
+            raise ConfigError(f"{option} is '{value}' but --curve does not go by it; leave one of them out.")
+        raise ConfigError(f"{option} is '{value}' but it is of a curve; add --curve, or leave it out.")
 
 
 def numbers(text: str, option: str, kind: type = float) -> list[Any]:
@@ -97,6 +109,7 @@ def run_extraction_curve(model: str, loaded: Any, head: str, source: Any, stats:
         columns = ("cut", "experts", "parameters", "visited most", "random", "largest weights")
         print_table(columns, rows, title=_title(curve, key, model))
     if options["picture"] is not None:
+        options["picture"].parent.mkdir(parents=True, exist_ok=True)
         _draw_extraction(curve, key, model).save(options["picture"])
     return curve
 

@@ -57,6 +57,9 @@ def stats(
         loaded = load_heads(model, device)
         sources = open_data(loaded, data, split, all_tasks)
         found = collect_expert_stats(loaded, sources, limit, name=model, progress=_counter())
+        for path in (out, picture):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
         if out is not None:
             found.save(out)
         if picture is not None:
@@ -124,7 +127,8 @@ def extract(
         from ..zoo import load_heads, save_pretrained
         from .expert_curves import check_curve_options
 
-        check_curve_options(curve, out, record, picture)
+        of_curve = ("thetas", "keeps", "seeds", "stats_split", "stats_limit")
+        check_curve_options(extract, options, of_curve, ("theta", "keep", "rule", "seed", "sliced", "probes"))
         if curve:
             found_curve = _extraction_curve(options)
     if curve:

@@ -7,13 +7,14 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from ..errors import VisgenError
+from ..errors import ConfigError, VisgenError
 
 __all__ = ["JSON_OPTION", "only_json", "print_json", "print_table", "say", "show_tracebacks", "to_json", "user_errors"]
 
@@ -32,6 +33,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
+            _check_names(kwargs)
             return command(*args, **kwargs)
         except BrokenPipeError:  # `visgen ... | head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -43,6 +45,14 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(2) from None
 
     return guarded
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Refuse names of records and pictures that could not be written, before anything is measured."""
+    for option, endings in (("record", (".json",)), ("picture", (".png", ".PNG"))):
+        path = options.get(option)
+        if isinstance(path, Path) and path.suffix not in endings:
+            raise ConfigError(f"--{option} is '{path}', which does not end in {endings[0]}, as it must; rename it.")
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def load_config(
         path: The file. Its key `extends` may name one other file, relative to it, whose keys it overlays;
             null in place of a mapping drops it (one data part or head of the other file, say). In a mapping of names
             to numbers or words (the weights of heads, say) null drops the entry.
-        overrides: "a.b.0=value", the value in YAML; a name in `variables` sets that variable.
+        overrides: "a.b.0=value", the value in YAML; a name in `variables` sets that variable, and null in place of a
+            mapping drops it, as above.
         variables: Names that may appear as `${name}` in text values, with their values.
     Raises:
         ConfigError: See the module docstring; the message holds the dotted path of the key.
@@ -142,13 +143,18 @@ def _overlay(base: Any, top: Any) -> Any:
     return top
 
 
+def read_value(text: str) -> Any:
+    """Read one value as YAML, in which 1e-3 is a number."""
+    return yaml.load(text, _Loader)
+
+
 def _parse_override(override: str) -> tuple[str, Any]:
     name, equals, text = override.partition("=")
     name = name.strip()
     if not equals or not name or not all(name.split(".")):
         raise ConfigError(f"override '{override}' is not of the form a.b=value; write --set train.steps=100.")
     try:
-        return name, yaml.load(text, _Loader)
+        return name, read_value(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override '{override}' has a value that is not YAML: {error}; quote it.") from error
 
@@ -176,7 +182,10 @@ def _apply(data: Any, name: str, value: Any, override: str) -> None:
                 "set it as a whole."
             )
         if end == len(parts):
-            node[key] = value
+            if value is None and isinstance(node, dict) and isinstance(node.get(key), dict):
+                del node[key]  # as in a file that extends another
+            else:
+                node[key] = value
             return
         if isinstance(node, dict) and node.get(key) is None:
             node[key] = {}

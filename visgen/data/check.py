@@ -89,7 +89,7 @@ def _splits_of(spec: str, options: Mapping[str, Any]) -> Sequence[str]:
     if form == "ood":
         folders = [Path(part.strip()) / split for part in path.split(",") for split in _SPLITS]
         return _SPLITS if any(folder.is_dir() for folder in folders) else ("all",)
-    if form == "places" and not list(Path(path).glob("*_*.txt")):
+    if form in ("places", "unpaired") and not list(Path(options.get("lists") or path).glob("*_*.txt")):
         return ("all",)
     if "val_share" in options:  # which cuts one file in two
         return _SPLITS[:2]

@@ -33,7 +33,7 @@ def difference_hash(pixels: Tensor) -> np.ndarray | None:
     Source: the "dHash" of N. Krawetz (hackerfactor.com, 2013), with 16 cells a side instead of 8.
     """
     grey = pixels.float().mean(0)
-    if float(grey.std()) < _FLAT:
+    if grey.numel() == 1 or float(grey.std()) < _FLAT:
         return None
     small = torch.nn.functional.interpolate(grey[None, None], (_SIDE, _SIDE + 1), mode="bilinear", antialias=True)[0, 0]
     bits = (small[:, :-1] < small[:, 1:]).numpy().reshape(-1)

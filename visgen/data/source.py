@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import ConfigError, DataError, UnknownName, nearest
@@ -67,6 +68,11 @@ def split_spec(spec: str) -> tuple[str, str]:
             f"data path '{path}' names an environment variable that is not set; set it or write the path."
         )
     return form, path
+
+
+def is_one_file(spec: str, options: Mapping[str, Any] | None = None) -> bool:
+    """Whether a data set is one file that its reader does not divide: it gives the same pictures for every split."""
+    return Path(split_spec(spec)[1]).is_file() and (options or {}).get("val_share") is None
 
 
 def build_source(spec: str, split: str = "train", **options: Any) -> Source:

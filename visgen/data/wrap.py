@@ -128,6 +128,9 @@ def holding(
         DataError: Fewer than `least` samples hold one.
     """
     classes, predicates = ((names,) if isinstance(names, str) else names for names in (classes, predicates))
+    for what, bounds in (("area", area), ("light", light)):
+        if not isinstance(bounds, (list, tuple)) or len(bounds) != 2 or not 0 <= bounds[0] < bounds[1]:
+            raise ConfigError(f"holding: {what} is {bounds!r}; give two rising shares, such as [0.0, 0.1].")
     if task not in source.heads:
         raise ConfigError(f"holding: source '{source.name}' has labels for {', '.join(source.heads)}, not '{task}'.")
     known = _class_names(source, task)

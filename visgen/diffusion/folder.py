@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from ..errors import CheckpointError, ConfigError, nearest
 from .channels import expand_conv_in as expand
@@ -38,10 +39,11 @@ def read_pipeline_folder(folder: Path, expand_conv_in: bool, settings: Mapping[s
         raise CheckpointError(
             f"'{index}' cannot be read: {error}; give the folder of a diffusers pipeline, with its model_index.json."
         ) from error
-    missing = [part for part in PARTS if not isinstance(listed.get(part), list)]
+    named = {k: v[1] for k, v in listed.items() if isinstance(v, list) and len(v) == 2} if type(listed) is dict else {}
+    missing = [part for part in PARTS if not isinstance(named.get(part), str)]
     if missing:
         raise CheckpointError(f"'{index}' names no {', no '.join(missing)}; the pipeline needs {', '.join(PARTS)}.")
-    parts = {part: _load(folder, part, listed[part][1]) for part in PARTS}
+    parts = {part: _load(folder, part, named[part]) for part in PARTS}
     latents, taken = int(parts["vae"].config.latent_channels), int(parts["unet"].config.in_channels)
     config = read_diffusion_config(folder) or DiffusionConfig(size=_canvas(parts))
     for key in settings:
@@ -95,7 +97,8 @@ def write_pipeline_folder(model: InstructDiffusion, folder: Path, dtype: str = "
     )
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.dumps(model.config.to_dict(), indent=1) + "\n"
-    (folder / CONFIG_FILE).write_text(settings, encoding="utf-8")  # before the index, which makes it a folder to load
+    (folder / "model_index.json").unlink(missing_ok=True)  # makes it a folder to load, and so is written last
+    (folder / CONFIG_FILE).write_text(settings, encoding="utf-8")
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
@@ -104,16 +107,32 @@ def _load(folder: Path, part: str, name: str) -> Any:
     import diffusers
     import transformers
 
-    found = getattr(diffusers, name, None) or getattr(transformers, name, None)
-    if found is None:
+    found: Any = getattr(diffusers, name, None) or getattr(transformers, name, None)
+    if not hasattr(found, "from_pretrained"):
         raise CheckpointError(f"'{folder}' names class '{name}' for its {part}, which diffusers does not have.")
     options: dict[str, Any] = {"local_files_only": True}
-    if part in ("vae", "unet", "text_encoder"):
+    is_network = part in ("vae", "unet", "text_encoder")
+    if is_network:
         options |= {"use_safetensors": True, "torch_dtype" if part != "text_encoder" else "dtype": torch.float32}
+        options["output_loading_info"] = True
+    elif name.startswith("CLIPTokenizer"):  # which is empty, and not an error, without its words
+        words = [("tokenizer.json",), ("vocab.json", "merges.txt")]
+        if not any(all((folder / part / file).is_file() for file in files) for files in words):
+            raise CheckpointError(
+                f"the {part} in '{folder}' has no words; it needs tokenizer.json, or vocab.json and merges.txt."
+            )
     try:
-        return found.from_pretrained(str(folder / part), **options)
-    except (OSError, ValueError, RuntimeError) as error:
+        loaded = found.from_pretrained(str(folder / part), **options)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"the {part} in '{folder}' cannot be loaded: {error}") from error
+    if not is_network:
+        return loaded
+    lacking = sorted(loaded[1]["missing_keys"])  # they would be random
+    if lacking:
+        raise CheckpointError(
+            f"the {part} in '{folder}' lacks {len(lacking)} of its weights, such as '{lacking[0]}'; fetch it again."
+        )
+    return loaded[0]
 
 
 def _canvas(parts: Mapping[str, Any]) -> int:

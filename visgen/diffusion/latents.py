@@ -17,6 +17,7 @@ from torch import Tensor
 from ..data import Sample, Source
 from ..errors import ConfigError, DataError, nearest
 from ..language import TaskRequest
+from ..structures.png import write_atomically
 from .codec import CodecSettings, codec_for
 from .queries import Query, QueryConfig, canvas_image, draw_queries
 
@@ -90,15 +91,16 @@ class LatentCache:
         return replace(self, **{name: getattr(self, name)[keep] for name in names}, requests=requests)
 
     def save(self, folder: str | Path) -> None:
-        """Write `latents.safetensors` and `questions.json`."""
+        """Write `latents.safetensors` and then, whole or not at all, `questions.json`."""
         from safetensors.torch import save_file
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "questions.json").unlink(missing_ok=True)
         names = ("images", "targets", "valid", "drawn", "image_of", "part_of")
         save_file({name: getattr(self, name).contiguous() for name in names}, folder / "latents.safetensors")
         rows = {"parts": list(self.parts), "requests": [request.to_dict() for request in self.requests]}
-        (folder / "questions.json").write_text(json.dumps(rows), encoding="utf-8")
+        write_atomically(folder / "questions.json", json.dumps(rows).encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> LatentCache:

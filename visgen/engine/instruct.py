@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import parametrize
@@ -32,10 +33,11 @@ from ..diffusion import (
     corpus_of,
     standardise_latents,
 )
+from ..diffusion.answers import codec_settings
 from ..diffusion.channels import use_common_layout
 from ..diffusion.low_rank import add_low_rank, merge_low_rank
 from ..diffusion.reading import read_taught
-from ..errors import ConfigError
+from ..errors import CheckpointError, ConfigError
 from ..language import TaskRequest
 from ..language.phrases import canonical
 from ..nn.low_rank import add_updates, trained_tensors
@@ -61,6 +63,8 @@ __all__ = [
 
 Phrase = Callable[[TaskRequest, Random], str]
 UPDATES_FILE = "updates.safetensors"
+MADE_FILE = "made.json"  # beside cached latents: what they depend on
+SAME_LATENTS = 0.01  # of a spread of 1: half precision moves them by less
 
 
 def new_model(run: InstructRun, corpus: Iterable[str] = ("a",)) -> InstructDiffusion:
@@ -71,6 +75,7 @@ def new_model(run: InstructRun, corpus: Iterable[str] = ("a",)) -> InstructDiffu
         corpus: Sentences for the tokenizer of a fresh model.
     Raises:
         ConfigError: There is no VAE yet, or the VAE of `start` does not fit `size`.
+        CheckpointError: The VAE is torn.
     """
     if run.start is not None:
         settings = {} if run.size is None else {"size": run.size}
@@ -79,7 +84,10 @@ def new_model(run: InstructRun, corpus: Iterable[str] = ("a",)) -> InstructDiffu
     folder = Path(run.out) / "vae" / "autoencoder"
     if not folder.is_dir():
         raise ConfigError(f"'{folder}' does not exist; train the VAE of this run first (--stage vae).")
-    model.vae = type(model.vae).from_pretrained(str(folder), local_files_only=True)
+    try:
+        model.vae = type(model.vae).from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the VAE in '{folder}' cannot be loaded: {error}; use --stage vae --resume.") from error
     return model.eval()
 
 
@@ -128,12 +136,18 @@ def train_vae(
 def make_cache(
     run: InstructRun, model: InstructDiffusion, progress: Callable[[str, int, int], None] | None = None
 ) -> dict[str, int]:
-    """Encode every part that is not there yet to `out/cache/PART`; gives the number of questions by part."""
+    """Encode every part that is not there yet to `out/cache/PART`; gives the number of questions by part.
+
+    Raises:
+        ConfigError: A part that is there was made otherwise.
+    """
     model.vae.to(memory_format=torch.channels_last)  # its few channels are faster this way on CPUs
     counts = {}
     for name, part in run.parts.items():
         folder = Path(run.out) / "cache" / name
-        if not (folder / "questions.json").is_file():
+        if (folder / "questions.json").is_file():
+            _check_cache(folder, _made(run, model, part))
+        else:
             cache = build_cache(
                 model,
                 name,
@@ -145,6 +159,8 @@ def make_cache(
                 seed=run.seed,
                 progress=None if progress is None else lambda done, total, name=name: progress(name, done, total),  # type: ignore[misc]
             )
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / MADE_FILE).write_text(json.dumps(_made(run, model, part)), encoding="utf-8")
             cache.save(folder)
         counts[name] = len(json.loads((folder / "questions.json").read_text(encoding="utf-8"))["requests"])
     return counts
@@ -174,8 +190,14 @@ def train_denoiser(
     """
     out = Path(run.out) / run.name
     cache = LatentCache.join([LatentCache.load(Path(run.out) / "cache" / name) for name in run.parts])
+    start, is_new = out / "start", model is None and not (out / "start" / "model_index.json").is_file()
     if model is None:
-        model = _starting_model(run, cache, out / "start")
+        model = _starting_model(run, cache) if is_new else InstructDiffusion.from_pretrained(start)
+        _check_codec(run, model)
+    for name in run.parts:
+        _check_cache(Path(run.out) / "cache" / name, _made(run, model))
+    if is_new:
+        model.save_pretrained(start)
     own = model
     if phrase is None:
         read = partial(read_taught, own.config.classes or _classes_of(cache), run.settings().predicates)
@@ -203,9 +225,10 @@ def train_denoiser(
         objective.module.load_state_dict(trained)
         try:
             own.forget_texts()
-            _plain(own, run).save_pretrained(path)
-            if run.updates:
+            if run.updates:  # first, since the model makes it a folder to load
+                path.mkdir(parents=True, exist_ok=True)
                 save_file(trained_tensors(objective.module), path / UPDATES_FILE)
+            _plain(own, run).save_pretrained(path)
         finally:
             objective.module.load_state_dict(kept)
             own.forget_texts()
@@ -216,19 +239,58 @@ def train_denoiser(
     return trainer.fit(resume)
 
 
-def _starting_model(run: InstructRun, cache: LatentCache, folder: Path) -> InstructDiffusion:
-    if (folder / "model_index.json").is_file():
-        return InstructDiffusion.from_pretrained(folder)
+def _made(run: InstructRun, model: InstructDiffusion, part: InstructPart | None = None) -> dict[str, Any]:
+    """What cached latents depend on: codecs, the encoder (by latents of a fixed picture), and data and questions."""
+    side = model.config.size
+    with torch.no_grad():
+        seen = model.encode_target(torch.linspace(-1, 1, 3 * side * side).view(1, 3, side, side)).float()
+    found = {"codec": to_mapping(run.settings()), "encoder": F.adaptive_avg_pool2d(seen, 4).flatten().tolist()}
+    if part is not None:
+        names = ("split", "options", "shrink", "transforms", "copies", "limit")
+        found |= {name: to_mapping(getattr(part, name)) for name in names}
+        found |= {"source": Path(part.source).name, "queries": to_mapping(part.questions())}
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _check_cache(folder: Path, now: dict[str, Any]) -> None:
+    """Raise ConfigError unless cached latents were made as they would be now; old ones do not tell."""
+    if not (folder / MADE_FILE).is_file():
+        return
+    then = json.loads((folder / MADE_FILE).read_text(encoding="utf-8"))
+    old, new = (torch.tensor(values.pop("encoder")) for values in (then, now))
+    changed = [key for key in now if then.get(key) != now[key]]
+    if changed or old.shape != new.shape or float((old - new).abs().max()) > SAME_LATENTS:
+        told = f"{[then.get(k) for k in changed]} then, {[now[k] for k in changed]} now"
+        other = f"other {', '.join(changed)}: {told}" if changed else "another VAE"
+        raise ConfigError(
+            f"the latents in '{folder}' were made with {other}; delete that folder, which --stage cache makes anew, or "
+            "use another `out`."
+        )
+
+
+def _check_codec(run: InstructRun, model: InstructDiffusion) -> None:
+    codec, own = to_mapping(run.settings()), to_mapping(codec_settings(model))
+    if model.config.codec and own != codec:
+        raise ConfigError(
+            f"codec is {codec}, but the model that the run goes on with draws with {own}; give the run that codec, or "
+            "another `name` and `out`."
+        )
+
+
+def _starting_model(run: InstructRun, cache: LatentCache) -> InstructDiffusion:
+    """The model before the first step, with the codecs and the classes that it is taught."""
+    found = _classes_of(cache)
     if run.weights is not None:
         model = use_common_layout(InstructDiffusion.from_pretrained(run.weights))
-        model.save_pretrained(folder)
-        return model
-    model = new_model(run, corpus_of(cache.requests, run.seed))
+        _check_codec(run, model)
+        taught = dict(model.config.classes)
+        classes = {task: tuple(dict.fromkeys((*taught.get(task, ()), *found.get(task, ())))) for task in taught | found}
+        is_open = not taught
+    else:
+        model = new_model(run, corpus_of(cache.requests, run.seed))
+        classes, is_open = found, run.start is not None
     # A text encoder that knows more words than the questions hold is not limited to them.
-    classes = _classes_of(cache) if run.start is None else {}
-    codec = to_mapping(run.settings())
-    model.config = replace(model.config, classes=classes, codec=codec)
-    model.save_pretrained(folder)
+    model.config = replace(model.config, classes={} if is_open else classes, codec=to_mapping(run.settings()))
     return model
 
 

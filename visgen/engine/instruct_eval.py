@@ -157,7 +157,8 @@ def dataset_figures(rows: Sequence[Asked], values: Sequence[Any]) -> dict[str, f
     """Figures of answers to questions of one task over the whole set, by `visgen.metrics`.
 
     Segmentation: "mIoU" pooled over the set, paint on absent classes included. Detection: COCO's "AP" and "AP50", and
-    "absent_boxes". Both need questions about absent classes, else they are left out. Depth: "RMSE" in metres, "delta1".
+    "absent_boxes". Both need questions about absent classes, else they are left out, and precision needs classes that
+    are boxed completely. Depth: "RMSE" in metres, "delta1".
     Classification: "mean_accuracy", over yes and no where all are such questions, else over right answers. OOD:
     "AUROC", where both sides are there.
 
@@ -192,7 +193,7 @@ def dataset_figures(rows: Sequence[Asked], values: Sequence[Any]) -> dict[str, f
             metric, wanted = OODMetric(), ("AUROC",)
             metric.update(values, [OODLabel(side) for side in sides])
     figures = {} if metric is None else metric.compute()
-    return {name: figures[name] for name in wanted}
+    return {name: figures[name] for name in wanted if name in figures}
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -7,14 +7,35 @@ from typing import Any
 
 import torch
 
-from ..config import PartConfig
+from ..config import DataConfig, PartConfig
 from ..data import Cached, Mapped, Source, Subset, build_source, build_transform, wrap_source
 from ..data.mixture import sample_of
+from ..data.source import is_one_file
 from ..data.wrap import choosing
 from ..errors import ConfigError, nearest
 from .evaluate import evenly_spaced
 
-__all__ = ["open_part"]
+__all__ = ["open_part", "refuse_one_file"]
+
+
+def refuse_one_file(data: DataConfig) -> None:
+    """Refuse one file as training and evaluation part of two names: the pictures would be the same.
+
+    Raises:
+        ConfigError: Two parts ask a file for different splits, and no wrapper `share` divides it.
+    """
+    for name, part in data.val.items():
+        for other, train in data.train.items():
+            splits = (train.split or "train", part.split or "val")
+            is_divided = any(wrap.get("name") == "share" for wrap in (*part.wrap, *train.wrap))
+            if part.source != train.source or splits[0] == splits[1] or is_divided:
+                continue
+            if is_one_file(part.source, part.options):
+                raise ConfigError(
+                    f"data.train.{other} and data.val.{name} ask '{part.source}' for its parts '{splits[0]}' and "
+                    f"'{splits[1]}', but it is one file, which gives the same pictures for both; name a folder with a "
+                    "file for each, or another file for one of them."
+                )
 
 
 def open_part(part: PartConfig, split: str, where: str) -> Source:

@@ -26,7 +26,7 @@ from .evaluate import check_evaluation, evaluate, evenly_spaced
 from .fit import HeadFitter, run_fitters
 from .named import build_objective
 from .optim import train_only
-from .parts import open_part
+from .parts import open_part, refuse_one_file
 from .start import start_from
 from .state import RunSummary
 from .train import Trainer, export_state
@@ -114,6 +114,7 @@ def build_run(
     workers = workers or Workers(config.train.device)
     if not config.data.train:
         raise ConfigError("data.train has no parts; name at least one data set to train on.")
+    refuse_one_file(config.data)
     sources = {name: open_part(part, "train", f"data.train.{name}") for name, part in config.data.train.items()}
     mixture = _mixture(config, sources, workers.world)
     if config.objective.name:

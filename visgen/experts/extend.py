@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ConfigError, nearest
 from ..nn.bank import ExpertBank
 from ..nn.routing import TaskRouter
-from ..task import HeadSpec, MultiTaskModel
+from ..task import TASKS, HeadSpec, MultiTaskModel
 from .banks import expert_banks, find_route
 from .start import ROUTER_NOISE, copy_router
 from .stats import ExpertStats
@@ -96,6 +96,8 @@ def add_task(
         raise ConfigError(f"head '{head}' is in the model already; choose another name.")
     if head.split(".")[0] != spec.task:
         raise ConfigError(f"head '{head}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
+    if TASKS.get(spec.task).has_classes and not spec.classes:
+        raise ConfigError(f"head '{head}' has no classes; name them (--classes), or data that tell them (--data).")
     banks = expert_banks(model)
     tasks: tuple[str, ...] = model.backbone.tasks  # type: ignore[assignment]
     own = route or head.replace(".", "_")

@@ -14,6 +14,8 @@ import torch
 
 from ..config import FinetuneConfig, ObjectiveConfig, RunConfig
 from ..engine import BuiltRun, RunSummary, build_run, train_run
+from ..engine.checkpoint import refuse_used
+from ..engine.parts import open_part, refuse_one_file
 from ..errors import ConfigError
 from ..options import build_options
 from ..task import HeadSpec, MultiTaskModel
@@ -131,6 +133,11 @@ class _Run:
                 f"objective.name is '{config.objective.name}' beside finetune.model '{config.finetune.model}'; heads "
                 "are fine-tuned with the losses of their tasks: drop one of the two."
             )
+        if config.optim.only:
+            raise ConfigError(
+                f"optim.only is {list(config.optim.only)} beside finetune.experts '{config.finetune.experts}', which "
+                "says what trains; drop one of the two."
+            )
         self.base, self.config, self.export = base, config, export
         self.settings: FinetuneConfig = config.finetune
         self.selection = parse_selection(self.settings.experts)
@@ -143,6 +150,10 @@ class _Run:
 
     def go(self, resume: bool, limit: int | None) -> FinetuneReport:
         needs_usage, started = self.selection.kind in USES_USAGE, time.monotonic()
+        refuse_used(Path(self.config.out), resume)  # what only the last phase needs is looked at before the first
+        refuse_one_file(self.config.data)
+        for name, part in self.config.data.val.items() if self.settings.router_steps else ():
+            open_part(part, "val", f"data.val.{name}")
         steps, source, usage = self.settings.router_steps, self.base, {}
         if steps:
             source = self._train_routers(resume)

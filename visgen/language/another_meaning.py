@@ -59,6 +59,8 @@ ANOTHER_MEANING = (
     # advice, or a way that was gone
     "(?:how (?:far|close|near)|where) (?:should|shall|must|will|ought|would) THECLASS",
     "how (?:far|close|near) (?:should|shall|must|may|ought) (?:i|we|you|one)",
+    "how (?:far|close|near)[^,]* CLASS (?:should|shall|must|ought)",
+    "how far up",
     f"how (?:far|close|near) (?:{_AUX}|has|have|had) THECLASS (?:run|come|turn|reach|get|{_MOVE})",
     # a thing on or of the class, or what is around it
     f"{_SOUGHT} THE{_THING}(?! (?:around|round))",  # "find the tag of the suitcase": the tag is meant
@@ -69,6 +71,11 @@ ANOTHER_MEANING = (
     "(?:part|bit)s? of THECLASS",
     "(?<!bounding )box of CLASS",  # one that holds them, but "the box of the dog"
     "CLASS (?:have|has|had)(?! (?:i|we|you|been|come|gone))",  # "what features does the dog have"
+    # some that are like another, or that somebody knows or needs
+    "CLASS (?:(?:that|which) (?:is|are) )?like",
+    f"CLASS {_WHO} (?:know|love|like|want|need|use|think|keep|mean|wish|hope)s?",
+    f"CLASS to {_ACT}",
+    "CLASS (?:made|able|while (?:they|it))",
     # left out
     f"{_LEAVE} (?:THECLASS|it|them) (?:out|off|away|from)",  # "leave the car out of the mask"
     f"{_LEAVE} (?:out|off|away)",
@@ -80,6 +87,9 @@ ANOTHER_MEANING = (
     "^ (?:is|are|do|does) THE(?:whole|entire) CLASS",
     f"CLASS (?:that|which)(?! {_SEEN})",  # "the people that walk", but "the people that you see"
     f"{_COUNTED} THECLASS (?:(?:{_AUX}|are) )?(?!(?:live|stay)s? (?:here|there) ){_ACT}",  # "live here": are here
+    f"{_COUNTED} THECLASS (?:can|could|may|might|would|should) (?:live|stay)",
+    f"{_COUNTED} THECLASS (?:is|are|were) (?:away|off|up|out)(?! there)",
+    f"{_COUNTED} THECLASS will",
     f"{_COUNTED} THECLASS {_AUX} {_WHO} (?:need|want|like|love|wish|use|keep|bring|know|expect)",
     f"{_COUNTED} THECLASS (?:can|could|may|might|will|would) {_WHO} (?:have|get|make(?! out))",
     f"{_COUNTED} THECLASS (?:should|must|ought)",
@@ -88,6 +98,8 @@ ANOTHER_MEANING = (
     f"(?:only|just) THECLASS (?:(?:is|are) )?(?:{_THERE}|present)",
     # what it is like, does or is for
     f"(?:appear|seem|look|stay)(?:s|ing)? (?:[^ ]+ )?{_STATE}",
+    "(?:unusual|strange|odd|weird|wrong) (?:for|that) THECLASS",
+    "(?:what|which|who|whom|i|we|you) belongs? here",
     "(?:what|which) (?:shapes? (?:is|are)|order)",
     "(?:kind|sort)s? of THECLASS",
     "(?:purpose|job|use) of",

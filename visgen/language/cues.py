@@ -17,7 +17,7 @@ from .frames import SET, Words
 from .lexicon import VERBS, phrases
 from .wide_lexicon import AFTER_CUE, BEFORE_ODD, CUES, GLUE
 
-__all__ = ["read_cues"]
+__all__ = ["holds_cue_alone", "read_cues"]
 
 WEAK = ("find", "spot", "list", "look_for", "mark", "select")  # verbs that also say "let me see" around another cue
 CUE_FORMS: dict[Words, str] = {
@@ -43,6 +43,12 @@ def read_cues(words: Sequence[str], class_end: Callable[[int], int | None]) -> l
     """
     reader = _Reader(tuple(words), class_end)
     return reader.draft() if reader.scan() else None
+
+
+def holds_cue_alone(words: Sequence[str], class_end: Callable[[int], int | None]) -> bool:
+    """Whether a sentence has a cue, no class, and otherwise only words without a meaning: "show me where"."""
+    reader = _Reader(tuple(words), class_end)
+    return reader.scan() and bool(reader.tasks) and not reader.items
 
 
 class _Reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Draft", "Item", "Phrase", "Stop"]
 
@@ -24,6 +24,10 @@ class Item:
     end: int
     one: bool = False
     attributes: tuple[str, ...] = ()
+
+    def moved(self, by: int) -> Item:
+        """The item of a text that so many words stand before."""
+        return replace(self, start=self.start + by, end=self.end + by)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,20 @@ class Draft:
     colours: tuple[str, ...] = ()
     flag: tuple[str, str] | None = None
     away: str | None = None
+
+    def moved(self, by: int) -> Draft:
+        """The draft of a text that so many words stand before."""
+        lists = [
+            tuple(i.moved(by) for i in own) for own in ((self.phrase.items, self.phrase.exclude) if self.phrase else ())
+        ]
+        return replace(
+            self,
+            start=self.start + by,
+            end=self.end + by,
+            phrase=Phrase(*lists) if lists else None,
+            subject=self.subject and self.subject.moved(by),
+            object=self.object and self.object.moved(by),
+        )
 
 
 @dataclass

@@ -66,11 +66,15 @@ NOUNS = (
     (
         "segmentation",
         "mask masks segmentation segmentation_mask segmentation_masks segmentation_map semantic_segmentation outline "
-        "outlines silhouette silhouettes contour contours pixels region regions shape shapes",
+        "image_segmentation outlines silhouette silhouettes contour contours pixels region regions shape shapes",
         "of for",
     ),
     ("detection", "bounding_box bounding_boxes object_detection detection detections", "of for around"),
-    ("ood", "ood anomaly_map anomaly_score anomaly_detection ood_score out_of_distribution_score", "of for"),
+    (
+        "ood",
+        "ood ood_detection anomaly_map anomaly_score anomaly_detection ood_score out_of_distribution_score",
+        "of for",
+    ),
     ("scene_graph", "scene_graph relation relations relationship relationships", "of for between among"),
 )
 
@@ -95,7 +99,7 @@ SETS = {
     "LIGHT": "estimate predict compute calculate gauge measure determine assess judge work_out figure_out get find "
     "show "
     "draw sketch produce generate render create make compile supply provide return output display report print plot "
-    "visualise visualize deliver want have run perform carry_out do what_is what_are",
+    "build visualise visualize deliver want have run perform carry_out do what_is what_are",
     "PERSON": "me us",
     "DET": "the a an all any some every each both only just all_the all_of all_of_the any_of_the each_of_the "
     "every_one_of_the each_one_of_the just_the only_the my our your his her its their this that "
@@ -188,11 +192,21 @@ FRAMES = (
             "what SUBJ BE doing",
             "how BE SUBJ related|connected to|with OBJ",
             "how SUBJ BE related|connected to|with OBJ",
-            "how BE NP related|connected to_each_other?",
-            "how do|does NP relate to_each_other?",
+            "how BE NP related|connected to_each_other|to_one_another?",
+            "how do|does NP relate to_each_other|to_one_another?",
         ),
     ),
-    ("depth", "all", ("LIGHT? how FAR FROM? BE NP FROM?", "LIGHT? how FAR FROM? NP BE FROM?")),
+    (
+        "depth",
+        "all",
+        (
+            "LIGHT? how FAR FROM? BE NP FROM?",
+            "LIGHT? how FAR FROM? NP BE FROM?",
+            "how FAR BE it FROM to NP",
+            "LIGHT? DET? distance|distances FROM to NP",
+            "LIGHT? DET? distance|distances FROM",
+        ),
+    ),
     (
         "classification",
         "all",
@@ -200,7 +214,7 @@ FRAMES = (
             "classify|categorise|categorize|recognise|recognize IMAGE?",
             "label IMAGE",
             "LIGHT? DET? classification|class|category of|for IMAGE",
-            "classification",
+            "LIGHT? DET? image? classification",
             "what BE IMAGE",
             "what IMAGE BE",
             "what BE IMAGE DET IMAGE_NOUN of",
@@ -210,7 +224,8 @@ FRAMES = (
             "what|which class|category|breed|species IMAGE BE",
             "what am i looking at",
             "BE there NAMED",
-            "WHETHER there BE NAMED",
+            "check|see|verify? WHETHER there BE NAMED",
+            "BE NAMED SCOPE",
             "do|does IMAGE contain|show|have|include NAMED",
             "WHETHER IMAGE contains|shows|has|includes NAMED",
             "BE IMAGE NAMED",
@@ -226,7 +241,7 @@ FRAMES = (
             "count? how many NP EXIST?",
             "count? how many NP BE SCOPE",
             "how many NP IMAGE holds|has|contains|shows|includes",
-            "LIGHT? DET? number|count|tally|total of NP",
+            "LIGHT? DET? total? number|count|tally|total of NP",
         ),
     ),
     (
@@ -470,6 +485,12 @@ CONTRACTIONS = {
     "where're": "where are",
     "they're": "they are",
     "who're": "who are",
+    "out-of-distribution": "out of distribution",
+    "out-of-place": "out of place",
+    "scene-graph": "scene graph",
+    "bounding-box": "bounding box",
+    "bounding-boxes": "bounding boxes",
+    "depth-map": "depth map",
     "pls": "please",
     "plz": "please",
     "thx": "thanks",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
 from ..errors import UnknownName, nearest
-from .cues import read_cues
+from .cues import holds_cue_alone, read_cues
+from .draft import Draft
 from .grammar import Grammar
 from .lexicon import CONTRACTIONS
 from .names import ClassNames, class_names
@@ -19,6 +22,7 @@ from .world import OpenWorld, open_noun_end
 
 __all__ = ["parse"]
 
+_Reading: TypeAlias = tuple[list[str], list[Draft]] | None  # words and what they ask for; None: not understood
 MAX_WORDS = 256  # far beyond an instruction; keeps a pasted document from taking seconds
 # A word, a separator, or a character that is neither and so is refused, such as an emoji. Quotation marks, brackets,
 # colons, asterisks and dashes around words say nothing; an underscore is a space.
@@ -33,7 +37,8 @@ def parse(
 ) -> list[TaskRequest]:
     """Give the requests of an English instruction, in the order in which they were made.
 
-    Case, punctuation, number, synonyms and politeness change nothing. Every word must be understood: a word that is not
+    Case, punctuation, number, synonyms and politeness change nothing, and a new line parts two requests as a full stop
+    does, unless only the lines together are a sentence. Every word must be understood: a word that is not
     is refused, and nothing is guessed. Sentences come in the frames of `lexicon`; a phrasing outside all of them is
     read word by word (`cues`), and passes when only one meaning is left.
 
@@ -57,20 +62,59 @@ def parse(
             raise UnknownName(f"task '{task}' is not known{nearest(task, TASKS)} Known: {', '.join(TASKS)}.")
     if not vocabulary:
         raise UnknownName("the vocabulary names no task; a model must have at least one.")
-    words = normalise(text)
+    known = [(task, tuple(classes)) for task, classes in vocabulary.items()]
+    names = class_names((*known, (WORLD, world.classes)) if world is not None else tuple(known))
+    lines = [line for line in by_lines(text) if normalise(line)]
+    words = normalise(" ; ".join(lines))
     if not words:
         raise UnknownName(f"the instruction is empty; name a task, as in {offers(vocabulary)}.")
     if len(words) > MAX_WORDS:
         raise UnknownName(
             f"the instruction has {len(words)} words, from '{words[0]}' on; it may have {MAX_WORDS}: split it."
         )
-    known = [(task, tuple(classes)) for task, classes in vocabulary.items()]
-    names = class_names((*known, (WORLD, world.classes)) if world is not None else tuple(known))
-    grammar = _grammar(words, names, world)
-    drafts = grammar.read() or read_cues(words, lambda start: names.match(words, start))
-    if drafts is None:
+    found = _in_parts([_read(line, names, world) for line in lines])
+    if found is None and len(lines) > 1:  # a list, or a sentence, that goes on in the next line
+        found = _framed(words, names, world) or _framed(normalise(" ".join(lines)), names, world)
+    if found is None:
+        grammar = _grammar(words, names, world)
+        grammar.read()
         raise UnknownName(refusal(words, grammar, names, vocabulary) + _other_model(words, names, world))
+    words, drafts = found
     return Resolver(text, words, names, vocabulary, predicates, world).requests(drafts)
+
+
+def _read(line: str, names: ClassNames, world: OpenWorld | None) -> _Reading:
+    """What one line asks for: in frames, as a whole; else each sentence in a frame or, on its own, word by word."""
+    if whole := _framed(normalise(line), names, world):
+        return whole
+    sentences = [words for sentence in re.split(r"(?<=[.?!;])\s+", line) if (words := normalise(sentence))]
+    parts = [_framed(words, names, world) or _by_words(words, names) for words in sentences]
+    if len(parts) == 2 and parts[1] is None and holds_cue_alone(sentences[1], partial(names.match, sentences[1])):
+        return _by_words(normalise(line), names)  # "seen a dog? show me where."
+    return _in_parts(parts)
+
+
+def _framed(words: list[str], names: ClassNames, world: OpenWorld | None) -> _Reading:
+    drafts = _grammar(words, names, world).read()
+    return None if drafts is None else (words, drafts)
+
+
+def _by_words(words: list[str], names: ClassNames) -> _Reading:
+    drafts = read_cues(words, partial(names.match, words))
+    return None if drafts is None else (words, drafts)
+
+
+def _in_parts(parts: Iterable[_Reading]) -> _Reading:
+    """One after the other what each part asks for; None when one was not understood."""
+    words: list[str] = []
+    drafts: list[Draft] = []
+    for part in parts:
+        if part is None:
+            return None
+        words += [","] if words else []
+        drafts += [draft.moved(len(words)) for draft in part[1]]
+        words += part[0]
+    return words, drafts
 
 
 def _grammar(words: list[str], names: ClassNames, world: OpenWorld | None) -> Grammar:
@@ -90,6 +134,13 @@ def _other_model(words: list[str], names: ClassNames, world: OpenWorld | None) -
         return ""
     hint = " A model that reads instructions itself (path 'diffusion' or 'auto') could be asked this"
     return f"{hint}; 'auto' asks one only where it is named as `instruct`."
+
+
+def by_lines(text: str) -> list[str]:
+    """Give the lines of a text, without the marks of a list; what follows "find:" or "and" stays in its line."""
+    lines = re.sub(r"[ \t]*[\r\n\v\f\x85\u2028\u2029]+", "\n", text)
+    lines = re.sub(r"^[ \t]*(?:\d{1,2}[.)]|[-*\u2022])[ \t]+", "", lines, flags=re.MULTILINE)
+    return re.sub(r"(?i)(:|\b(?:and|or|then))\n", r"\1 ", lines).split("\n")
 
 
 def normalise(text: str) -> list[str]:

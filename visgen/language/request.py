@@ -129,8 +129,8 @@ def explain(requests: Sequence[TaskRequest]) -> str:
 def _words(request: TaskRequest) -> str:
     if request.relation is not None:
         return " ".join(part or "?" for part in request.relation)
-    words = dict(request.attributes)
-    what = " and ".join(f"{words[c]} {c}" if c in words else c for c in request.classes) or "everything"
+    each = [" ".join([*(word for owner, word in request.attributes if owner == c), c]) for c in request.classes]
+    what = " and ".join(each) or "everything"
     how = {"all": "", "one": "one instance of ", "count": "how many of "}[request.quantifier]
     rest = f", without {' and '.join(request.exclude)}" if request.exclude else ""
     painted = " and ".join(f"{name} {colour}" for name, colour in request.colours)

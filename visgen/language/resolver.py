@@ -25,6 +25,7 @@ _YES_NO = {"is", "are", "do", "does", "if", "whether"}
 _DEFINITE = {"the", "this", "that", "these", "those", "my", "your", "his", "her", "our", "their", "its", "all"}
 _JOINS = {",", "and", "or", "also", "please"}
 _ASKS = {"me", "us", "know", "tell", "say", "wonder", "wondering", "idea"}  # "if" after them is "whether"
+_RELATING = {"related", "relate", "connected", "between", "among"}
 _ARTICLES = {word for name in ("DET", "ONE") for form in SET[name] for word in form}
 
 
@@ -64,11 +65,21 @@ class Resolver:
             self.is_open = draft.task not in self.vocabulary
             request = self._request(draft, asked)
             request = replace(request, open_vocabulary=True) if self.is_open else request
-            if request not in found:
-                found.append(request)
+            found += [each for each in self._pairs(request, draft) if each not in found]
             if position + 1 == len(drafts) or drafts[position + 1].start != draft.start:
                 self._remember(draft)
         return found
+
+    def _pairs(self, request: TaskRequest, draft: Draft) -> list[TaskRequest]:
+        """Ask for the pairs between two classes alone, either way round, not for those of each among themselves."""
+        said = self.words[draft.start : draft.end]
+        names = request.classes if draft.task == "scene_graph" and _RELATING & {*said} else ()
+        if len(names) == 1 and {("each", "other"), ("one", "another")} & {*zip(said, said[1:], strict=False)}:
+            names *= 2
+        if len(names) != 2 or request.exclude:
+            return [request]
+        ends = dict.fromkeys([names, names[::-1]])
+        return [replace(request, classes=(), relation=(subject, None, target)) for subject, target in ends]
 
     def _check_conditions(self, drafts: Sequence[Draft]) -> None:
         """Refuse "if there is a dog, count the cats": an "if" that nobody asks for is a condition of the rest."""
@@ -110,6 +121,11 @@ class Resolver:
             if own is not None:
                 item = Item("class", own, own + 1)
                 return Draft("classification", "all", draft.start, draft.end, Phrase((item,)), picture=draft.picture)
+        holder = draft.subject if draft.predicate == "containing" and not self.has_request else None
+        word = self.words[holder.start] if holder is not None and holder.kind == "pronoun" else None
+        if word in ("it", "this", "that") and draft.object is not None:
+            phrase = Phrase((draft.object,))  # "does it contain a cat?" of the picture
+            draft = Draft("classification", "all", draft.start, draft.end, phrase, picture=word)
         if draft.task != "classification" or draft.phrase is None or draft.flag is not None:
             return draft
         if self.words[draft.end : draft.end + 1] == ["only"]:
@@ -147,6 +163,7 @@ class Resolver:
             raise UnknownName(f"'{asked}' does not say what is left out; write 'everything except ...'.")
         classes, left_out = self._classes(items, draft.task), self._classes(exclude, draft.task)
         self._check_words(draft, items, classes, asked)
+        self._check_ends(items if draft.task == "scene_graph" else (), asked)
         if any(item.one for item in exclude):
             raise UnknownName(f"'{asked}' leaves out one of several; only all of a class can be left out.")
         if exclude and not left_out:
@@ -189,13 +206,19 @@ class Resolver:
                 )
 
     def _check_without(self, phrase: Phrase, task: str, asked: str) -> None:
-        """Refuse "people without backpacks", which may say what one of them has.
+        """Refuse "cars, not trucks, bikes", and "people without backpacks", which may say what one of them has.
 
         Where the answer is pixels, "the road without the cars" takes away those that both cover.
         """
         if not phrase.exclude:
             return
         between = self.words[phrase.items[-1].end : phrase.exclude[-1].start]
+        joins = [self.words[a.end : b.start] for a, b in zip(phrase.exclude, phrase.exclude[1:], strict=False)]
+        if between[:2] in ([",", "not"], [",", "no"]) and joins and all({",", *_ARTICLES} >= {*join} for join in joins):
+            raise UnknownName(
+                f"'{asked}' may leave out only the first after '{between[1]}', or all that follow; write 'but not the "
+                "... or the ...'."
+            )
         if own := next((word for word in between if word in ("without", "minus")), None):
             if task == "segmentation" and _DEFINITE & set(between[between.index(own) :]):
                 return
@@ -266,7 +289,7 @@ class Resolver:
             word = self.words[item.start]
             if item.kind != "pronoun":
                 meant.append(item)
-            elif self.before is not None:
+            elif self.before is not None and not (task == "detection" and self.before == Phrase()):
                 meant += self.before.items or [Item("all", item.start, item.end)]
                 left_out += self.before.exclude
             elif not self.has_request and word in ("it", "this", "that", "its") and task != "detection":
@@ -322,11 +345,20 @@ class Resolver:
                 "every pair; leave the word out."
             )
         meant = self._meant(Phrase((item,)), draft.task).items
+        self._check_ends(meant, asked)
         if len(meant) != 1 or meant[0].kind != "class":
             raise UnknownName(
                 f"'{self.words[item.start]}' must stand for one class in a relation; name the class instead."
             )
         return self._class(meant[0], draft.task)
+
+    def _check_ends(self, items: Sequence[Item], asked: str) -> None:
+        """Refuse "the dog on the red couch": a relation has no room for what narrows its ends down."""
+        if narrowed := next((item.attributes for item in items if item.attributes), ()):
+            raise UnknownName(
+                f"'{' '.join(narrowed)}' in '{asked}' narrows one end of a relation down, which is asked of whole "
+                "classes; leave the word out."
+            )
 
     def _predicate(self, name: str | None, asked: str) -> str | None:
         """The model's own name of a relation."""

@@ -143,7 +143,7 @@ class QueryDetectionMetric:
             asked: The class that was asked for.
             images: What tells the image apart; several questions share one.
         Raises:
-            DataError: Unequal numbers, an unknown class, no scores, or a class asked of an image twice.
+            DataError: Unequal numbers, an unknown class, no scores, other sizes, or a class asked twice.
         """
         check_pairs(predictions, targets)
         check_pairs(asked, targets)
@@ -152,6 +152,8 @@ class QueryDetectionMetric:
             _check_asked(name, self.classes, prediction.classes)
             if prediction.scores is None:
                 raise DataError("an answer has boxes without scores; average precision ranks by score, so give them.")
+            if prediction.size != target.size:
+                raise DataError(f"an answer is {prediction.size} (height, width) and its target {target.size}.")
             answers = self._answers.setdefault(image, {})
             if name in answers:
                 raise DataError(f"'{name}' was asked of image {image!r} twice; count each question once.")

@@ -75,7 +75,8 @@ def write_record(
     """Write a record as JSON: whole or not at all (a temporary file beside it, then a rename).
 
     Args:
-        path: The file, ending in .json; its folder is made when absent.
+        path: The file, ending in .json; its folder is made when absent. Under another name the figures, which may
+            have taken hours, are kept with .json added, and an error says so.
         command: What a reader types to get the figures again; a list of words is joined.
         config: The resolved configuration, or the name of a config file, or None for a run without one.
         seeds: Seeds of the runs behind the figures; empty when nothing was drawn at random.
@@ -91,9 +92,9 @@ def write_record(
     Raises:
         DataError: A field breaks the rules above.
     """
-    path = Path(path)
-    if path.suffix != ".json":
-        raise DataError(f"a record was to be written to '{path.name}'; its name must end in .json.")
+    path, asked = Path(path), Path(path)
+    if asked.suffix != ".json":
+        path = asked.with_name(f"{asked.name}.json")
     words = command if isinstance(command, str) else " ".join(command)
     record: dict[str, Any] = {
         "schema": SCHEMA,
@@ -129,6 +130,10 @@ def write_record(
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if asked != path:
+        raise DataError(
+            f"a record was to be written to '{asked.name}'; its name must end in .json, so it is in '{path}'."
+        )
     return json.loads(text)
 
 

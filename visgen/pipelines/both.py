@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, UnknownName, VisgenError
-from ..structures import Boxes, Classification, DepthMap, Result, SemanticMap, load_image, picture_of
+from ..structures import Boxes, Classification, DepthMap, Result, SemanticMap, picture_of
 from ..structures.boxes import pairwise_iou
 from .inputs import Inputs, chain_inputs, open_inputs, take_reading
 from .instruct import InstructPipeline, InstructPlan
 from .pipeline import Pipeline
 from .plan import Plan
-from .run import RunOptions, check_options
+from .run import RunOptions, check_options, read_item
 
 __all__ = ["BothPlan", "PairedPipeline", "agreement"]
 
 SAME_BOX = 0.5  # IoU from which two boxes are the same thing, as in AP50
+NOTHING_ASKED = "no instruction is given; add one, such as 'how far is everything?'."
 DELTA = 1.25  # ratio of depths that counts as the same, as in the delta1 metric
 
 
@@ -60,9 +61,9 @@ class PairedPipeline:
         experts: The pipeline of the mixture of experts.
         drawn: The pipeline of the instruction model.
         path: "both": each answers, and `Result.request["agreement"]` compares; where the experts do not know what is
-            asked, the instruction model's answer stands alone; where that cannot draw it, the experts' does, and
-            `Result.request["left_out"]` says why. "auto": the experts answer what they know, and what they
-            do not know goes to the instruction model.
+            asked, the instruction model's answer stands alone; where that cannot draw it, or there is no instruction,
+            the experts' does, and `Result.request["left_out"]` says why. "auto": the experts answer what they know, and
+            what they do not know goes to the instruction model.
     """
 
     def __init__(self, experts: Pipeline, drawn: InstructPipeline, path: str) -> None:
@@ -86,7 +87,7 @@ class PairedPipeline:
         except UnknownName as error:
             failure = error
         drawn: InstructPlan | None = None
-        left_out: str | None = None
+        left_out: str | None = NOTHING_ASKED if self.path == "both" and instruction is None else None
         if (self.path == "both" or experts is None) and instruction is not None:
             try:
                 drawn = self.drawn.plan(instruction)
@@ -144,12 +145,12 @@ class PairedPipeline:
         }
         for number, item in enumerate(opened.items):
             try:
-                image = load_image(item.read(), color=limits.color)
+                image = read_item(item, limits.color)
             except (VisgenError, OSError) as error:
                 if limits.on_error == "raise":
                     raise
                 if limits.on_error == "record":
-                    yield Result(source=item.source, error=f"{item.source}: {error}", request=plan.to_dict())
+                    yield Result(source=item.source, error=str(error), request=plan.to_dict())
                 continue
             shown = None if item.is_file else picture_of(image)
             result: Result | None = None

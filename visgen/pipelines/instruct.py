@@ -17,10 +17,10 @@ from ..diffusion.answers import Answer, answer_requests, plan_passes, sampling_f
 from ..diffusion.reading import read_for
 from ..errors import ConfigError, UnknownName, VisgenError, nearest
 from ..language import TASKS, TaskRequest, explain
-from ..structures import Result, load_image, picture_of
+from ..structures import Result, picture_of
 from .inputs import Inputs, Item, chain_inputs, open_inputs, take_reading
 from .plan import Plan, Step
-from .run import OnError, RunOptions, check_options, limit_value
+from .run import OnError, RunOptions, check_options, limit_value, read_item
 from .skills import Skills
 
 if TYPE_CHECKING:
@@ -199,12 +199,12 @@ class InstructPipeline:
         for number, item in enumerate(opened.items):
             start = time.perf_counter()
             try:
-                image = load_image(item.read(), color=limits.color)
+                image = read_item(item, limits.color)
             except (VisgenError, OSError) as error:
                 if limits.on_error == "raise":
                     raise
                 if limits.on_error == "record":
-                    yield Result(source=item.source, error=f"{item.source}: {error}", request=plan.to_dict())
+                    yield Result(source=item.source, error=str(error), request=plan.to_dict())
                 continue
             read = time.perf_counter() - start
             result = self.draw(image, plan, number, limits, drawing, progress)

@@ -26,7 +26,16 @@ from .plan import Plan
 if TYPE_CHECKING:
     from ..task import MultiTaskModel
 
-__all__ = ["DISPLAY_THRESHOLD", "MOST_TRIPLETS", "RunOptions", "check_options", "has_boxes", "limit_value", "run_items"]
+__all__ = [
+    "DISPLAY_THRESHOLD",
+    "MOST_TRIPLETS",
+    "RunOptions",
+    "check_options",
+    "has_boxes",
+    "limit_value",
+    "read_item",
+    "run_items",
+]
 
 # For people, not for evaluation: the detector gives up to 100 boxes of any score, a scene graph every pair of boxes.
 DISPLAY_THRESHOLD = 0.25  # low, since a detector whose scores are qualities is rarely sure: 0.5 would show little
@@ -126,10 +135,20 @@ class _Picture:
 def run_items(model: MultiTaskModel, plan: Plan, items: Iterator[Item], options: RunOptions) -> Iterator[Result]:
     """Yield one Result per item, in order; with on_error="skip" unreadable items are left out.
 
-    At most `batch_size` pictures are held at a time. Those of one batch that have the same working size go through the
-    model together, so nothing is padded and no answer depends on its neighbours.
+    At most `batch_size` pictures are held at a time; those before one that raises are answered first. Those of one
+    batch that have the same working size go through the model together, so nothing is padded and no answer depends on
+    its neighbours.
     """
-    while batch := [_read(item, options) for item in islice(items, options.batch_size)]:
+    failure: Exception | None = None
+    while failure is None:
+        batch: list[_Picture] = []
+        try:
+            for item in islice(items, options.batch_size):
+                batch.append(_read(item, options))
+        except Exception as error:  # of the caller's own generator too
+            failure = error
+        if not (batch or failure):
+            return
         groups: dict[tuple[int, int], list[_Picture]] = {}
         for picture in batch:
             if picture.image is not None:
@@ -142,19 +161,28 @@ def run_items(model: MultiTaskModel, plan: Plan, items: Iterator[Item], options:
             elif options.on_error == "record":
                 request = plan.to_dict() if plan.steps else None
                 yield Result(source=picture.source, error=picture.error, timing=picture.timing, request=request)
+    raise failure
+
+
+def read_item(item: Item, color: str) -> Tensor:
+    """Give the picture of an item, as `load_image` does; errors name its source."""
+    try:
+        return load_image(item.read(), color=color)
+    except (VisgenError, OSError) as error:
+        if item.source in str(error):
+            raise
+        raise type(error)(f"{item.source}: {error}") from error
 
 
 def _read(item: Item, options: RunOptions) -> _Picture:
     picture = _Picture(item.source)
     start = time.perf_counter()
     try:
-        image = load_image(item.read(), color=options.color)
+        image = read_item(item, options.color)
     except (VisgenError, OSError) as error:
         if options.on_error == "raise":
-            if item.source in str(error):
-                raise
-            raise type(error)(f"{item.source}: {error}") from error
-        picture.error = str(error) if item.source in str(error) else f"{item.source}: {error}"
+            raise
+        picture.error = str(error)
         picture.timing["read"] = time.perf_counter() - start
         return picture
     picture.size = (int(image.shape[1]), int(image.shape[2]))

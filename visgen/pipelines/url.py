@@ -19,6 +19,17 @@ MAX_BYTES = 50 * 2**20  # a 12-Mpx JPEG has 3 to 8 MB, a 12-Mpx PNG up to 40
 MAX_REDIRECTS = 5
 TIMEOUT = 20.0
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_CLOSED = [  # refused whatever `ipaddress` says; that of Python before 3.12.4 lets nearly all of them through
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments; 192.0.0.192 tells machines in Oracle's cloud their secrets
+        "168.63.129.16/32",  # does so in Azure's
+        "::/96",  # IPv4 addresses in the form of RFC 4291, no longer in use
+        "64:ff9b:1::/48",  # RFC 8215: IPv4 addresses as a network of its own translates them
+        "3fff::/20",  # RFC 9637: documentation
+        "5f00::/16",  # RFC 9602: segment routing
+    )
+]
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WAY_OUT = "download the file yourself, or pass allow_private=True if you trust the address"
 
@@ -52,7 +63,10 @@ def fetch_bytes(
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address belongs to the public internet; IPv4 addresses inside IPv6 ones are unpacked."""
+    """Tell whether an IP address belongs to the public internet; IPv4 addresses inside IPv6 ones are unpacked.
+
+    Addresses at which clouds tell a machine its secrets do not, although 168.63.129.16 is registered as public.
+    """
     ip = ipaddress.ip_address(address.split("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
@@ -62,7 +76,7 @@ def is_public(address: str) -> bool:
             return False
         if inner is not None and (ip.ipv4_mapped or ip in _NAT64):
             return True
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _CLOSED)
 
 
 def _request(

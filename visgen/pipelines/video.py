@@ -6,15 +6,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from ..errors import ImageError, MissingDependency
 
 __all__ = ["VIDEO_SUFFIXES", "frame_count", "read_frames"]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"})
 
+_TURN = Image.Transpose
+TURNS = {  # signs of a, b, c, d of the display matrix, which shows pixel (x, y) at (a x + c y, b x + d y)
+    (-1, 0, 0, 1): _TURN.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): _TURN.FLIP_TOP_BOTTOM,
+    (-1, 0, 0, -1): _TURN.ROTATE_180,
+    (0, 1, 1, 0): _TURN.TRANSPOSE,
+    (0, -1, -1, 0): _TURN.TRANSVERSE,
+    (0, 1, -1, 0): _TURN.ROTATE_270,
+    (0, -1, 1, 0): _TURN.ROTATE_90,
+}
+
 
 def read_frames(path: str | Path, every: int = 1) -> Iterator[tuple[int, float, Any]]:
     """Yield (index, seconds from the start, PIL image) for each `every`-th frame, decoding as they are asked for.
+
+    Pictures are turned as the file says they are to be shown: telephones store them as the sensor lay.
 
     Raises:
         MissingDependency: PyAV is not installed.
@@ -33,7 +49,7 @@ def read_frames(path: str | Path, every: int = 1) -> Iterator[tuple[int, float, 
                 if index % every:
                     continue
                 seconds = frame.time if frame.time is not None else (index / rate if rate else 0.0)
-                yield index, float(seconds), frame.to_image()
+                yield index, float(seconds), _upright(frame)
             if index < 0:
                 raise ImageError(f"video '{path}' holds no frame; the file may be cut off.")
     except (av.error.FFmpegError, OSError) as error:
@@ -48,6 +64,14 @@ def frame_count(path: str | Path) -> int | None:
             return container.streams.video[0].frames or None if container.streams.video else None
     except (av.error.FFmpegError, OSError):
         return None
+
+
+def _upright(frame: Any) -> Image.Image:
+    picture, matrix = frame.to_image(), frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    turn = TURNS.get(tuple(np.sign(np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]]).tolist()))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _load_av() -> Any:

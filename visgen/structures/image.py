@@ -216,7 +216,7 @@ def _pixels(picture: Image.Image, source: str) -> np.ndarray:
             )
         return _grey_to_rgb((values / white).astype(np.float32))
     if picture.has_transparency_data or mode in ("La", "RGBa"):
-        above = picture.convert("RGBA")
+        above = (picture.convert("LA") if mode == "La" else picture).convert("RGBA")  # La turns into LA alone
         ground = Image.new("RGBA", above.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(ground, above)
     return np.array(picture.convert("RGB")).astype(np.float32) / 255

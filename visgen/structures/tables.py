@@ -12,7 +12,7 @@ from .boxes import Boxes
 from .classification import Classification, ClassLabel
 from .depth import DepthMap
 from .descriptor import PlaceLabel
-from .masks import Masks
+from .masks import Masks, mask_bbox
 from .ood import OODLabel, OODVerdict
 from .scene_graph import SceneGraph
 from .segmentation import SemanticMap
@@ -189,7 +189,9 @@ def to_supervision(result: Result, task: str | None) -> supervision.Detections:
         ids = value.ids.cpu().numpy()
         masks = np.stack([ids == i for i in present]) if present else np.zeros((0, *ids.shape), dtype=bool)
         labels, names = np.array(present), tuple(value.classes[i] for i in present)
-        boxes = supervision.mask_to_xyxy(masks) if present else np.zeros((0, 4))
+        # not supervision.mask_to_xyxy, whose right and lower edges are the last pixels and lie one short of ours
+        boxes = np.array([mask_bbox(value.ids == i) for i in present]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
         scores = None
         if value.confidence is not None:
             confidence = value.confidence.cpu().numpy()

@@ -41,3 +41,9 @@ def test_errors_name_what_is_wrong(folder: Path) -> None:
     (folder / "train.txt").write_text("# none yet\n")
     with pytest.raises(DataError, match="has 0 images in split 'train'"):
         build_source(f"boundary:{folder}", "train")
+
+
+def test_black_and_white_maps_are_levels(folder: Path) -> None:
+    drawn = np.array([[False, True, False, True]] * 2)
+    Image.fromarray(drawn).save(folder / "boundaries" / "a.png")  # 1 bit a pixel
+    assert build_source(f"boundary:{folder}")[0].targets["segmentation"].ids.tolist() == [[0, 1, 0, 1]] * 2

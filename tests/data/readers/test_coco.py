@@ -142,6 +142,23 @@ def test_text_in_a_box_and_polygons_of_one_point_are_named(coco_set):
         build_source(edit(coco_set, lambda data: data["annotations"][0].update(bbox=["1", "1", "5", "5"])))
 
 
+def test_lists_of_run_lengths_and_polygons_without_area(coco_set):
+    def mask(*parts):
+        spec = edit(coco_set, lambda data: data["annotations"][0].update(segmentation=list(parts)))
+        return build_source(spec)[0].targets["masks"].masks[0]
+
+    first, second = ({"size": [40, 48], "counts": [n, 5, 1915 - n]} for n in (10, 30))
+    assert mask(first, second).T.flatten().nonzero()[:, 0].tolist() == [*range(10, 15), *range(30, 35)]
+    with pytest.raises(DataError, match="annotation 1 has a segmentation that cannot be decoded.*sum to 15"):
+        mask({"size": [40, 48], "counts": [10, 5]})
+    with pytest.raises(DataError, match="annotation 1 has a mask of 5 x 4 pixels on an image of 48 x 40"):
+        mask({"size": [4, 5], "counts": [10, 5, 5]})
+    line, square = [2, 2, 9, 9], [4, 6, 14, 6, 14, 14, 4, 14]
+    assert int(mask(line, square).sum()) == int(mask(square, line).sum()) == 80
+    with pytest.raises(DataError, match="of three points or more"):
+        mask([*square, 1])
+
+
 def test_one_target_may_be_a_plain_name(coco_set):
     assert set(build_source(f"coco:{coco_set}", targets="detection").heads) == {"detection"}
 

@@ -117,3 +117,15 @@ def test_lists_and_class_files(tmp_path):
         read_classes(tmp_path / "classes.txt", ["cat", "dog", "cat"])
     with pytest.raises(DataError, match=r"no\.txt is missing"):
         read_classes(tmp_path / "no.txt")
+
+
+def test_ids_in_grey_of_few_bits_are_refused(tmp_path):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    file = tmp_path / "ids.png"
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 4, 0, 0, 0, 0))
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0\x1b")) + chunk(b"IEND", b""))
+    with pytest.raises(DataError, match="grey PNG of 4 bits a pixel"):
+        read_ids(file)
+    assert read_ids(file, is_grey=True).tolist() == [[17, 187]]

@@ -61,6 +61,8 @@ def test_what_is_missing_is_named(folder, tmp_path):
     (tmp_path / "empty" / "train" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match="holds no image in its class folders"):
         build_source(f"imagefolder:{tmp_path / 'empty'}")
+    with pytest.raises(DataError, match="holds no folders; put the pictures of each class into a folder of its name"):
+        build_source(f"imagefolder:{folder / 'train' / 'ant'}", split="all")
 
 
 def test_classes_are_a_list_of_names(folder):

@@ -133,6 +133,7 @@ def test_rescale_covers_its_range_evenly_in_the_logarithm():
     [
         ({"name": "resize", "size": 0}, "size is 0"),
         ({"name": "resize", "size": [3, 4], "max_size": 9}, "max_size 9"),
+        ({"name": "resize", "size": None}, "size is None"),
         ({"name": "random_resized_crop", "size": 8, "scale": [0.5, 1.5]}, r"scale is \[0.5, 1.5\]"),
         ({"name": "random_resized_crop", "size": 8, "ratio": 2}, "ratio is 2"),
         ({"name": "random_resized_crop", "size": [8, 8, 8]}, r"size is \[8, 8, 8\]"),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from visgen.data import build_source
 from visgen.engine.gaps import close_gaps, compare_arms
+from visgen.engine.gaps.close import _measure, _options
 from visgen.errors import ConfigError, DataError
 from visgen.metrics.strata import Part, RatioTable, Stratum
+from visgen.task.protocol import HeadSpec
 
 
 def arm(right: float, images: int = 200, seed: int = 0, higher_is_better: bool = True) -> dict[str, list[Stratum]]:
@@ -74,3 +80,31 @@ def test_arms_on_other_images_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text("{}")
     with pytest.raises(ConfigError, match="no seed"):
         close_gaps(tmp_path / "g.yaml", tmp_path, load=lambda n: n, export=lambda m, p: None, seeds=())
+
+
+def test_a_composition_stays_in_its_stratum_when_an_arm_was_shown_it() -> None:
+    source = build_source("town:toy_vg?size=64x64&relation_share=1", "val", count=12, tasks=("scene_graph",))
+    kinds, predicates = source[0].targets["scene_graph"].boxes.classes, source.classes["scene_graph"]
+    seen = torch.zeros(len(kinds), len(kinds), len(predicates) + 1, dtype=torch.int32)
+    seen[:, :10] = 1
+
+    class Right:
+        """Answers with the truth; its training showed `counts`."""
+
+        max_side, min_side = 64, 0
+
+        def __init__(self, counts: torch.Tensor) -> None:
+            named = {"detection.town": kinds, "scene_graph.town": predicates}
+            self.specs = {name: HeadSpec(name.partition(".")[0], names) for name, names in named.items()}
+            self.head = lambda name: SimpleNamespace(counts=counts)
+            self.below, self.resolve = lambda name: "detection.town", lambda name: name
+
+        def predict(self, images: Any, heads: Any, *, sizes: Any = None, given: Any = None) -> Any:
+            return {k: [replace(g, scores=torch.ones(len(g))) for g in targets] for k, (_, targets) in given.items()}
+
+    row: dict[str, Any] = {"data": "town", "report": {"head": "scene_graph.town", "protocol": {"metric": {}}}}
+    row["metric"] = _options(Right(seen), row["report"])
+    before, closed = (_measure(Right(n), [row], [source], "cpu") for n in (seen, seen + 1))
+    count = {s.key: s.count for s in before["scene_graph.town on town"]}
+    assert 0 < count["composition/zero-shot"] < count["all/all"]
+    assert count == {s.key: s.count for s in closed["scene_graph.town on town"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +78,12 @@ def test_a_survey_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         survey(spoiled(town), ["town:street?size=32x48&count=4&tasks=segmentation"], **options)
+
+
+def test_one_file_for_both_splits_is_refused(town: Any, spoiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "all.json").write_text("{}")
+    with pytest.raises(ConfigError, match="all.json' is one file, which gives the same pictures for 'train' and 'val'"):
+        survey(spoiled(town), [f"coco:{tmp_path / 'all.json'}"])
 
 
 def test_a_task_without_strata_says_so(town: Any, spoiled: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ class Boundaries:
 
     def share(self, index: int) -> Tensor:
         """Give the share of people who marked each pixel (H, W), in [0, 1]."""
-        counts = read_ids(self.base / "boundaries" / f"{self.stems[index]}.png")
+        counts = read_ids(self.base / "boundaries" / f"{self.stems[index]}.png", is_grey=True)
         return torch.from_numpy(counts.astype(np.float32) / 255)
 
     def __getitem__(self, index: int) -> Sample:

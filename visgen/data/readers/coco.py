@@ -222,17 +222,25 @@ def _labels(rows: Sequence[Mapping[str, Any]]) -> Tensor:
 
 
 def _decode(segmentation: Any, size: tuple[int, int], where: str) -> Tensor:
-    """Give a mask (H, W) bool from polygons (a list of x, y lists) or run lengths (a dict)."""
+    """Give a mask (H, W) bool from polygons (a list of x, y lists) or run lengths (a dict, or a list of them).
+
+    Polygons of one or two points have no area and are left out where there are others.
+    """
     from pycocotools import mask as coco_mask
 
     height, width = size
-    if isinstance(segmentation, list) and not all(isinstance(part, dict) or are_pixels(part) for part in segmentation):
+    if isinstance(segmentation, list) and all(isinstance(part, dict) for part in segmentation):
+        return torch.stack([_decode(part, size, where) for part in segmentation]).any(0)
+    polygons = segmentation if isinstance(segmentation, list) else []
+    solid = [part for part in polygons if are_pixels(part) and len(part) >= 6]  # pycocotools takes 4 numbers for a box
+    if polygons and not (solid and all(are_pixels(part) and len(part) % 2 == 0 for part in polygons)):
         raise DataError(
-            f"{where} has a segmentation that cannot be decoded: a polygon must be a list [x, y, x, y, ...] in pixels."
+            f"{where} has a segmentation that cannot be decoded: a polygon must be a list [x, y, x, y, ...] in pixels "
+            "of three points or more."
         )
     try:
-        if isinstance(segmentation, list):
-            packed = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        if solid:
+            packed = coco_mask.merge(coco_mask.frPyObjects(solid, height, width))
             return torch.from_numpy(np.ascontiguousarray(coco_mask.decode(packed))).bool()
         own, counts = tuple(int(n) for n in segmentation["size"]), segmentation["counts"]
         if own == size:

@@ -46,15 +46,17 @@ def read_pixels(source: str | Path | bytes, name: str = "") -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
-def read_ids(path: Path, is_deep: bool = False) -> np.ndarray:
-    """Read a label or depth PNG as whole numbers (H, W) int32: grey or palette indices, 8 or 16 bit.
+def read_ids(path: Path, is_deep: bool = False, is_grey: bool = False) -> np.ndarray:
+    """Read a label or depth PNG as whole numbers (H, W) int32: grey or palette indices, 8 or 16 bit; 0 and 1 of 1 bit.
 
     Args:
         path: The file.
         is_deep: Take 16 bits and more alone.
+        is_grey: The numbers are levels from black (0) to white (255), also where fewer bits than 8 hold them.
 
     Raises:
-        DataError: It cannot be read, has more than 64 million pixels, or is a colour picture.
+        DataError: It cannot be read, has more than 64 million pixels, is a colour picture, or holds ids in grey of 2 or
+            4 bits, which Pillow spreads over 0 to 255.
     """
     with open_picture(path, f"map {path}") as picture:
         if picture.mode not in ("L", "P", "I", "I;16", "I;16B", "1"):
@@ -67,7 +69,14 @@ def read_ids(path: Path, is_deep: bool = False) -> np.ndarray:
                 f"{path} has 8 bits a pixel; a depth PNG holds 16, as millimetres unless `scale` says otherwise: "
                 "save depth itself, not a picture of it, or give the option scale for its 8-bit levels."
             )
-        return np.asarray(picture).astype(np.int32)
+        tiles = getattr(picture, "tile", None)
+        stored = tiles[0][3] if picture.mode == "L" and tiles else ""
+        if stored in ("L;2", "L;4") and not is_grey:
+            raise DataError(
+                f"{path} is a grey PNG of {stored[-1]} bits a pixel, whose numbers some programs read as they are and "
+                "some spread over 0 to 255; save the map with 8 bits, or with a palette."
+            )
+        return np.asarray(picture.convert("L") if is_grey and picture.mode == "1" else picture).astype(np.int32)
 
 
 def pictures_below(folder: Path) -> list[Path]:

@@ -41,6 +41,10 @@ class ImageFolder:
         found = _folders(folder)
         if classes is None:
             classes = _taught(base, split, found)
+            if not classes:
+                raise DataError(
+                    f"imagefolder {folder} holds no folders; put the pictures of each class into a folder of its name."
+                )
         names = check_names(classes, str(folder))
         for other in found:
             if other not in names:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
 
 from ...errors import ConfigError, UnknownName, nearest
+from ...options import convert
 from ...structures import Boxes, ClassLabel, DepthMap, Masks, SceneGraph, SemanticMap
 from ..sample import Sample
 from ..source import READERS
@@ -206,6 +207,7 @@ def read_town(path: str, split: str = "train", **options: Any) -> TownSource:
     tasks = values.pop("tasks", TASKS)
     if isinstance(tasks, str):
         tasks = tuple(tasks.split(","))
+    tasks = convert(tuple[str, ...], tasks, "town option tasks")
     return TownSource(count, town_config(preset, values), seed, split=split, tasks=tasks)
 
 
@@ -235,14 +237,17 @@ _TRUTH = {"1": True, "true": True, "yes": True, "": True, "0": False, "false": F
 def _number(key: str, value: Any, kind: type) -> Any:
     try:
         return kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"town option {key} is {value!r}; give a number.") from None
 
 
 def _parse(key: str, value: Any, default: Any) -> Any:
-    """Read one option; text is parsed as the type of its default."""
+    """Read one option; text is parsed as the type of its default, other values must be of it."""
+    if isinstance(default, bool) and type(value) is int:
+        value = str(value)
     if not isinstance(value, str):
-        return value
+        plain = tuple(value.items()) if key == "favour" and isinstance(value, Mapping) else value
+        return convert(get_type_hints(TownConfig)[key], plain, f"town option {key}")
     if isinstance(default, bool):
         if value.lower() not in _TRUTH:
             raise ConfigError(f"town option {key} is '{value}'; write {key}=1 or {key}=0.")

@@ -16,6 +16,8 @@ from ...data import Cached, Source
 from ...errors import ConfigError, DataError
 from ...metrics import summarise
 from ...metrics.strata import Stratum, draw_weights, stratum_values
+from ...task import TASKS
+from ..evaluate import settled_options
 from ..parts import open_part
 from ..run import train_run
 from .find import collect_strata
@@ -129,7 +131,10 @@ def close_gaps(
     tell(f"measuring {start}")
     places = [open_part(from_mapping(PartConfig, row["reporting"]), "val", row["part"]) for row in report["data"]]
     sources = [Cached(source) for source in places]  # measured once before, and once for each arm and seed
-    measured["before"].append(_measure(load(start), report["data"], sources, device))
+    first = load(start)
+    data = [{**row, "metric": _options(first, row["report"])} for row in report["data"]]
+    measured["before"].append(_measure(first, data, sources, device))
+    del first  # its memory, for the runs
     settings: Any = None
     for seed in seeds:
         for arm in ARMS:
@@ -156,7 +161,7 @@ def close_gaps(
                     raise ConfigError(f"the run in '{folder}' ended by {summary.reason}; call this again to go on.")
                 done.write_text(f"{summary.reason}, {summary.steps} steps\n", encoding="utf-8")
             tell(f"measuring {arm}, seed {seed}")
-            measured[arm].append(_measure(load(folder / "last"), report["data"], sources, device))
+            measured[arm].append(_measure(load(folder / "last"), data, sources, device))
             settings = config
     trained = load_run(file, changed_by).data.train
     rows = compare_arms(measured, report["requests"], torch.Generator().manual_seed(0), draws, level)
@@ -180,6 +185,14 @@ def _trained(config: RunConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in parts} | {name: getattr(config.train, name) for name in loop}
 
 
+def _options(model: Any, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the strata of a head in every arm, with what the model that is started from settles: compositions that
+    are asked for, and shown then, are still those that were rare before."""
+    head, metric = report["head"], dict(report["protocol"]["metric"])
+    protocol = str(metric.get("protocol", TASKS.get(model.specs[head].task).protocols[0]))
+    return {**settled_options(model, head, protocol), **metric}
+
+
 def _measure(
     model: Any, data: Sequence[Mapping[str, Any]], sources: Sequence[Source], device: str
 ) -> dict[str, list[Stratum]]:
@@ -194,7 +207,7 @@ def _measure(
             min_side=model.min_side or None,
             batch_size=4,
             device=device,
-            metric=row["report"]["protocol"]["metric"],
+            metric=row["metric"],
         )
         found[f"{head} on {row['data']}"] = strata
     return found

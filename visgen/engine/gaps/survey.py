@@ -8,6 +8,7 @@ from typing import Any
 
 from ...config import PartConfig
 from ...data import Source, build_source
+from ...data.source import is_one_file
 from ...errors import ConfigError
 from ...task import TASKS
 from ..parts import open_part
@@ -84,7 +85,8 @@ def survey(
         metric: Keywords of the strata.
         batch_size, progress, find: As in `find_gaps`.
     Raises:
-        ConfigError: A share out of range, a task that no data set and the model share, or equal splits.
+        ConfigError: A share out of range, a task that no data set and the model share, equal splits, or one file for
+            both.
         UnknownName: A task that the model lacks.
     """
     part = share if held_out is None else held_out
@@ -99,6 +101,11 @@ def survey(
     read = dict(options or {})
     found = []
     for spec, trained in zip(data, train_data or data, strict=True):
+        if spec == trained and is_one_file(spec, read):
+            raise ConfigError(
+                f"data '{spec}' is one file, which gives the same pictures for '{train_split}' and '{split}'; name a "
+                "folder with a file for each, or what is trained on as train_data (--train-data)."
+            )
         source = build_source(spec, split, **read)
         for head in _heads(model, source, tasks):
             parts = _parts(spec, trained, read, head, split, train_split, share, held_out)
