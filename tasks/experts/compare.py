@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from visgen.config import RunConfig, load_run
+from visgen.errors import VisgenError
 from visgen.experts import finetune
 from visgen.experts.prefix_cache import PrefixCache
 from visgen.metrics import Figure, fill_table, summarise, write_record
@@ -103,4 +104,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

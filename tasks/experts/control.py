@@ -19,6 +19,7 @@ from typing import Any
 from visgen.config import RunConfig, load_run
 from visgen.engine import evaluate, measure_routing, train_run
 from visgen.engine.parts import open_part
+from visgen.errors import VisgenError
 from visgen.experts import collect_expert_stats
 from visgen.experts.curves import extraction_curve, summarise_curves
 from visgen.metrics import Figure, fill_table, summarise, write_record
@@ -66,8 +67,7 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"routing": measure_routing(model, routes, limit=STATS)}
     for name, source in sources.items():
         head = f"classification.{name}"
-        limit = config.data.val[name].limit
-        dense = load_model(f"{configure(seed, name, args).out}/last", "cpu")
+        limit, dense = config.data.val[name].limit, load_model(f"{configure(seed, name, args).out}/last", "cpu")
         curve = extraction_curve(model, head, source, stats, thetas=(0.03,), keeps=KEEPS, limit=limit)
         figures = evaluate(dense, source, head, batch_size=8, max_side=64, min_side=64, limit=limit).metrics
         size = sum(p.numel() for p in dense.parameters())
@@ -96,9 +96,7 @@ def report(args: argparse.Namespace) -> None:
     paths: dict[str, tuple[str, ...]] = {"full model": ("full",), "all experts silent": ("silent",)}
     paths |= {f"{n} kept, {rule}": (f"keep {n}", rule) for n in KEEPS for rule in RULES}
     paths["dense, trained alone"] = ("dense",)
-    rows: list[list[str | Figure]] = [
-        [title, *(Figure(("metrics", n, *path)) for n in names)] for title, path in paths.items()
-    ]
+    rows = [[title, *(Figure(("metrics", n, *path)) for n in names)] for title, path in paths.items()]
     fill_table(args.readme, "control", args.report, ["", *names], rows)
 
 
@@ -116,4 +114,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

@@ -8,11 +8,13 @@ Nothing else may run on the machine. The record and the rows of the README are w
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 
 from visgen.config import load_run
+from visgen.errors import VisgenError
 from visgen.experts import measure_costs
 from visgen.metrics import Figure, fill_table, write_record
 from visgen.zoo import load_model
@@ -76,4 +78,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from visgen.cli.benches.clock import compute_threads, environment, interleave
 from visgen.data import Cached, build_source
 from visgen.engine.instruct_compare import answer_costs, compare_answers
+from visgen.errors import VisgenError
 from visgen.metrics import write_record
 from visgen.zoo import DEFAULT_MODEL, INSTRUCT_MODEL, load_model
 
@@ -71,4 +72,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

@@ -16,6 +16,7 @@ from typing import Any
 
 from visgen.data import build_source
 from visgen.engine.instruct_overfit import ask_every_task, learn_by_heart
+from visgen.errors import VisgenError
 from visgen.metrics import write_record
 from visgen.zoo import INSTRUCT_MODEL, load_model
 
@@ -46,4 +47,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

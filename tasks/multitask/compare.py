@@ -16,6 +16,7 @@ from pathlib import Path
 from visgen.config import load_run
 from visgen.data import build_source
 from visgen.engine import evaluate, measure_routing, train_from_config
+from visgen.errors import VisgenError
 from visgen.metrics import summarise, write_record
 from visgen.structures.png import write_atomically
 from visgen.zoo import load_model, save_pretrained
@@ -85,15 +86,12 @@ def report(args: argparse.Namespace) -> None:
         print(arm, {name: round(row["normalised"]["mean"], 3) for name, row in layers.items()})
     own = " ".join((args.out.name, "--arms", *args.arms, *(["--set"] if args.set else []), *args.set))
     write_record(
-        args.report,
+        args.report, seeds=args.seeds, split="val", metrics=metrics,
         command=f"python tasks/multitask/compare.py --data-root DATA --steps {args.steps} --out {own}",
         config="configs/multitask/joint.yaml, configs/<task>/twin.yaml",
-        seeds=args.seeds,
         data="caltech100, camvid, coco_mini, scene_graph_coco_derived, depth: redkitchen, hololens, kitti",
-        split="val",
         protocol={"steps of a joint run": args.steps, "weights": "average of the last step", "depth alignment": "none"},
-        metrics=metrics,
-    )
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -116,4 +114,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

@@ -6,10 +6,12 @@ python tasks/multitask/sizes.py [--size 224] [--tasks 1] [--record RECORD.json]
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from visgen.backbones import ViTMoE, ViTMoEConfig
 from visgen.backbones.describe import describe
+from visgen.errors import VisgenError
 from visgen.metrics import write_record
 
 
@@ -52,4 +54,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VisgenError as error:
+        sys.exit(f"error: {error}")

@@ -153,6 +153,11 @@ def test_refusals():
         upcycle(dense(qk_norm=True), TASKS, 4, 2)
     with pytest.raises(CheckpointError, match="the MLP uses GELU"):
         upcycle(dense(act_layer=lambda: torch.nn.GELU(approximate="tanh")), TASKS)
+    with pytest.raises(CheckpointError, match=r"the state lacks \['norm.weight'\]"):
+        upcycle(dense(final_norm=False), TASKS)
+    for options in ({"global_pool": "avgmax"}, {"fc_norm": True}, {"global_pool": "avg", "pool_include_prefix": True}):
+        with pytest.raises(CheckpointError, match="as no ViTMoE does"):
+            upcycle(dense(**options), TASKS)
     with pytest.raises(CheckpointError, match="the network is a Linear"):
         upcycle(torch.nn.Linear(2, 2), TASKS)
     with pytest.raises(CheckpointError, match="the state lacks"):

@@ -91,6 +91,7 @@ def test_scenes_are_made_and_open_in_three_layouts(
     assert torch.equal(
         build_source(f"semantic:{out}", "val")[1].targets["segmentation"].ids, direct[1].targets["segmentation"].ids
     )
+    assert len(build_source(made["opens_as"][3], "val")) == 2  # the scene graphs
     again = visgen(*words)
     assert again.exit_code == 2
     assert "exists" in again.stderr

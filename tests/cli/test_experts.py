@@ -66,6 +66,22 @@ def test_an_extract_is_reported_saved_and_used(
     assert done.exit_code == 2 and "give either --stats FILE or --data" in done.stderr
 
 
+def test_what_cannot_work_is_told_first(visgen: Callable[..., Any], model_folder: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "file").touch()
+    task, one, new = ("--task", "depth"), f"depth:{file}", ("--head", "depth.new", "--out", tmp_path / "new")
+    for words, message in (
+        (("fit", model_folder, "--data", one, "--out", file / "below"), f"but '{file}' is a file"),
+        (("experts", "extract", model_folder, *task, "--out", file), f"but '{file}' is a file"),
+        (("experts", "extract", model_folder, *task, "--probes", "-3"), "--probes is -3"),
+        (("experts", "extend", model_folder, *new, "--classes", "a,b"), "got the classes a, b, but its task has none"),
+        (("evaluate", *task, "--data", one, "--seen", "train"), "is one file"),
+        (("export", model_folder, *task, "--int8", "--data", one, "--calibrate-on", "a", "--out", "x"), "is one file"),
+        (("predict", "http://127.0.0.1/a.png", "--model", model_folder), "(--allow-private)"),
+    ):
+        done = visgen(*words)
+        assert done.exit_code == 2 and message in done.stderr, done.stderr
+
+
 def test_a_task_is_added_and_a_budget_set_measured_and_taken_back(
     visgen: Callable[..., Any], visgen_json: Callable[..., Any], model_folder: Path, datasets: Path, tmp_path: Path
 ) -> None:

@@ -60,6 +60,10 @@ def test_what_is_asked_for_is_met_or_told(
     assert result.exit_code == 2 and "no data set has labels for depth" in result.stderr
     result = visgen(*words, "--record", tmp_path / "r.txt")
     assert result.exit_code == 2 and "does not end in .json" in result.stderr
+    result = visgen(*words, "--out", tmp_path / "g.yaml", "--record", tmp_path / "g.json")
+    assert result.exit_code == 2 and "is the report of" in result.stderr
+    result = visgen("data", "close", tmp_path / "g.yaml", "--out", tmp_path / "r", "--record", tmp_path / "g.json")
+    assert result.exit_code == 2 and "is the report of" in result.stderr
     result = visgen(*words, "--most", 0, "--out", tmp_path / "g.yaml")
     assert result.exit_code == 2 and "most is 0; ask for at least 1 gap" in result.stderr
 

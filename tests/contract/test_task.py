@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 from visgen.backbones import BACKBONES, Backbone
 from visgen.errors import VisgenError
 from visgen.metrics import Metric
+from visgen.metrics.protocol import FIGURES
 from visgen.structures import (
     Boxes,
     Classification,
@@ -263,6 +265,7 @@ def test_perfect_answers_get_the_perfect_figures(key: str) -> None:
     for name, value in PERFECT[key].items():
         assert figures[name] == pytest.approx(value, abs=1e-6), name
     assert all(isinstance(v, float) and math.isfinite(v) for v in figures.values())
+    assert all(any(fnmatchcase(name, known) for known in FIGURES[key]) for name in figures)
 
 
 @pytest.mark.parametrize("key", TASKS.names())

@@ -134,6 +134,11 @@ def test_what_is_not_there_is_told() -> None:
         wrap_source(Few(), [{"name": "holding", "task": "detection", "area": [0.1]}])
     with pytest.raises(ConfigError, match="size is 'tiny'"):
         area_range("tiny", (0.1, 0.2))
+    for task in ("classification", "depth"):
+        with pytest.raises(ConfigError, match=rf"area is \[0.1, 0.2\], but a target of '{task}' takes no part"):
+            holding(Few(), task, area=[0.1, 0.2])
+    with pytest.raises(ConfigError, match="predicates are of a scene graph, but the task is 'detection'"):
+        holding(Few(), "detection", predicates=["cat"])
     assert area_range("medium", (0.1, 0.2)) == (0.1, 0.2)
 
 

@@ -72,6 +72,11 @@ def test_wrong_parts_are_refused(cache):
         LatentStream(cache, {"town": 0.0}, 2, phrase)
 
 
+def test_a_part_whose_sentences_are_all_too_long_is_refused(cache):
+    with pytest.raises(ConfigError, match="part 'town' has 0 questions that the text encoder can hold; leave"):
+        LatentStream(cache.select(torch.zeros(len(cache), dtype=torch.bool)), {"town": 1.0}, 2, phrase)
+
+
 def test_a_source_without_answers_is_refused(shared_model, town):
     with pytest.raises(DataError, match="can answer a question"):
         build_cache(shared_model, "town", town, QueryConfig({"detection": 1.0}), SETTINGS)

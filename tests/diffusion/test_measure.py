@@ -10,6 +10,7 @@ import torch
 
 from visgen.data import Sample
 from visgen.diffusion import Query
+from visgen.diffusion.config import FAST, DiffusionConfig, Sampling
 from visgen.diffusion.measure import FOREIGN, Asked, answer_pictures, other_samples, score_answer, shuffled_texts
 from visgen.errors import DataError
 from visgen.language import TaskRequest
@@ -129,3 +130,19 @@ def test_each_control_changes_one_thing_alone():
     levels = {way: [float(picture.mean()) for picture in values] for way, values in pictures.items()}
     assert levels["model"] == pytest.approx([-1.0, -0.5, 0.0]) and levels["other image"] == pytest.approx([-0.5, 0, -1])
     assert levels["no image"] == levels["blank"] == [-1.0] * 3
+
+
+def test_each_question_is_drawn_as_its_task_is_in_use():
+    told, slow = [], Sampling(3, 2.0, 1.0)
+
+    def answer(images, texts, sampling, seeds):
+        told.append((list(texts), sampling, list(seeds)))
+        return images
+
+    config = DiffusionConfig(32, one_step=True, sampling={"depth": slow})
+    model: Any = SimpleNamespace(config=config, answer=answer)
+    rows = [Asked(Sample(torch.full((3, 32, 32), k / 4)), Query(TaskRequest(task), MAP), f"{task} {k}")
+            for k, task in enumerate(("depth", "segmentation", "depth"))]  # fmt: skip
+    levels = [float(picture.mean()) for picture in answer_pictures(model, rows, sampling=None)]
+    assert levels == pytest.approx([-1.0, -0.5, 0.0])
+    assert told == [(["depth 0", "depth 2"], slow, [0, 2]), (["segmentation 1"], FAST, [1])]

@@ -103,6 +103,14 @@ def test_a_label_gives_yes_no_and_panel_questions():
     assert 0.3 < sum(q.is_there for q in flags) / len(flags) < 0.7
 
 
+def test_labels_that_are_avoided_or_alone_are_not_asked_for():
+    sample = Sample(torch.zeros(3, 40, 40), {"classification": ClassLabel(0, ("ant", "bee", "cow"))})
+    rows = asked([sample], QueryConfig({"classification": 60.0}, avoid=("ant", "bee")))
+    assert {(q.request.classes, q.is_there) for _, q in rows} == {(("cow",), False)}
+    alone = Sample(torch.zeros(3, 40, 40), {"classification": ClassLabel(0, ("ant",))})
+    assert all(q.is_there for _, q in asked([alone], QueryConfig({"classification": 60.0})))
+
+
 def test_strange_objects_of_the_town_come_back_as_masks():
     source = build_source("town:instruct?size=64x64&count=6&ood_share=1", tasks="segmentation")
     for k in range(6):

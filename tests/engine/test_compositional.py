@@ -75,6 +75,21 @@ def test_answers_are_those_of_the_head_in_the_frame_of_the_kept_pictures() -> No
     assert float(logits.detach().max()) == pytest.approx(float(together[0].scores[0]), abs=1e-6)  # type: ignore[index]
 
 
+def test_a_head_is_asked_about_the_picture_that_it_was_taught_to_see_without_the_padding() -> None:
+    class Padded(Maps):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            return sample.replace(meta={**sample.meta, "cells": (8, 6)})
+
+    blind = {"name": "scene_graph", "pixels": False}
+    made = build_compositional({"maps": Padded()}, 0, second="real", head=blind, told=True)
+    head, source = made.head.eval(), Padded()
+    seen = made.see(collate([source[0]], {}, "maps"))
+    assert seen.queries.sizes == [(128, 96)]
+    wanted = head(map_features(seen.maps), seen.queries).edges[0].softmax(1)[:, 1:]
+    assert float(wanted.max()) == pytest.approx(float(answer_maps(head, source)[0].scores[0]), abs=1e-6)  # type: ignore[index]
+
+
 def test_scores_tell_unseen_from_seen_and_ask_for_chosen_predicates() -> None:
     source = Maps(6)
     counts = torch.zeros(3, 3, 3, dtype=torch.int32)

@@ -45,3 +45,7 @@ def test_a_sentence_counts_where_the_parser_takes_it_for_the_question(monkeypatc
         "synonyms kept": 0.5, "synonyms parsed kept": 0.2 / 0.6,
     }  # fmt: skip
     assert found == pytest.approx(wanted)
+
+    monkeypatch.setattr(instruct_eval, "rescore", lambda model, rows, way, **others: [{"score": 0.0}] * len(rows))
+    kept = [name for name in instruct_eval.phrasing_scores(model, source, QueryConfig()) if name.endswith("kept")]
+    assert kept == []  # nothing to keep of scores that are 0

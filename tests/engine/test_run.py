@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from visgen.config import load_run
-from visgen.engine import build_run, load_newest, train_from_config, with_head
+from visgen.engine import Workers, build_run, load_newest, train_from_config, with_head
 from visgen.engine.log import read_csv
 from visgen.engine.start import start_from
 from visgen.errors import CheckpointError, ConfigError
@@ -156,6 +156,16 @@ def test_a_dry_run_leaves_nothing_behind(tmp_path: Path, data: Path, monkeypatch
     assert list(scratch.iterdir()) == [] and list(work.iterdir()) == [file] and sorted(data.rglob("*")) == before
 
 
+def test_a_dry_run_looks_for_the_checkpoint_where_it_was_written(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workers, "is_main", property(lambda self: False))  # as on the second of two processes
+    file = write(tmp_path, data__val={}, train__best_metric=None)
+    assert train_from_config(file, dry_run=True, data_root=data).reason == "dry run"
+    with pytest.raises(ConfigError, match="a dry run goes on from no checkpoint"):
+        train_from_config(file, resume=True, dry_run=True, data_root=data)
+
+
 def test_a_dry_run_saves_and_exports_as_the_run_would(tmp_path: Path, data: Path) -> None:
     seen = []
     train_from_config(write(tmp_path), dry_run=True, data_root=data, export=lambda m, p: seen.append((p.name, m)))
@@ -212,6 +222,9 @@ def test_weights_that_do_not_fit_are_told(tmp_path: Path, data: Path, finished: 
         ("objective.class_weights={segmentation.halfs: auto}", r"names head 'segmentation.halfs'.*did you mean"),
         ("objective.loss_weights={depth: 1.0}", "names head 'depth', which the model lacks"),
         ("objective.routing={mu: 1}", "mu"),
+        ("objective.routing.warmup=-3", "warmup is -3"),
+        ("objective.loss_weights.depth.new=2", "names head 'depth.new', which the model lacks"),
+        ("train.best_metric=halves/mIou", r"asks head 'segmentation.halves' for 'mIou'; did you mean 'mIoU'\?"),
         ("model.options.tasks=[classification]", "segmentation.halves' has route 'segmentation' but the"),
         ("objective.routing={mode: pooled}", "needs several tasks in a batch, but halves, light feed one router each"),
         (

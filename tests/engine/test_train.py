@@ -264,6 +264,9 @@ def test_early_stop_after_evaluations_without_progress(tmp_path: Path, toy: Modu
 def test_a_metric_that_no_evaluation_gives_is_named(tmp_path: Path, toy: ModuleType) -> None:
     with pytest.raises(ConfigError, match="best_metric is 'val/mIoU' but the evaluation gave val/top1"):
         toy.make_trainer(tmp_path, best_metric="val/mIoU").fit()
+    dry = toy.make_trainer(tmp_path / "dry", best_metric="val/IoU/rare")
+    dry.evaluation_limit = 2  # a dry run may see no picture of that class
+    assert dry.fit().finished
 
 
 def test_an_evaluation_that_fails_loses_no_step(tmp_path: Path, toy: ModuleType) -> None:

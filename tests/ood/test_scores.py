@@ -90,6 +90,24 @@ def test_knn_equals_a_loop():
         assert float(score(far_logits[i : i + 1], far[i : i + 1])) == pytest.approx(want, abs=1e-4)
 
 
+def test_an_offset_that_all_features_share_costs_no_digits():
+    _, features, labels, _, far = world(0)
+    features, far, zeros = features + 300, far + 300, torch.zeros(N, K)
+    x, unit = far.double(), torch.nn.functional.normalize(far, dim=1).double()
+    score = build_score("mahalanobis", K, D, normalise=False, rank=3).fit(zeros, features, labels)
+    inverse = torch.eye(D) / score.floor.double() - score.axes.double() @ score.axes.double().T
+    apart = x[:, None] - score.means.double()
+    knn = build_score("knn", K, D, k=3, bank=N).fit(zeros, features, labels)
+    vim = build_score("vim", K, D, rank=2).fit(zeros, features, labels, READOUT)
+    inside = vim.axes.double() @ vim.axes.double().T
+    for found, want in (
+        (score.class_distances(zeros[:60], far), (apart @ inverse * apart).sum(2)),
+        (knn(zeros[:60], far), (unit[:, None] - knn.bank.double()).norm(dim=2).sort(1).values[:, 2]),
+        (vim._residual(far), (x - x @ inside).norm(dim=1)),
+    ):
+        torch.testing.assert_close(found.double(), want, rtol=1e-3, atol=0.0)
+
+
 def test_the_covariance_is_that_of_scikit_learn():
     from sklearn.covariance import ledoit_wolf
 

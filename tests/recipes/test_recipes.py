@@ -46,6 +46,11 @@ def test_a_recipe_is_at_most_120_lines(recipe: Path) -> None:
     assert len(recipe.read_text(encoding="utf-8").splitlines()) <= 120
 
 
+@pytest.mark.parametrize("recipe", SCRIPTS, ids=lambda p: str(p.relative_to(ROOT / "tasks")))
+def test_a_recipe_says_what_was_wrong_without_a_traceback(recipe: Path) -> None:
+    assert "except VisgenError as error" in recipe.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: str(p.relative_to(ROOT / "tasks")))
 def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
     before = {p for p in recipe.parent.iterdir() if p.name != "__pycache__"}

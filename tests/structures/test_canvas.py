@@ -18,6 +18,7 @@ from visgen.structures.canvas import (
     blend,
     edges,
     fit_text,
+    font_of,
     nice_ticks,
     open_canvas,
     panel_bars,
@@ -35,6 +36,11 @@ def test_text_never_runs_over(text: str, width: int, size: int) -> None:
     shown = fit_text(text, size, width)
     assert text_width(shown, size) <= width or shown == ""
     assert shown == " ".join(text.split()) or shown == "" or shown.endswith("...")
+
+
+def test_letters_with_accents_are_drawn_by_their_own() -> None:
+    assert bytes(font_of(20).getmask("Crème brûlée ß")) == bytes(font_of(20).getmask("Creme brulee ss"))
+    assert text_width("Crème", 20) == text_width("Creme", 20)
 
 
 @pytest.mark.parametrize(

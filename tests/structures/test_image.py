@@ -160,6 +160,8 @@ def test_16_bit_grey_keeps_its_steps(tmp_path: Path) -> None:
     for name in ("deep.png", "deep.tif", "deep.pgm"):
         image = load_image(tmp_path / name)
         torch.testing.assert_close(image[0, 0], torch.tensor([0, 1, 256, 65535]) / 65535, rtol=0, atol=1e-7)
+    Image.fromarray(values).save(tmp_path / "clear.png", transparency=256)
+    assert (load_image(tmp_path / "clear.png")[0, 0] * 65535).round().tolist() == [0, 1, 65535, 65535]
 
 
 def test_palettes_with_and_without_transparency() -> None:

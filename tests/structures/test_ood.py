@@ -25,6 +25,8 @@ def test_a_verdict_explains_itself():
     )
     highest = OODVerdict(2.5, 2.0, percentile=1.0).explain()
     assert highest.endswith("It is higher than that of every familiar picture.")
+    assert "99 % of" in OODVerdict(2.5, 2.0, percentile=0.997).explain()  # not of 100 %
+    assert OODVerdict(2410.3, 1630.0).explain() == "Unusual: score 2410 is above the threshold 1630."
     assert OODVerdict(2.0, 2.0).explain() == "Familiar: score 2 is not above the threshold 2."
     assert OODVerdict(2.0).explain() == "Undecided: score 2, and no threshold was set."
 

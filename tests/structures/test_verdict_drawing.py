@@ -97,6 +97,16 @@ def test_places_on_the_gauge_by_hand(score: float, threshold: float, place: floa
     assert gauge_place(score, threshold) == pytest.approx(place)
 
 
+def test_a_narrow_panel_keeps_its_words_whole(written: list[str]) -> None:
+    draw_verdict(None, Verdict(2410.3, 1630.0, score_name="max_logit_mahalanobis"), 300)
+    assert "score 2410" in written and "threshold 1630" in written  # and neither "(max..." nor 2.41e+03
+    picture = np.asarray(draw_verdict(None, Verdict(9.0, 4.2), 300))
+    bar = np.flatnonzero((picture == UNUSUAL).all(axis=-1).sum(axis=1) > 50)
+    at = round(154 + 0.75 * 140)
+    right = picture[bar[0] : bar[-1], at + 4 : 280]  # of the score's line, where "unusual" stands in a wide one
+    assert (right == UNUSUAL).all()
+
+
 def test_every_eye_tells_the_two_halves_apart() -> None:
     for vision in ("normal", "protan", "deutan", "tritan"):
         one, two = (rgb_to_lab(simulate_vision(np.array(colour), vision)) for colour in (FAMILIAR, UNUSUAL))

@@ -286,6 +286,22 @@ def test_wrong_input_is_named() -> None:
     assert copy.deepcopy(objective("none").config) == objective("none").config
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"head": {"name": "scene_graph", "pixels": False}}, "reads no regions; use scene_graph_map"),
+        ({"second": "real", "head": {"name": "scene_graph"}}, "reads finer maps than those of stride 16"),
+        ({"generator": {"layer": 2}}, "generator has no option 'layer'; did you mean 'layers'"),
+        ({"judges": {"widht": 8}}, "judges has no option 'widht'; did you mean 'width'"),
+        ({"second": "real", "loss": {"norm": "dnrm"}}, "norm of the scene-graph loss is 'dnrm'; use one of baseline"),
+        ({"d_lr_scale": -0.4}, "d_lr_scale is -0.4; it must be above 0"),
+    ],
+)
+def test_options_of_the_parts_are_checked(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        step(objective(**changes))
+
+
 @pytest.mark.parametrize("boxes", [0, 1])
 def test_a_batch_without_pairs_has_losses_without_them(boxes: int) -> None:
     samples = []

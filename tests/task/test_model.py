@@ -92,6 +92,17 @@ def test_averaged_answers_of_a_mirrored_picture_are_the_mirrored_answers(model):
     assert odd[0].size == (45, 63)
 
 
+def test_averaged_answers_exchange_sides_in_the_names_of_classes():
+    heads = {k: CONFIG["heads"][k] | {"classes": ["left", "right"]} for k in ("classification", "segmentation.b")}
+    torch.manual_seed(0)
+    model, images = build_model(CONFIG | {"heads": heads}).eval(), torch.rand(1, 3, 48, 64)
+    there, back = (model.predict(x, tta=True) for x in (images, images.flip(-1)))
+    found, turned = (x["classification"][0].probabilities for x in (there, back))
+    torch.testing.assert_close(turned.flip(0), found)
+    found, turned = (x["segmentation.b"][0].ids for x in (there, back))
+    assert (1 - turned.flip(-1) == found).float().mean() > 0.999
+
+
 def test_stride_two_scores_lie_where_stride_four_scores_lie(model):
     answer = model.predict(torch.rand(1, 3, 45, 67), ["segmentation.a", "segmentation.b"])
     assert all(values[0].ids.shape == (45, 67) for values in answer.values())

@@ -329,6 +329,20 @@ def test_what_a_run_leaves_is_a_night(tmp_path: Path, teacher: str) -> None:
     assert torch.equal(student(batch().images), made.student.eval()(batch().images))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"translator": {**SMALL["translator"], "chanels": 8}}, "has no option 'chanels'; did you mean 'channels'"),
+        ({"discriminator": {"step": 2}}, "discriminator has no option 'step'; did you mean 'steps'"),
+        ({"edge_weight": -5.0}, "edge_weight is -5.0; it must be 0 or more"),
+        ({"student_lr_scale": -0.1}, "student_lr_scale is -0.1; it must be 0 or more"),
+    ],
+)
+def test_options_of_the_parts_are_checked(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        NightObjective(NightConfig(variant="hedgan", **{**SMALL, **changes}))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="variant 'hedngan' needs a detector that can learn"):
         NightConfig(variant="hedngan")

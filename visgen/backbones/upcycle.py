@@ -79,6 +79,8 @@ def upcycle(
     if heads is None:
         raise ConfigError("heads is missing: a state dict does not tell the number of attention heads; pass heads=.")
     missing = [k for k in ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight") if k not in state]
+    if not {"norm.weight", "fc_norm.weight"} & set(state):
+        missing.append("norm.weight")
     if missing:
         raise CheckpointError(f"the state lacks {missing}; upcycle reads timm VisionTransformer checkpoints.")
     fields = _fields(state, module, grid)
@@ -115,6 +117,9 @@ def _check_module(vit: Any) -> None:
     act = getattr(blocks[0].mlp, "act", None)
     if not isinstance(act, nn.GELU) or act.approximate != "none":
         raise CheckpointError(f"the MLP uses {act}; experts use the exact GELU, so choose a checkpoint with it.")
+    is_twice = vit.global_pool == "token" and isinstance(vit.fc_norm, nn.LayerNorm)
+    if vit.global_pool in ("max", "avgmax") or getattr(vit, "pool_include_prefix", False) or is_twice:
+        raise CheckpointError(f"the network pools by '{vit.global_pool}' as no ViTMoE does; build it with 'avg' alone.")
 
 
 def _fields(state: Mapping[str, Tensor], module: Any, grid: tuple[int, int] | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .benches.clock import record_name
+from .benches.clock import keep_report, record_name
 from .evaluate import command_line
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
@@ -40,6 +40,7 @@ def close(
         from ..engine.gaps import close_gaps
         from ..zoo import load_heads, save_pretrained
 
+        keep_report(record, run)
         found = close_gaps(
             run,
             out,

@@ -134,6 +134,7 @@ def make(
         seed = int(source.seed)
         folder = write_dataset(source.config, count, out, seed=seed, split=split, progress=_bar(count))
     opened = [f"coco:{folder}", f"semantic:{folder}", f"depth:{folder} (split depth_{split})"]
+    opened.append(f"scene-graph:{folder / 'scene_graph'}")
     if as_json:
         print_json({"out": str(folder), "scenes": count, "split": split, "seed": seed, "opens_as": opened})
     else:

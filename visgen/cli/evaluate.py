@@ -58,6 +58,7 @@ def evaluate(
     words = _command(locals())
     with only_json(as_json):
         from ..data import build_source
+        from ..data.source import is_one_file
         from ..engine import evaluate as measure
         from ..zoo import DEFAULT_MODEL, load_heads
 
@@ -74,6 +75,10 @@ def evaluate(
         loaded = load_heads(model or DEFAULT_MODEL, device)
         longest = loaded.max_side if max_side is None else max_side  # `measure` refuses 0
         reading = read_pairs(option or [], "--option")
+        if seen and is_one_file(data, reading):
+            raise ConfigError(
+                f"--seen is {', '.join(seen)}, but '{data}' is one file, the same for all; name a folder."
+            )
         source = build_source(data, split, **reading)
         report = measure(
             loaded,

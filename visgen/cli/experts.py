@@ -122,6 +122,8 @@ def extract(
 ) -> None:
     """Cut out the experts that some tasks visit, as a model of its own: `visgen predict --model FOLDER` uses it."""
     options = dict(locals())
+    if probes < 0:
+        raise ConfigError(f"--probes is {probes}; use 0 or more pictures.")
     with only_json(as_json):
         from ..experts import ExpertStats, collect_expert_stats, extract_task
         from ..zoo import load_heads, save_pretrained

@@ -75,7 +75,12 @@ def export(
             "them out."
         )
     with only_json(as_json):
+        from ..data.source import is_one_file
         from ..zoo import load_heads
+
+        other = data if calibrate_on not in (None, split) else None
+        if other is not None and is_one_file(other, read_pairs(option or [], "--option")):
+            raise ConfigError(f"--calibrate-on is '{calibrate_on}', but '{other}' is one file, the same for '{split}'.")
 
         loaded = load_heads(model, "cpu")
         from ..export import export_model

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .benches.clock import record_name
+from .benches.clock import keep_report, record_name
 from .evaluate import counter, read_pairs
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
@@ -94,6 +94,7 @@ def gaps(
         from ..gan.night import load_night
         from ..zoo import load_heads
 
+        keep_report(record, out)
         if night_option and not night:
             raise ConfigError("--night-option is given and no generator that it is for; name one with --night.")
         if night:

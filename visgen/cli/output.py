@@ -33,7 +33,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            _check_names(kwargs)
+            _check_names(kwargs, command.__name__)
             return command(*args, **kwargs)
         except BrokenPipeError:  # `visgen ... | head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,8 +47,12 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
-    """Refuse names of records and pictures that could not be written, before anything is measured."""
+def _check_names(options: Mapping[str, Any], command: str) -> None:
+    """Refuse names of records, pictures and folders that could not be written, before anything is measured."""
+    out = options.get("out")
+    for place in (out, *out.parents) if isinstance(out, Path) and command not in ("stats", "gaps") else ():
+        if place.is_file():
+            raise ConfigError(f"--out is '{out}' but '{place}' is a file; give the name of a folder.")
     for option, endings in (("record", (".json",)), ("picture", (".png", ".PNG"))):
         path = options.get(option)
         if isinstance(path, Path) and path.suffix not in endings:

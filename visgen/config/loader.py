@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,7 +85,7 @@ def load_config(
         if name in values:
             values[name] = str(value)
         else:
-            _apply(data, name, value, override)
+            _apply(data, name, value, override, cls)
     return from_mapping(cls, _substitute(data, values, ""))
 
 
@@ -159,8 +160,11 @@ def _parse_override(override: str) -> tuple[str, Any]:
         raise ConfigError(f"override '{override}' has a value that is not YAML: {error}; quote it.") from error
 
 
-def _apply(data: Any, name: str, value: Any, override: str) -> None:
-    """Set the value at a dotted path, longest known key first because head names hold dots."""
+def _apply(data: Any, name: str, value: Any, override: str, hint: Any = None) -> None:
+    """Set the value at a dotted path, longest known key first because head names hold dots.
+
+    Where `hint`, the class that the data are of, has a mapping to numbers or text, the rest of the path is one key.
+    """
     parts = name.split(".")
     node, start = data, 0
     while True:
@@ -174,7 +178,8 @@ def _apply(data: Any, name: str, value: Any, override: str) -> None:
             end = start + 1
         elif isinstance(node, dict):
             known = [e for e in range(len(parts), start, -1) if ".".join(parts[start:e]) in node]
-            end = known[0] if known else start + 1
+            is_flat = typing.get_origin(hint) is dict and typing.get_args(hint)[1] in (float, str)
+            end = len(parts) if is_flat else known[0] if known else start + 1
             key = ".".join(parts[start:end])
         else:
             raise ConfigError(
@@ -189,6 +194,7 @@ def _apply(data: Any, name: str, value: Any, override: str) -> None:
             return
         if isinstance(node, dict) and node.get(key) is None:
             node[key] = {}
+        hint = typing.get_type_hints(hint).get(key) if dataclasses.is_dataclass(hint) else None
         node, start = node[key], end
 
 

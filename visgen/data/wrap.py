@@ -35,6 +35,7 @@ WRAPPERS: Registry[Callable[..., Any]] = Registry(
 )
 _CHOOSING = {"share", "holding"}
 """Wrappers that choose among the samples and leave pictures alone; they come before a part's `limit`."""
+_WITH_AREA = ("segmentation", "detection", "scene_graph")
 
 
 def choosing(wrappers: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
@@ -124,7 +125,7 @@ def holding(
         light: Mean luma of the picture, likewise.
         least: Fewer samples than this are an error.
     Raises:
-        ConfigError: The source has no such target or class.
+        ConfigError: The source has no such target or class, or its targets have no area or predicates to look at.
         DataError: Fewer than `least` samples hold one.
     """
     classes, predicates = ((names,) if isinstance(names, str) else names for names in (classes, predicates))
@@ -133,6 +134,13 @@ def holding(
             raise ConfigError(f"holding: {what} is {bounds!r}; give two rising shares, such as [0.0, 0.1].")
     if task not in source.heads:
         raise ConfigError(f"holding: source '{source.name}' has labels for {', '.join(source.heads)}, not '{task}'.")
+    if predicates and task != "scene_graph":
+        raise ConfigError(f"holding: predicates are of a scene graph, but the task is '{task}'; name classes alone.")
+    if tuple(area) != (0.0, 1.0) and task not in _WITH_AREA:
+        raise ConfigError(
+            f"holding: area is {list(area)}, but a target of '{task}' takes no part of a picture; leave it out, or use "
+            f"one of {', '.join(_WITH_AREA)}."
+        )
     known = _class_names(source, task)
     for name in classes:
         if known and name not in known:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, ConfigError, nearest
-from ..options import build_options
+from ..options import build_options, show_value
 
 __all__ = ["CHANNEL_ORDERS", "CONFIG_FILE", "FAST", "DiffusionConfig", "Sampling", "read_diffusion_config"]
 
@@ -65,7 +65,8 @@ class DiffusionConfig:
         codec: Fields of `visgen.diffusion.codec.CodecSettings` that the answers are drawn with.
         details: Facts about the training, for people.
     Raises:
-        ConfigError: A side below 32 or an order that is not known.
+        ConfigError: A side below 32, an order that is not known, or what is no mapping, or no list of names, where one
+            belongs.
     """
 
     size: int = 512
@@ -85,6 +86,12 @@ class DiffusionConfig:
                 f"channel_order is '{self.channel_order}'{nearest(self.channel_order, CHANNEL_ORDERS)} "
                 f"Use one of {', '.join(CHANNEL_ORDERS)}."
             )
+        for name in ("sampling", "classes", "codec", "details"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(f"{name} is {show_value(getattr(self, name))}; it must be a mapping.")
+        for task, names in self.classes.items():
+            if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+                raise ConfigError(f"classes: {task} is {show_value(names)}; it must be a list of class names.")
         given = {k: s if isinstance(s, Sampling) else build_options(Sampling, s, "sampling") for k, s in
                  self.sampling.items()}  # fmt: skip
         object.__setattr__(self, "sampling", given)

@@ -273,7 +273,7 @@ class LatentStream:
         phrase: Writes a question as a sentence; everything random in it comes from the given Random.
         seed: Of the draws.
     Raises:
-        ConfigError: A part that the cache lacks, or no weight above 0.
+        ConfigError: A part that the cache lacks or that holds no question, or no weight above 0.
     """
 
     def __init__(
@@ -296,6 +296,12 @@ class LatentStream:
         self.cache, self.weights, self.batch_size = cache, dict(weights), batch_size
         self.phrase, self.seed = phrase, int(seed)
         self._rows = {name: (cache.part_of == cache.parts.index(name)).nonzero().flatten() for name in weights}
+        for name, rows in self._rows.items():
+            if not len(rows):
+                raise ConfigError(
+                    f"part '{name}' has 0 questions that the text encoder can hold; leave the part out, or give the "
+                    "model more tokens."
+                )
 
     def batches(self, step: int, rank: int = 0) -> list[LatentBatch]:
         """Give the one batch of a draw."""

@@ -53,7 +53,7 @@ def answer_pictures(
     rows: Sequence[Asked],
     way: str = "model",
     *,
-    sampling: Sampling = FAST,
+    sampling: Sampling | None = FAST,
     batch_size: int = 16,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -64,7 +64,7 @@ def answer_pictures(
         model: The instruction model.
         rows: Questions.
         way: One of WAYS.
-        sampling: How answers are drawn.
+        sampling: How answers are drawn; None draws each as the model does for the task of the question.
         batch_size: Questions at a time.
         seed: Question k is drawn from seed + k.
         progress: Called with (questions done, questions in all).
@@ -89,7 +89,12 @@ def answer_pictures(
             if way == "no image":
                 images = torch.full_like(images, -1.0)
             seeds = [seed + start + k for k in range(len(some))]
-            pictures = model.answer(images, texts[start : start + batch_size], sampling, seeds)
+            chosen = [sampling or model.config.sampling_of(row.query.request.task) for row in some]
+            pictures = torch.empty_like(images)
+            for how in dict.fromkeys(chosen):
+                at = [k for k, one in enumerate(chosen) if one == how]
+                drawn = model.answer(images[at], [texts[start + k] for k in at], how, [seeds[k] for k in at])
+                pictures[at] = drawn.to(pictures)
         found += list(pictures)
         if progress is not None:
             progress(len(found), len(rows))

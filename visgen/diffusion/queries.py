@@ -223,14 +223,17 @@ def _classification(
     value: Any = next((sample.targets[k] for k in ("segmentation", "detection") if k in sample.targets), label)
     if value is None:
         return None
-    if isinstance(label, ClassLabel) and random.random() < 0.5:
+    if isinstance(label, ClassLabel) and label.name not in config.avoid and random.random() < 0.5:
         others = [n for n in label.classes if n != label.name and n not in config.avoid]
         names = [label.name, *random.sample(others, min(len(others), random.choice((1, 3, 3, 3))))]
         random.shuffle(names)
         return Query(TaskRequest("classification", tuple(names)), label)
     if isinstance(value, ClassLabel):
-        is_there = random.random() < 0.5
-        name = value.name if is_there else random.choice([n for n in value.classes if n != value.name])
+        others = [n for n in value.classes if n != value.name and n not in config.avoid]
+        is_there = value.name not in config.avoid and random.random() < 0.5
+        if not is_there and not others:
+            return None
+        name = value.name if is_there else random.choice(others)
     else:
         here, absent = _present(value, config)
         is_there = bool(here) and random.random() < 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,7 +53,10 @@ def answer_maps(head: Any, source: Source, protocol: str = "predcls", batch_size
         graphs = batch.targets["scene_graph"]
         maps = torch.stack(batch.targets["map"])
         whole = [(STRIDE * int(maps.shape[-2]), STRIDE * int(maps.shape[-1]))] * len(graphs)
-        logits = head(map_features(maps), task.queries(graphs, None, whole, protocol))
+        asked = task.queries(graphs, None, whole, protocol)
+        cells = [meta.get("cells", maps.shape[-2:]) for meta in batch.meta]  # a picture may end before its map
+        asked = replace(asked, sizes=[(STRIDE * int(h), STRIDE * int(w)) for h, w in cells])
+        logits = head(map_features(maps), asked)
         found += task.decode(logits, graphs[0].predicates, whole, [g.size for g in graphs])
     return found
 

@@ -106,8 +106,7 @@ def rescore(
 def _answers(
     model: InstructDiffusion, rows: Sequence[Asked], way: str, sampling: Sampling | None, seed: int
 ) -> list[Any]:
-    chosen = sampling or model.config.sampling_of("default")
-    return read_answers(model, rows, answer_pictures(model, rows, way, sampling=chosen, seed=seed))
+    return read_answers(model, rows, answer_pictures(model, rows, way, sampling=sampling, seed=seed))
 
 
 def _scores(rows: Sequence[Asked], values: Sequence[Any]) -> list[dict[str, float]]:
@@ -216,7 +215,6 @@ def codec_confusion(
         asked, "pictures", and "confusion": asked task to {nearest task: count}.
     """
     settings, size = codec_settings(model), (model.config.size, model.config.size)
-    chosen = sampling or model.config.sampling_of("default")
     confusion: dict[str, dict[str, int]] = {}
     hits = total = images = 0
     for number, sample in enumerate(samples):
@@ -235,7 +233,7 @@ def codec_confusion(
             continue
         images += 1
         rows = [Asked(sample, asked[task], canonical(asked[task].request)) for task in true]
-        for row, drawn in zip(rows, answer_pictures(model, rows, sampling=chosen, seed=seed), strict=True):
+        for row, drawn in zip(rows, answer_pictures(model, rows, sampling=sampling, seed=seed), strict=True):
             task = row.query.request.task
             nearest = min(true, key=lambda name, drawn=drawn: float((drawn - true[name]).square().mean()))  # type: ignore[misc]
             confusion.setdefault(task, {}).setdefault(nearest, 0)
@@ -281,10 +279,9 @@ def two_objects(
             others.append(target.ids == target.classes.index(other))
     if not rows:
         raise DataError("no image holds two kinds that are large enough; give more images or lower `least`.")
-    chosen = sampling or model.config.sampling_of("segmentation")
     found = {}
     for way in ("model", "bound"):
-        values = read_answers(model, rows, answer_pictures(model, rows, way, sampling=chosen, seed=seed))
+        values = read_answers(model, rows, answer_pictures(model, rows, way, sampling=sampling, seed=seed))
         found[way] = sum(score_answer(r.query, v)["score"] for r, v in zip(rows, values, strict=True)) / len(rows)
         if way == "model":
             cross = 0.0
@@ -313,7 +310,7 @@ def phrasing_scores(
         For each split its mean score when the network reads the sentences themselves; "<split> understood", the share
         of sentences that the parser takes for the question; "<split> parsed", the mean score in use, where the
         network reads what the parser made of a sentence: a refusal or another question scores 0. "<split> kept" and
-        "<split> parsed kept" are held-out phrasings over seen ones ("train").
+        "<split> parsed kept" are held-out phrasings over seen ones ("train"), left out where those score 0.
     """
     found = {}
     asked = ask(model, source, queries, limit=limit, seed=seed)
@@ -327,7 +324,7 @@ def phrasing_scores(
         found[f"{split} parsed"] = sum(s for s, is_right in zip(plain, right, strict=True) if is_right) / len(right)
     for split in ("frames", "synonyms"):
         for way in (split, f"{split} parsed"):
-            if way in found:
+            if way in found and found.get(way.replace(split, "train")):
                 found[f"{way} kept"] = found[way] / found[way.replace(split, "train")]
     return found
 

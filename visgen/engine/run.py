@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..data import Mixture, MixturePart, Source, build_transform
 from ..errors import CheckpointError, ConfigError, DataError, nearest
 from ..losses import class_weight_vector
 from ..losses.routing import RoutingLossConfig
+from ..metrics.protocol import FIGURES
 from ..options import build_options
 from ..task import TASKS, MultiTaskModel, MultiTaskObjective, Objective, build_model
 from .checkpoint import load_newest, refuse_used
@@ -63,9 +65,17 @@ class ModelEvaluator:
     device: torch.device
     workers: int = 0
 
-    def check(self, model: MultiTaskModel) -> None:
-        """Raise what an evaluation would raise before its first sample: before the first step it costs nothing."""
-        check_evaluation(model, self.source, self.part.head or None, self.part.metric)
+    def check(self, model: MultiTaskModel, watched: str = "") -> None:
+        """Raise what an evaluation would raise before its first sample, also where it cannot give the figure `watched`:
+        before the first step it costs nothing."""
+        head, measured = check_evaluation(model, self.source, self.part.head or None, self.part.metric)
+        figures = FIGURES.get(model.specs[head].task, ("*",))
+        names = [f"{p}/{figure}" if len(measured) > 1 else figure for p in measured for figure in figures]
+        if watched and not any(fnmatchcase(watched, name) for name in names):
+            raise ConfigError(
+                f"train.best_metric asks head '{head}' for '{watched}'{nearest(watched, names)} Its figures are "
+                f"{', '.join(names)}."
+            )
 
     def __call__(self, module: nn.Module, limit: int | None = None) -> dict[str, float]:
         """Give the metrics of the head; `limit` cuts the number of samples."""
@@ -147,8 +157,9 @@ def build_run(
         )
         for name, part in config.data.val.items()
     }
-    for evaluator in evaluators.values():
-        evaluator.check(model)
+    part, _, watched = (config.train.best_metric or "").partition("/")
+    for name, evaluator in evaluators.items():
+        evaluator.check(model, watched if name == part else "")
     measured = {name: evaluator.source for name, evaluator in evaluators.items()}
     # a model that goes on from a trained one keeps what was fitted to other data
     fitters = run_fitters(model, sources, measured, workers.device, config.train.workers) if build is None else ()
@@ -199,10 +210,13 @@ def train_from_config(
     if time_limit is not None:
         config = replace(config, train=replace(config.train, time_limit=time_limit))
     run = train_run if config.finetune is None or finetuner is None else finetuner
+    if dry_run and resume:
+        raise ConfigError("a dry run goes on from no checkpoint, but resume is given too; leave one of them out.")
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="visgen-dry-run-") as folder:
             summary = run(_shortened(config, folder), export=export, limit=_DRY_RUN_SAMPLES)
-            if load_newest(Path(folder) / "checkpoints") is None:
+            is_main = Workers(config.train.device).is_main  # other processes have folders of their own
+            if is_main and load_newest(Path(folder) / "checkpoints") is None:
                 raise CheckpointError(f"the dry run saved no readable checkpoint under {folder}; see the warnings.")
         return replace(summary, reason="dry run", out=config.out)
     return run(config, resume=resume, export=export)

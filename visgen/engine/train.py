@@ -265,8 +265,8 @@ class Trainer:
                 progress.say(f"step {self.state.step}: {warning}")
         self.state.metrics = metrics = self.workers.broadcast(metrics)
         watched = self.config.best_metric
-        if watched is None:
-            return
+        if watched is None or (watched not in metrics and self.evaluation_limit is not None):
+            return  # a dry run may have seen no picture of the class that is watched
         if watched not in metrics:
             raise ConfigError(
                 f"train.best_metric is '{watched}' but the evaluation gave {', '.join(metrics)}; name one of these."

@@ -98,6 +98,8 @@ def add_task(
         raise ConfigError(f"head '{head}' has task '{spec.task}'; call it '{spec.task}' or '{spec.task}.<set>'.")
     if TASKS.get(spec.task).has_classes and not spec.classes:
         raise ConfigError(f"head '{head}' has no classes; name them (--classes), or data that tell them (--data).")
+    if spec.classes and not TASKS.get(spec.task).has_classes:
+        raise ConfigError(f"head '{head}' got the classes {', '.join(spec.classes)}, but its task has none; leave out.")
     banks = expert_banks(model)
     tasks: tuple[str, ...] = model.backbone.tasks  # type: ignore[assignment]
     own = route or head.replace(".", "_")

@@ -131,6 +131,8 @@ class RunningMutualInformation(nn.Module):
         super().__init__()
         if not 0 <= momentum < 1:
             raise ConfigError(f"momentum is {momentum}; use 0 <= momentum < 1.")
+        if warmup < 0:
+            raise ConfigError(f"warmup is {warmup}; use 0 or more updates.")
         self.momentum, self.warmup = momentum, warmup
         for name in ("sums", "pending_sums"):
             self.register_buffer(name, torch.zeros(num_tasks, num_experts))

@@ -10,6 +10,18 @@ from ..errors import DataError
 __all__ = ["Metric", "check_mergeable", "check_pairs", "check_same_classes"]
 
 
+FIGURES = {
+    "classification": ("top1", "top5", "accuracy/*", "mean_class_accuracy"),
+    "depth": ("AbsRel", "RMSE", "delta1"),
+    "detection": ("AP", "AP50", "AP75", "AP/*", "AP50/*", "AR@100"),
+    "ood": ("AUROC", "FPR95", "AUPR_*", "detection_error", "id_kept", "ood_found"),
+    "retrieval": ("mAP", "R@1"),
+    "scene_graph": ("R@*", "*?R@*", "*R_tr@*", "rank_tr_*"),
+    "segmentation": ("mIoU", "pixel_accuracy", "IoU/*"),
+}
+"""Task to the names that its figures may have; `*` stands for anything. Of other tasks nothing is known."""
+
+
 @runtime_checkable
 class Metric(Protocol):
     """A figure over a data set, fed batch by batch.

@@ -43,9 +43,11 @@ class KNN(OODScore):
         self.bank.copy_(F.normalize(features[chosen], dim=1))
 
     def _score(self, logits: Tensor, features: Tensor) -> Tensor:
-        similarity = F.normalize(features, dim=1) @ self.bank.float().T
-        nearest = similarity.topk(self.k, dim=1).values[:, -1]
-        return (2 - 2 * nearest).clamp(min=0).sqrt()  # |a - b| of unit vectors
+        bank = self.bank.float()
+        origin = bank.mean(0)  # near it no digits are lost where all features share an offset
+        bank = bank - origin
+        squared = _squared(F.normalize(features, dim=1) - origin, bank, bank.square().sum(1))
+        return squared.topk(self.k, dim=1, largest=False).values[:, -1].clamp(min=0).sqrt()
 
 
 @OOD_SCORES.register("mahalanobis")
@@ -169,8 +171,10 @@ def _inverse_axes(centred: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 class _Wide(NamedTuple):
-    """Means (K, D) and axes (D, rank) in float32, the means on the axes (K, rank), and the squared lengths (K,)."""
+    """In float32: the mean of the means (D,), from which all is measured so that an offset that features share does
+    not eat the digits; means (K, D), axes (D, rank), the means on the axes (K, rank), and the squared lengths (K,)."""
 
+    origin: Tensor
     means: Tensor
     axes: Tensor
     on_axes: Tensor
@@ -180,12 +184,15 @@ class _Wide(NamedTuple):
 
 def _wide(means: Tensor, axes: Tensor) -> _Wide:
     means, axes = means.float(), axes.float()
+    origin = means.mean(0)
+    means = means - origin
     on_axes = means @ axes
-    return _Wide(means, axes, on_axes, means.square().sum(1), on_axes.square().sum(1))
+    return _Wide(origin, means, axes, on_axes, means.square().sum(1), on_axes.square().sum(1))
 
 
 def _distances(x: Tensor, wide: _Wide, floor: Tensor) -> Tensor:
     """Squared Mahalanobis distances (B, K) of rows from means."""
+    x = x - wide.origin
     across = _squared(x, wide.means, wide.lengths)
     return across / floor - _squared(x @ wide.axes, wide.on_axes, wide.lengths_on_axes)
 

@@ -102,7 +102,8 @@ class ViM(OODScore):
     def _residual(self, features: Tensor) -> Tensor:
         """Lengths (B,) of the inputs outside the principal space."""
         x = prepare_vectors(features, PREPARATIONS[int(self.prepare)]) - self.origin.to(features)
-        return (x.square().sum(1) - (x @ self.axes.to(x)).square().sum(1)).clamp(min=0).sqrt()
+        axes = self.axes.to(x)
+        return (x - (x @ axes) @ axes.T).norm(dim=1)  # not a difference of squares, which a shared offset swamps
 
     def _score(self, logits: Tensor, features: Tensor) -> Tensor:
         return self.alpha * self._residual(features) - logits.logsumexp(dim=1)

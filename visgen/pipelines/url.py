@@ -31,7 +31,7 @@ _CLOSED = [  # refused whatever `ipaddress` says; that of Python before 3.12.4 l
     )
 ]
 _REDIRECTS = (301, 302, 303, 307, 308)
-_WAY_OUT = "download the file yourself, or pass allow_private=True if you trust the address"
+_WAY_OUT = "download the file yourself, or pass allow_private=True (--allow-private) if you trust the address"
 
 
 def fetch_bytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,7 @@ __all__ = [
     "panel_scale",
     "percent",
     "place_label",
+    "short_number",
     "stack",
     "text_size",
     "text_width",
@@ -110,10 +112,28 @@ def text_size(long_side: float) -> int:
     return max(14, min(28, round(14 + (long_side - SHORTEST) / 100)))
 
 
+class _Font(ImageFont.FreeTypeFont):
+    """Pillow's own font, which has no accents: letters that have some are drawn without, not as empty boxes."""
+
+    def __init__(self, size: int) -> None:
+        self.__dict__.update(vars(ImageFont.load_default(size=size)))
+
+    def getlength(self, text: Any, *args: Any, **named: Any) -> float:
+        return super().getlength(_without_accents(text), *args, **named)
+
+    def getmask2(self, text: Any, *args: Any, **named: Any) -> Any:
+        return super().getmask2(_without_accents(text), *args, **named)
+
+
+def _without_accents(text: str) -> str:
+    plain = text if text.isascii() else unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
 @lru_cache(maxsize=32)
 def font_of(size: int) -> Any:
     """Give Pillow's own scalable font, so that no font file has to be found."""
-    return ImageFont.load_default(size=size)
+    return _Font(size)
 
 
 def text_width(text: str, size: int) -> int:
@@ -141,6 +161,11 @@ def percent(share: float) -> str:
     if 0 < share < 0.001:
         return "< 0.1 %"
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
+
+
+def short_number(value: float) -> str:
+    """Write a number for people, with three digits or all before the point, but never as 3e+03."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def nice_ticks(low: float, high: float, log: bool) -> list[float]:

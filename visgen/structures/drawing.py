@@ -22,6 +22,7 @@ from .canvas import (
     panel_scale,
     percent,
     place_label,
+    short_number,
     stack,
     text_size,
 )
@@ -103,7 +104,8 @@ def draw_depth(image: Any, value: DepthMap, long_side: int | None = None) -> Ima
     strip = depth_colours(1 - steps if near_is_low else steps)
     unit = " m" if value.kind == "metric_m" else ""
     ticks = [(float(place(np.float64(d))), f"{d:g}{unit}") for d in nice_ticks(low, high, log)]
-    caption = f"median {summary['median']:.3g}{unit}, from {summary['min']:.3g} to {summary['max']:.3g}{unit}"
+    said = {k: short_number(v or 0.0) for k, v in summary.items() if k in ("median", "min", "max")}
+    caption = f"median {said['median']}{unit}, from {said['min']} to {said['max']}{unit}"
     if value.kind != "metric_m":
         caption += f" ({value.units})"
     lines = [caption]

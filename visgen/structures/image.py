@@ -203,7 +203,9 @@ def _pixels(picture: Image.Image, source: str) -> np.ndarray:
     """Give a loaded PIL image as float32 (H, W, 3) in [0, 1]."""
     mode = picture.mode
     if mode.startswith("I;16"):
-        return _grey_to_rgb(np.array(picture).astype(np.float32) / 65535)
+        grey = np.array(picture).astype(np.float32)
+        clear = picture.info.get("transparency")  # of a PNG: the level that is transparent
+        return _grey_to_rgb((grey if clear is None else np.where(grey == clear, 65535, grey)) / np.float32(65535))
     if mode in ("I", "F"):
         values = np.array(picture).astype(np.float64)
         # 16-bit PPM and some 16-bit PNG arrive as 32-bit integers

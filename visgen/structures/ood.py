@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import DataError
+from .canvas import short_number
 from .png import from_base64, to_base64
 from .validation import check_tensor, dict_entry
 from .value import register_value
@@ -170,18 +171,21 @@ class OODVerdict:
         if self.percentile is None:
             return ""
         return (
-            "every familiar picture" if self.percentile == 1 else f"{100 * self.percentile:.0f} % of familiar pictures"
+            "every familiar picture"
+            if self.percentile == 1
+            else f"{min(99, round(100 * self.percentile))} % of familiar pictures"
         )
 
     def explain(self) -> str:
         """Give the verdict in plain sentences: score, threshold, percentile, nearest classes."""
         if self.threshold is None:
-            parts = [f"Undecided: score {self.score:.3g}, and no threshold was set."]
+            parts = [f"Undecided: score {short_number(self.score)}, and no threshold was set."]
         else:
             side = "above" if self.is_ood else "not above"
             kept = "" if self.keeps is None else f", which keeps {100 * self.keeps:g} % of familiar pictures"
             parts = [
-                f"{self.name.capitalize()}: score {self.score:.3g} is {side} the threshold {self.threshold:.3g}{kept}."
+                f"{self.name.capitalize()}: score {short_number(self.score)} is {side} the threshold "
+                f"{short_number(self.threshold)}{kept}."
             ]
         if self.percentile is not None:
             parts.append(f"It is higher than that of {self.outranked}.")

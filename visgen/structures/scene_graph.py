@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from .boxes import Boxes
 from .validation import check_scores, check_tensor, dict_entry, label_id, span
 from .value import register_value
 
-__all__ = ["SceneGraph", "mirrored_predicates"]
+__all__ = ["SceneGraph", "mirrored_classes", "mirrored_predicates"]
 
 # "left" or "right" as a word: between other signs than letters, or a part of camelCase such as in "toLeftOf".
 _SIDE = re.compile(r"(?:(?<![^\W\d_])|(?<=[a-z])(?=[LR]))(?i:left|right)(?:(?![^\W\d_])|(?<=[a-z])(?=[A-Z]))")
@@ -280,6 +281,15 @@ def mirrored_predicates(predicates: tuple[str, ...]) -> tuple[int, ...]:
             )
         ids.append(predicates.index(other))
     return tuple(ids)
+
+
+@lru_cache(maxsize=64)
+def mirrored_classes(classes: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Give, for each class, the id of its counterpart such as "right hand" of "left hand", or its own where there is
+    none; None where no class has one."""
+    place = {name: k for k, name in enumerate(classes)}
+    ids = tuple(place.get(_SIDE.sub(_other_side, name), k) for k, name in enumerate(classes))
+    return ids if ids != tuple(range(len(classes))) else None
 
 
 def _other_side(found: re.Match[str]) -> str:

@@ -19,6 +19,7 @@ from .canvas import (
     open_canvas,
     panel_scale,
     percent,
+    short_number,
     stack,
     text_size,
     text_width,
@@ -74,7 +75,7 @@ def draw_verdict(image: Any, value: OODVerdict, long_side: int | None = None) ->
 
 
 def _panel(value: OODVerdict, width: int, size: int) -> Image.Image:
-    named = f"score {value.score:.3g}" + (f" ({value.score_name})" if value.score_name else "")
+    named = f"score {short_number(value.score)}" + (f" ({value.score_name})" if value.score_name else "")
     if value.threshold is None or value.is_ood is None:
         return _sentence(f"{named}, no threshold set", width, size)
     parts = [_headline(bool(value.is_ood), named, width, size), _gauge(value, value.threshold, width, size)]
@@ -108,6 +109,7 @@ def _headline(unusual: bool, note: str, width: int, size: int) -> Image.Image:
     words = "Looks unusual" if unusual else "Looks familiar"
     pen.text((at, middle), words, INK, font_of(large), anchor="lm")
     room = width - at - text_width(words, large) - 2 * size
+    note = note if text_width(note, size) <= room else note.split(" (")[0]  # the score counts more than its name
     pen.text((width - size, middle), fit_text(note, size, max(0, room)), FAINT, font_of(size), anchor="rm")
     return picture
 
@@ -115,17 +117,21 @@ def _headline(unusual: bool, note: str, width: int, size: int) -> Image.Image:
 def _gauge(value: OODVerdict, threshold: float, width: int, size: int) -> Image.Image:
     """Give the bar with the threshold in its middle, the score's place above, and what the threshold means below."""
     kept = "" if value.keeps is None else f": {percent(value.keeps)} of familiar pictures lie left of this line"
-    lines = wrap_text(f"threshold {threshold:.3g}{kept}", size, width - 2 * size)
+    lines = wrap_text(f"threshold {short_number(threshold)}{kept}", size, width - 2 * size)
     label, bar, row = round(size * 2.1), round(size * 1.5), round(size * 1.5)
     picture = Image.new("RGB", (width, label + bar + size // 2 + row * len(lines) + size // 2), PAPER)
     pen = ImageDraw.Draw(picture)
     left, right, centre, bottom = size, width - size, width // 2, label + bar
     pen.rectangle((left, label, centre, bottom), fill=FAMILIAR)
     pen.rectangle((centre, label, right, bottom), fill=UNUSUAL)
-    pen.text((left + size // 2, label + bar / 2), "familiar", INK, font_of(size), anchor="lm")
-    pen.text((right - size // 2, label + bar / 2), "unusual", INK, font_of(size), anchor="rm")
     at = round(centre + gauge_place(value.score, threshold) * (right - left) / 2)
     half = round(size * 0.45)
+    for text, end, inner in (("familiar", left, 1), ("unusual", right, -1)):  # beside the score's line, not below it
+        far = abs(at - end) > text_width(text, size) + size
+        edge, side = (end, inner) if far else (centre, -inner)
+        pen.text(
+            (edge + side * size // 2, label + bar / 2), text, INK, font_of(size), anchor="lm" if side > 0 else "rm"
+        )
     pen.polygon(((at - half, label - 2 * half), (at + half, label - 2 * half), (at, label + 1)), fill=INK)
     pen.line((at, label, at, bottom), fill=INK, width=max(2, size // 7))
     words = "this picture"

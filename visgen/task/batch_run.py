@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ..structures.scene_graph import mirrored_classes
 from .protocol import TASKS
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class BatchRun:
         logits, stride = self._see(name, queries)
         if task.mirrors and route in self.mirrored:
             turned = head(self.mirrored[route], queries)
+            if (other := mirrored_classes(spec.classes)) is not None:
+                turned = turned[:, list(other)]
             logits = (logits + (turned.flip(-1) if turned.ndim == 4 else turned)) / 2
         answers = task.decode(logits, spec.classes, self.valid, self.sizes, stride, **task.decode_options(head))
         weigher = model.weigher(name)

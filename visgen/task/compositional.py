@@ -26,7 +26,7 @@ from ..gan.compositional import (
     read_vectors,
     swap_tiles,
 )
-from ..options import build_options
+from ..options import build_options, call_with
 from ..structures import SceneGraph
 from .compositional_saving import build_generator, build_graph_head, save_compositional
 from .map_batch import STRIDE, MapBatch, map_features, read_maps
@@ -89,7 +89,7 @@ class CompositionalObjective:
         if config.has_generator:
             sizes = (channels, len(self.classes), len(self.predicates))
             self.generator = build_generator(config, channels, len(self.predicates), len(self.classes), self.head)
-            self.judges = Judges(*sizes, **dict(config.judges))
+            self.judges = call_with(Judges, config.judges, "judges", *sizes)
             self.adversarial = ADVERSARIAL.get(config.adversarial)
             parts.update(generator=self.generator, judges=self.judges)
         self.module = nn.ModuleDict(parts)

@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from ..gan.compositional import CompositionalConfig, FeatureGenerator
 from ..gan.folder import hash_file, write_folder
 from ..heads import HEADS
-from ..options import build_options
+from ..options import build_options, call_with
 
 __all__ = [
     "COMPOSITIONAL_FORMAT",
@@ -92,16 +92,28 @@ def load_compositional(folder: str | Path) -> Compositional:
 
 
 def build_graph_head(config: CompositionalConfig, channels: int, predicates: int, objects: int) -> nn.Module:
-    """Build the head that `config.head` names, for maps of so many channels."""
+    """Build the head that `config.head` names, for maps of so many channels.
+
+    Raises:
+        ConfigError: An option that it does not take, or a head that such maps do not serve.
+    """
     options = dict(config.head)
-    head = HEADS.get(options.pop("name"))
-    built: nn.Module = head(
+    name = options.pop("name")
+    built: nn.Module = call_with(
+        HEADS.get(name),
+        options,
+        f"head '{name}'",
         channels=dict.fromkeys((4, 8, 16, 32), channels),
         token_dim=channels,
         outputs=predicates,
         objects=objects,
-        **options,
     )
+    if getattr(built, "pixels", False):
+        raise ConfigError(
+            f"head '{name}' reads finer maps than those of stride 16; use scene_graph_map, or pixels: false."
+        )
+    if config.second in ("swapped", "generated") and not hasattr(built, "pool"):
+        raise ConfigError(f"second is '{config.second}' but head '{name}' reads no regions; use scene_graph_map.")
     return built
 
 
@@ -109,4 +121,5 @@ def build_generator(
     config: CompositionalConfig, channels: int, predicates: int, objects: int, head: Any
 ) -> FeatureGenerator:
     """Build the generator of `config` for maps of so many channels and the regions of a head."""
-    return FeatureGenerator(channels, objects, predicates, cells=head.cells, **dict(config.generator))
+    sizes = (channels, objects, predicates)
+    return call_with(FeatureGenerator, config.generator, "generator", *sizes, cells=head.cells)

@@ -33,7 +33,7 @@ from ..gan.night import (
     save_edges,
     save_night,
 )
-from ..options import build_options
+from ..options import build_options, call_with
 from .night_config import NightConfig
 from .night_reader import NightReader
 from .objective import OBJECTIVES, ParameterGroup, Phase
@@ -103,11 +103,11 @@ class NightObjective:
             readers = [NightReader(folder, classes) for folder in config.night_readers]
             self.module["night_readers"] = nn.ModuleList(readers)
         if config.label_weight > 0:
-            self.reader = UNet(len(classes), **dict(config.reader), halved=True)
+            self.reader = call_with(UNet, config.reader, "reader", len(classes), halved=True)
             self.module["reader"] = self.reader
         self.beside: dict[str, _Beside] = {}  # discriminators of something else than pixels
         if config.feature_weight > 0:
-            self.viewer = TimmBackbone(**{**config.features, "fixed": True})
+            self.viewer = call_with(TimmBackbone, {**config.features, "fixed": True}, "features")
             known = self.viewer.net.feature_info
             fine = [
                 width for width, stride in zip(known.channels(), known.reduction(), strict=True) if stride <= COARSEST
@@ -153,8 +153,9 @@ class NightObjective:
         name = options.pop("name", None)
         if name is None:
             raise ConfigError(f"translator is {dict(self.config.translator)}; it needs a name, such as resnet.")
-        judge = PatchDiscriminator(**dict(self.config.discriminator))
-        return Adversaries(TRANSLATORS.get(name)(**options), judge, ADVERSARIAL.get("least_squares"))
+        judge = call_with(PatchDiscriminator, self.config.discriminator, "discriminator")
+        translator = call_with(TRANSLATORS.get(name), options, f"translator '{name}'")
+        return Adversaries(translator, judge, ADVERSARIAL.get("least_squares"))
 
     def _prepare(self, translator: nn.Module) -> None:
         """Fill a translator with what it starts from, and hold fast what does not learn."""

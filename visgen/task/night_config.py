@@ -83,7 +83,7 @@ class NightConfig:
 
     def __post_init__(self) -> None:
         check_grain(self.grain)
-        for name in ("label_weight", "night_label_weight", "feature_weight", "light_weight"):
+        for name in (n for n in self.__dataclass_fields__ if n.endswith(("_weight", "_lr_scale"))):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         if (self.night_label_weight > 0) != bool(self.night_readers):

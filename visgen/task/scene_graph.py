@@ -13,10 +13,10 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from ..data import triplet_counts
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..heads.figure import figure_targets
 from ..heads.scene_graph import GraphLogits, GraphQueries, all_pairs
-from ..losses import edge_loss, edge_targets
+from ..losses import EDGE_NORMS, edge_loss, edge_targets
 from ..metrics import SceneGraphMetric
 from ..metrics.strata import SceneGraphStrata
 from ..options import build_options, call_with
@@ -45,6 +45,10 @@ class SceneGraphLossOptions:
     norm: str = "dnorm"
     node_weight: float = 1.0
     figure_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.norm not in EDGE_NORMS:
+            raise ConfigError(f"norm of the scene-graph loss is '{self.norm}'; use one of {', '.join(EDGE_NORMS)}.")
 
 
 class SceneGraphTask(Task):

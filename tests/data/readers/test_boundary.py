@@ -47,3 +47,6 @@ def test_black_and_white_maps_are_levels(folder: Path) -> None:
     drawn = np.array([[False, True, False, True]] * 2)
     Image.fromarray(drawn).save(folder / "boundaries" / "a.png")  # 1 bit a pixel
     assert build_source(f"boundary:{folder}")[0].targets["segmentation"].ids.tolist() == [[0, 1, 0, 1]] * 2
+    Image.fromarray(np.full((2, 4), 65535, np.uint16)).save(folder / "boundaries" / "a.png")
+    with pytest.raises(DataError, match=r"a\.png has 16 bits a pixel; its levels must go from 0 to 255"):
+        build_source(f"boundary:{folder}")[0]

@@ -190,6 +190,8 @@ def test_another_label_set_takes_the_classes_it_shares(coco_set, tmp_path):
     assert kept == sum(map(len, everything.rows)) and everything[0].targets["detection"].complete is None
     with pytest.raises(ConfigError, match="rename maps 'buss' to 'coach'.*did you mean 'bus'"):
         build_source(f"coco:{coco_set}", into=str(wider), rename={"buss": "coach"})
+    with pytest.raises(ConfigError, match="rename is 'dog' .text.; it must be a mapping"):
+        build_source(f"coco:{coco_set}", rename="dog")
 
 
 def test_partly_boxed_classes_are_named_by_the_complete_ones(coco_set):

@@ -36,6 +36,13 @@ def test_ids_that_start_at_one(street, write_picture):
     write_picture(street / "semantic" / "a.png", values)
     ids = build_source(f"semantic:{street}", zero_is_ignored=True)[1].targets["segmentation"].ids
     assert ids[0, [0, 10, 20]].tolist() == [255, 0, 2]
+    write_picture(street / "semantic" / "a.png", values + 1)
+    with pytest.raises(DataError, match=r"holds id 4, but its 3 classes are 1\.\.3 and 0 and 255 are ignored"):
+        build_source(f"semantic:{street}", zero_is_ignored=True)[1]
+    write_picture(street / "semantic" / "a.png", np.full((40, 48), 256, np.uint16))
+    (street / "classes.txt").write_text("\n".join(map(str, range(256))))
+    with pytest.raises(DataError, match="holds id 256"):
+        build_source(f"semantic:{street}", zero_is_ignored=True)[1]
 
 
 def test_held_out_classes_are_ignored_and_the_others_numbered_anew(street, write_picture):

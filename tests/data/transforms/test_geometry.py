@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 from visgen.data import Sample
 from visgen.data.transforms import Window, apply_window, resample_nearest, scale_depth, tight_boxes, window_value
 from visgen.errors import DataError
-from visgen.structures import Boxes, DepthMap, Masks
+from visgen.structures import Boxes, ClassLabel, DepthMap, Masks
 
 FLIP = Window(0, 0, 96, 128, 96, 128, flip=True)
 
@@ -30,6 +32,19 @@ def test_a_flip_by_hand(ramp):
 
 def test_flip_twice_is_the_identity(ramp):
     same(apply_window(apply_window(ramp, FLIP), FLIP), ramp)
+
+
+def test_a_mirror_exchanges_sides_in_the_names_of_classes(ramp):
+    names = ("left eye", "left whale", "right eye", "nose", "nose left")
+    parts = {k: replace(v, classes=names) for k, v in ramp.targets.items() if k != "depth"}
+    parts["detection"] = replace(parts["detection"], complete=("left eye", "nose"))
+    given = ramp.replace(targets={**parts, "classification": ClassLabel(0, names)})
+    there = apply_window(given, FLIP).targets
+    assert there["classification"].name == "right eye"
+    assert there["detection"].names == ("left eye", "nose left") == there["masks"].names
+    assert there["detection"].complete == ("right eye", "nose")
+    table = torch.tensor([2, 1, 0, 3, 4])
+    assert torch.equal(there["segmentation"].ids, table[given.targets["segmentation"].ids].flip(-1))
 
 
 def test_a_crop_by_hand(ramp):

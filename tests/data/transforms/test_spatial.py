@@ -27,6 +27,8 @@ def test_resize_short_side_exact_and_limited(ramp):
     assert Resize([30, 50])(ramp, gen()).size == (30, 50)
     assert Resize(192, max_size=200)(ramp, gen()).size == (150, 200)
     assert Resize(96)(ramp, gen()) is ramp
+    with pytest.raises(ConfigError, match="max_size is 0; it must be at least 1"):
+        Resize(48, max_size=0)
 
 
 def test_resize_agrees_with_torchvision(ramp):
@@ -36,6 +38,9 @@ def test_resize_agrees_with_torchvision(ramp):
     assert torch.allclose(ours, F.resize(ramp.image, [60, 70], antialias=True), atol=1e-6)
     bytes_ = Resize([60, 70])(ramp, gen()).image
     assert float((ours - bytes_).abs().max()) <= 1.01 / 255
+    for size in ([25, 1], [1, 1]):  # torch's own for bytes is wrong here
+        thin = Resize(size)(ramp, gen()).image
+        assert float((Resize(size)(ramp.replace(image=ramp.image), gen()).image - thin).abs().max()) <= 0.51 / 255
 
 
 def test_center_crop_cuts_the_middle_or_adds_a_border(ramp):

@@ -79,3 +79,9 @@ def test_measures_of_other_settings_are_not_taken_for_these(study: StreetStudy) 
     )
     with pytest.raises(ConfigError, match=r"'share': '0.25'.*'share': '0.1'.*use another `out`"):
         replace(study, share=0.1).run("A0", ARMS["A0"], 7)
+
+
+def test_measures_are_written_whole_or_not_at_all(study: StreetStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visgen.engine.night.street.write_atomically", lambda path, data: path)
+    with pytest.raises(FileNotFoundError):  # nothing else writes them
+        study.run("A0", ARMS["A0"], 5)

@@ -22,6 +22,7 @@ __all__ = [
     "check_counts",
     "compute_threads",
     "environment",
+    "keep_report",
     "interleave",
     "record_name",
 ]
@@ -32,6 +33,12 @@ def record_name(path: Path | None) -> Path | None:
     if path is not None and path.suffix != ".json":
         raise typer.BadParameter(f"'{path.name}' does not end in .json, as a record must.")
     return path
+
+
+def keep_report(record: Path | None, run: Path | None) -> None:
+    """Raise ConfigError where a record would take the place of the report that lies beside a run file of gaps."""
+    if record is not None and run is not None and record.absolute() == run.with_suffix(".json").absolute():
+        raise ConfigError(f"--record '{record}' is the report of {run}, which visgen data close reads; name another.")
 
 
 RECORD_OPTION = typer.Option("--record", help="Also write the figures as a record here.", callback=record_name)

@@ -69,6 +69,8 @@ def read_ids(path: Path, is_deep: bool = False, is_grey: bool = False) -> np.nda
                 f"{path} has 8 bits a pixel; a depth PNG holds 16, as millimetres unless `scale` says otherwise: "
                 "save depth itself, not a picture of it, or give the option scale for its 8-bit levels."
             )
+        if is_grey and picture.mode.startswith("I"):
+            raise DataError(f"{path} has 16 bits a pixel; its levels must go from 0 to 255: save it with 8 bits.")
         tiles = getattr(picture, "tile", None)
         stored = tiles[0][3] if picture.mode == "L" and tiles else ""
         if stored in ("L;2", "L;4") and not is_grey:

@@ -29,16 +29,17 @@ def read_semantic_ids(path: Path, classes: Sequence[str], zero_is_ignored: bool 
     Raises:
         DataError: The file cannot be read, or holds an id outside the classes; the message names both.
     """
-    ids = read_ids(path)
-    if zero_is_ignored:
-        ids = np.where((ids == 0) | (ids == IGNORE), IGNORE, ids - 1)
-    wrong = ids[((ids < 0) | (ids >= len(classes))) & (ids != IGNORE)]
+    ids, first = read_ids(path), int(zero_is_ignored)
+    ignored = (ids == IGNORE) | (ids < first) & (ids == 0)
+    last = len(classes) - 1 + first
+    wrong = ids[((ids < first) | (ids > last) | (ids - first == IGNORE)) & ~ignored]
     if wrong.size:
         raise DataError(
             f"map {path} holds id {int(wrong.flat[0])}, but its {len(classes)} classes are "
-            f"0..{len(classes) - 1} and 255 is ignored; fix the map or classes.txt (zero_is_ignored=true where "
-            "ids start at 1)."
+            f"{first}..{last} and {'0 and 255 are' if first else '255 is'} ignored; fix the map or classes.txt "
+            "(zero_is_ignored=true where ids start at 1)."
         )
+    ids = np.where(ignored, IGNORE, ids - first)
     return torch.from_numpy(ids.astype(np.int64))
 
 

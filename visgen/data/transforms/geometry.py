@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
-from ...structures import Boxes, ClassLabel, DepthMap, Masks, OODLabel, PlaceLabel, SceneGraph, SemanticMap
+from ...structures import IGNORE, Boxes, ClassLabel, DepthMap, Masks, OODLabel, PlaceLabel, SceneGraph, SemanticMap
+from ...structures.scene_graph import mirrored_classes
 from ..sample import Sample
 
 __all__ = ["Window", "apply_window", "resample_nearest", "scale_depth", "tight_boxes", "window_value"]
@@ -66,7 +67,8 @@ def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sa
     no mixed depth and no mask border appear. Depth values stay as they are (see `scale_depth`). Boxes are clipped. A
     box that the window cuts is tightened to its own mask where "masks" has one, and dropped, with its mask and label,
     when less than a pixel or less than `min_visible` of its area is left. A scene graph loses the triplets of dropped
-    boxes; one whose boxes are those of "detection" keeps sharing them; a mirror exchanges "left" and "right" in it.
+    boxes; one whose boxes are those of "detection" keeps sharing them. A mirror exchanges "left" and "right" in its
+    predicates, and in classes that have such a counterpart.
 
     Args:
         sample: Its "masks", if any, are in step with its "detection".
@@ -107,6 +109,7 @@ def apply_window(sample: Sample, window: Window, min_visible: float = 0.0) -> Sa
         pixels = _resize_image(pixels, window.out_height, window.out_width)
     if window.flip:
         pixels = pixels.flip(-1)
+        targets = {k: v if isinstance(v, Boxes) else _other_sides(v) for k, v in targets.items()}  # boxes have theirs
     return sample.replace(image=pixels, targets={k: targets[k] for k in sample.targets})
 
 
@@ -201,9 +204,12 @@ def resample_nearest(grid: Tensor, out_height: int, out_width: int) -> Tensor:
 
 
 def _resize_image(pixels: Tensor, height: int, width: int) -> Tensor:
+    thin = pixels.dtype == torch.uint8 and width == 1  # which torch's own bytes give wrongly, or refuse
     out = torch.nn.functional.interpolate(
-        pixels[None], (height, width), mode="bilinear", antialias=True, align_corners=False
+        (pixels.float() if thin else pixels)[None], (height, width), mode="bilinear", antialias=True
     )[0]
+    if thin:
+        return out.round_().clamp_(0.0, 255.0).to(torch.uint8)
     return out if out.dtype == torch.uint8 else out.clamp_(0.0, 1.0)
 
 
@@ -250,7 +256,22 @@ def _window_boxes(boxes: Boxes, cropped: Tensor | None, window: Window, min_visi
     if window.flip:
         out = torch.stack([window.out_width - out[:, 2], out[:, 1], window.out_width - out[:, 0], out[:, 3]], 1)
     kept = replace(boxes.select(keep), xyxy=out, size=(window.out_height, window.out_width))
-    return kept, keep
+    return _other_sides(kept) if window.flip else kept, keep
+
+
+def _other_sides(value: Any) -> Any:
+    """Exchange the classes of a target that differ by "left" and "right"."""
+    other = mirrored_classes(getattr(value, "classes", ()))
+    if other is None:
+        return value
+    if isinstance(value, ClassLabel):
+        return replace(value, label=other[value.label])
+    ids = torch.tensor([*other, *range(len(other), IGNORE + 1)])
+    if isinstance(value, SemanticMap):
+        return replace(value, ids=ids[value.ids])
+    value = replace(value, labels=ids[value.labels])
+    names, complete = value.classes, getattr(value, "complete", None)
+    return value if complete is None else replace(value, complete=tuple(names[other[names.index(c)]] for c in complete))
 
 
 def _window_graph(

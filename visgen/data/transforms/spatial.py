@@ -51,6 +51,8 @@ class Resize:
 
     def __post_init__(self) -> None:
         _pair("resize: size", self.size)
+        if self.max_size is not None and self.max_size < 1:
+            raise ConfigError(f"resize: max_size is {self.max_size}; it must be at least 1.")
         if self.max_size is not None and not isinstance(self.size, int):
             raise ConfigError(
                 f"resize: max_size {self.max_size} goes with a short side, but size is {self.size}; drop one."
@@ -200,7 +202,7 @@ class Pad:
 @TRANSFORMS.register("horizontal_flip")
 @dataclass(frozen=True)
 class HorizontalFlip:
-    """Mirror left and right.
+    """Mirror left and right, in the names of classes and predicates, too (see `apply_window`).
 
     Args:
         p: Probability.

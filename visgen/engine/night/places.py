@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ...config import RunConfig
@@ -21,6 +21,7 @@ from ...errors import ConfigError, DataError
 from ...gan.night import NightGenerator
 from ...metrics.retrieval import RetrievalMetric
 from ...structures import Descriptor, PlaceLabel
+from ...structures.png import write_atomically
 from ...task import HeadSpec, MultiTaskModel, MultiTaskObjective
 from ..train import Trainer
 from .arms import Arm, translate_all
@@ -107,7 +108,7 @@ class PlacesStudy:
             summary = trainer.fit(resume=True)
             if not summary.finished:
                 raise ConfigError(f"{folder} ended by {summary.reason} at step {summary.steps}; run the command again.")
-            save_file({"vectors": self._describe(model)}, file, metadata=told)
+            write_atomically(file, save({"vectors": self._describe(model)}, told))
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         with safe_open(file, "pt") as kept:
             before = kept.metadata() or {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...config import RunConfig
@@ -21,6 +21,7 @@ from ...data.transforms import ByNight, Clahe, ColorJitter, Compose, Darken, Hor
 from ...errors import ConfigError
 from ...gan.night import NightGenerator
 from ...metrics.segmentation import image_ious
+from ...structures.png import write_atomically
 from ...task import MultiTaskModel, MultiTaskObjective, build_model
 from ..train import Trainer
 from .arms import SHARE, Arm, match_histograms, shift_pictures, translate_all
@@ -108,7 +109,7 @@ class StreetStudy:
                 rows = range(first, len(self.sets[self.part]), 2)
                 measured = measure_dense(model, self.sets[self.part], rows, prepare=EVEN if arm.even else None)
                 found |= {f"{self.part} {time}/{key}": value for key, value in measured.items()}
-            save_file(found, file, metadata=told)
+            write_atomically(file, save(found, told))
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         with safe_open(file, "pt") as kept:
             if (before := kept.metadata()) != told:

@@ -72,6 +72,9 @@ class CompositionalConfig:
         for name in ("adversarial_weight", "second_weight", "start_step", "pairs"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        for name in ("g_lr_scale", "d_lr_scale"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")
 
     @property
     def has_generator(self) -> bool:
