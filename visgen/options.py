@@ -133,7 +133,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Mapping:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a mapping.")
-        return {str(k): convert(inner[1], v, join_path(where, k)) for k, v in value.items()}
+        return {k: convert(inner[1], v, join_path(where, k)) for k, v in value.items()}
     if origin is Sequence:
         if value is None or isinstance(value, (int, float)):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a list.")
