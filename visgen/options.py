@@ -125,15 +125,11 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_mapping(hint, value, where)
-    if origin is dict:
+    if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a mapping.")
         kept = {k: v for k, v in value.items() if v is not None or not _is_plain(inner[1])}
-        return {str(k): convert(inner[1], v, join_path(where, k)) for k, v in kept.items()}
-    if origin is Mapping:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is {show_value(value)}; it must be a mapping.")
-        return {k: convert(inner[1], v, join_path(where, k)) for k, v in value.items()}
+        return {str(k) if inner[0] is str else k: convert(inner[1], v, join_path(where, k)) for k, v in kept.items()}
     if origin is Sequence:
         if value is None or isinstance(value, (int, float)):
             raise ConfigError(f"{where} is {show_value(value)}; it must be a list.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .benches.clock import keep_report, record_name
+from .benches.clock import keep_report
 from .evaluate import command_line
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
@@ -26,9 +26,7 @@ def close(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, or an accelerator.")] = "auto",
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw the changes.")] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Also write a record of the figures.", callback=record_name)
-    ] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Also write a record of the figures.")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Train a model on with what its gaps asked for, and report what that gained.

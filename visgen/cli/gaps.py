@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .benches.clock import keep_report, record_name
+from .benches.clock import keep_report
 from .evaluate import counter, read_pairs
 from .output import JSON_OPTION, only_json, print_json, print_table, say, user_errors
 
@@ -75,9 +75,7 @@ def gaps(
     seed: Annotated[int, typer.Option("--seed", help="Of the resamples behind the intervals, and of the run.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, or an accelerator.")] = "auto",
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw the gaps.")] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="Also write a record of the figures.", callback=record_name)
-    ] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Also write a record of the figures.")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No counter on standard error.")] = False,
 ) -> None:

@@ -56,7 +56,7 @@ def _check_names(options: Mapping[str, Any], command: str) -> None:
     for option, endings in (("record", (".json",)), ("picture", (".png", ".PNG"))):
         path = options.get(option)
         if isinstance(path, Path) and path.suffix not in endings:
-            raise ConfigError(f"--{option} is '{path}', which does not end in {endings[0]}, as it must; rename it.")
+            raise ConfigError(f"--{option} '{path.name}' does not end in {endings[0]}, as it must; rename it.")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ..data import Mixture, MixturePart, Source, build_transform
 from ..errors import CheckpointError, ConfigError, DataError, nearest
 from ..losses import class_weight_vector
 from ..losses.routing import RoutingLossConfig
-from ..metrics.protocol import FIGURES
+from ..metrics.protocol import check_figure
 from ..options import build_options
 from ..task import TASKS, MultiTaskModel, MultiTaskObjective, Objective, build_model
 from .checkpoint import load_newest, refuse_used
@@ -69,13 +68,8 @@ class ModelEvaluator:
         """Raise what an evaluation would raise before its first sample, also where it cannot give the figure `watched`:
         before the first step it costs nothing."""
         head, measured = check_evaluation(model, self.source, self.part.head or None, self.part.metric)
-        figures = FIGURES.get(model.specs[head].task, ("*",))
-        names = [f"{p}/{figure}" if len(measured) > 1 else figure for p in measured for figure in figures]
-        if watched and not any(fnmatchcase(watched, name) for name in names):
-            raise ConfigError(
-                f"train.best_metric asks head '{head}' for '{watched}'{nearest(watched, names)} Its figures are "
-                f"{', '.join(names)}."
-            )
+        if watched:
+            check_figure(watched, model.specs[head].task, measured, f"train.best_metric asks head '{head}' for")
 
     def __call__(self, module: nn.Module, limit: int | None = None) -> dict[str, float]:
         """Give the metrics of the head; `limit` cuts the number of samples."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Protocol, Self, runtime_checkable
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError, nearest
 
-__all__ = ["Metric", "check_mergeable", "check_pairs", "check_same_classes"]
-
+__all__ = ["FIGURES", "Metric", "check_figure", "check_mergeable", "check_pairs", "check_same_classes"]
 
 FIGURES = {
     "classification": ("top1", "top5", "accuracy/*", "mean_class_accuracy"),
@@ -20,6 +20,14 @@ FIGURES = {
     "segmentation": ("mIoU", "pixel_accuracy", "IoU/*"),
 }
 """Task to the names that its figures may have; `*` stands for anything. Of other tasks nothing is known."""
+
+
+def check_figure(figure: str, task: str, protocols: Collection[str], where: str) -> None:
+    """Raise ConfigError unless the metric of a task may give a figure; with several protocols it bears one's name."""
+    figures = FIGURES.get(task, ("*",))
+    names = [f"{protocol}/{name}" if len(protocols) > 1 else name for protocol in protocols for name in figures]
+    if not any(fnmatchcase(figure, name) for name in names):
+        raise ConfigError(f"{where} '{figure}'{nearest(figure, names)} Its figures are {', '.join(names)}.")
 
 
 @runtime_checkable

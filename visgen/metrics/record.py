@@ -92,9 +92,8 @@ def write_record(
     Raises:
         DataError: A field breaks the rules above.
     """
-    path, asked = Path(path), Path(path)
-    if asked.suffix != ".json":
-        path = asked.with_name(f"{asked.name}.json")
+    asked = Path(path)
+    path = asked if asked.suffix == ".json" else asked.with_name(f"{asked.name}.json")
     words = command if isinstance(command, str) else " ".join(command)
     record: dict[str, Any] = {
         "schema": SCHEMA,

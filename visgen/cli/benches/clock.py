@@ -24,15 +24,7 @@ __all__ = [
     "environment",
     "keep_report",
     "interleave",
-    "record_name",
 ]
-
-
-def record_name(path: Path | None) -> Path | None:
-    """Refuse the name of a record before anything is measured, where it could not be written after."""
-    if path is not None and path.suffix != ".json":
-        raise typer.BadParameter(f"'{path.name}' does not end in .json, as a record must.")
-    return path
 
 
 def keep_report(record: Path | None, run: Path | None) -> None:
@@ -41,7 +33,7 @@ def keep_report(record: Path | None, run: Path | None) -> None:
         raise ConfigError(f"--record '{record}' is the report of {run}, which visgen data close reads; name another.")
 
 
-RECORD_OPTION = typer.Option("--record", help="Also write the figures as a record here.", callback=record_name)
+RECORD_OPTION = typer.Option("--record", help="Also write the figures as a record here.")
 REPEATS_OPTION = typer.Option("--repeats", help="Timed runs of each case, interleaved.")
 THREADS_OPTION = typer.Option("--threads", help="CPU threads.")
 
